@@ -1,0 +1,1 @@
+"""Real-time, on-device keyword spotting."""
