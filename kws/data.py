@@ -67,11 +67,42 @@ class Corpus:
         return [clip for clip in self.clips if clip.split == name]
 
 
+def corpus_root(folder: Path) -> Path:
+    """The folder in Speech Commands layout that a data folder is, or holds beside others."""
+    inner = folder / "speech_commands"
+    return inner if inner.is_dir() else folder
+
+
 def label_of(word: str, keywords: Sequence[str] = KEYWORDS) -> str:
     """The class of a folder's name: a keyword, silence, or unknown for every other word."""
     if word in keywords:
         return word
     return SILENCE if word in (SILENCE, "_silence_") else UNKNOWN
+
+
+def balanced(clips: Sequence[Clip], keywords: Sequence[str], seed: int) -> list[Clip]:
+    """Every keyword clip, and as many unknown clips as a keyword has on average.
+
+    The unknown clips are drawn evenly over the words, so that rare words count. Clips of the class
+    silence are left out.
+    """
+    spoken = [clip for clip in clips if clip.word in keywords]
+    others: dict[str, list[Clip]] = {}
+    for clip in clips:
+        if label_of(clip.word, keywords) == UNKNOWN:
+            others.setdefault(clip.word, []).append(clip)
+    generator = np.random.default_rng(seed)
+    for word in others:
+        generator.shuffle(others[word])  # type: ignore[arg-type]
+    wanted = round(len(spoken) / max(1, len(keywords)))
+    chosen: list[Clip] = []
+    while len(chosen) < wanted and others:
+        for word in sorted(others):
+            if len(chosen) < wanted:
+                chosen.append(others[word].pop())
+            if not others[word]:
+                del others[word]
+    return spoken + chosen
 
 
 def speaker_split(speaker: str, validation: float = 10.0, testing: float = 10.0) -> str:
@@ -111,7 +142,9 @@ def find_corpus(root: Path | str) -> Corpus:
     """
     root = Path(root)
     if not root.is_dir():
-        raise DataError(f"there is no folder {root}; name the folder that holds one folder per word")
+        raise DataError(
+            f"there is no folder {root}; name the folder that holds one folder per word"
+        )
     validation, testing = (_listed(root, f"{s}_list.txt") for s in ("validation", "testing"))
     is_test_archive = (root / "_silence_").is_dir() or (root / "_unknown_").is_dir()
 

@@ -20,14 +20,13 @@ def hertz_to_mel(hertz: float) -> float:
 def window(config: FeatureConfig) -> FloatArray:
     """Periodic Hann window, shape (config.window,)."""
     phase = 2.0 * np.pi * np.arange(config.window) / config.window
-    return (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
+    hann: FloatArray = np.asarray(0.5 - 0.5 * np.cos(phase), np.float32)
+    return hann
 
 
 def mel_filters(config: FeatureConfig) -> FloatArray:
     """Triangular filters of peak 1, equally spaced in mel; shape (fft_size // 2 + 1, bands)."""
-    edges = np.linspace(
-        hertz_to_mel(config.low_hz), hertz_to_mel(config.high_hz), config.bands + 2
-    )
+    edges = np.linspace(hertz_to_mel(config.low_hz), hertz_to_mel(config.high_hz), config.bands + 2)
     hertz = np.arange(config.fft_size // 2 + 1) * config.sample_rate / config.fft_size
     mel = np.array([hertz_to_mel(f) for f in hertz])[:, None]
     rising = (mel - edges[:-2]) / (edges[1:-1] - edges[:-2])

@@ -1,0 +1,59 @@
+"""`python -m kws.train --data DIR --out RUN`: train the command model."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from kws.config import LABELS
+from kws.errors import KwsError
+from kws.train.fit import FitConfig, fit
+from kws.train.materials import load_material
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    default = FitConfig()
+    parser = argparse.ArgumentParser(prog="python -m kws.train", description=__doc__)
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=os.environ.get("KWS_DATA"),
+        help="recordings in Speech Commands layout (default: the environment variable KWS_DATA)",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of this run")
+    parser.add_argument("--extra-words", type=Path, help="folder of clips that hold no command")
+    parser.add_argument("--epochs", type=int, default=default.epochs)
+    parser.add_argument("--seed", type=int, default=default.seed)
+    parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    options = parser.parse_args(arguments)
+    if options.data is None:
+        parser.error("name the recordings with --data DIR or the environment variable KWS_DATA")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    config = replace(default, epochs=options.epochs, seed=options.seed)
+    try:
+        material = load_material(Path(options.data), LABELS, options.extra_words)
+        fit(material, options.out, config, resume=options.resume)
+    except KwsError as error:
+        print(f"kws: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"kws: {error}; the last whole checkpoint is kept", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("kws: stopped; go on with --resume", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""Changes to batches of waveforms, each vectorised over the batch; audio is float in [-1, 1).
+
+Every function takes the torch.Generator it draws from, so that an epoch is a function of its seed.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from kws.config import SAMPLE_RATE
+
+
+def uniform(low: float, high: float, size: int, generator: torch.Generator) -> Tensor:
+    """`size` numbers drawn evenly from [low, high)."""
+    return low + (high - low) * torch.rand(size, generator=generator)
+
+
+def level(audio: Tensor) -> Tensor:
+    """Root mean square of the louder half of each clip's 50 ms blocks, shape (batch, 1)."""
+    blocks = audio.unfold(1, 800, 800).square().mean(2)
+    loudest = blocks.topk(max(1, blocks.shape[1] // 2), dim=1).values
+    return loudest.mean(1, keepdim=True).sqrt()
+
+
+def shift_and_stretch(audio: Tensor, shift: Tensor, rate: Tensor) -> Tensor:
+    """Move each clip later by `shift` seconds and play it `rate` times as fast, pitch included.
+
+    Linear interpolation; what lies outside the clip is digital silence.
+    """
+    samples = audio.shape[1]
+    centre = samples / 2
+    time = torch.arange(samples, dtype=torch.float32)
+    source = (time - centre - SAMPLE_RATE * shift[:, None]) * rate[:, None] + centre
+    left = source.floor()
+    fraction = source - left
+    index = left.long()
+    padded = torch.nn.functional.pad(audio, (1, 2))
+    index = index.clamp(-1, samples) + 1
+    return torch.lerp(padded.gather(1, index), padded.gather(1, index + 1), fraction)
+
+
+def mix_noise(audio: Tensor, noise: Tensor, snr_db: Tensor) -> Tensor:
+    """Add noise (batch, samples) at a signal-to-noise ratio of levels; see `level`."""
+    wanted = level(audio).clamp_min(1e-4) * 10.0 ** (-snr_db[:, None] / 20.0)
+    return audio + noise * (wanted / level(noise).clamp_min(1e-6))
+
+
+def set_gain(audio: Tensor, gain_db: Tensor) -> Tensor:
+    """Scale by a gain, clip at full scale and round to 16 bits, as a converter does."""
+    scaled = audio * 10.0 ** (gain_db[:, None] / 20.0)
+    return (scaled * 32768.0).round().clamp(-32768.0, 32767.0) / 32768.0
+
+
+def room_responses(count: int, generator: torch.Generator, samples: int = 8000) -> Tensor:
+    """Impulse responses of made-up rooms, shape (count, samples).
+
+    A direct sound followed by exponentially decaying Gaussian noise (Polack's model), with a
+    reverberation time of 0.1 to 0.8 s and a direct-to-reverberant ratio of -3 to 15 dB.
+    """
+    t60 = uniform(0.1, 0.8, count, generator)[:, None]
+    ratio_db = uniform(-3.0, 15.0, count, generator)[:, None]
+    time = torch.arange(samples) / SAMPLE_RATE
+    tail = torch.randn(count, samples, generator=generator) * torch.exp(
+        -math.log(1000.0) * time / t60
+    )
+    tail[:, : int(0.002 * SAMPLE_RATE)] = 0.0
+    tail = tail / tail.square().sum(1, keepdim=True).sqrt() * 10.0 ** (-ratio_db / 20.0)
+    tail[:, 0] = 1.0
+    return tail
+
+
+def device_responses(count: int, bins: int, generator: torch.Generator) -> Tensor:
+    """Magnitude responses of made-up microphones, shape (count, bins) from 0 Hz to Nyquist.
+
+    A tilt of up to 4 dB an octave, a smooth ripple, a high-pass at 30 to 300 Hz and, for half of
+    them, a low-pass at 3.2 to 8 kHz as of a narrow-band codec or a muffled device.
+    """
+    hertz = torch.linspace(1.0, SAMPLE_RATE / 2, bins)
+    octaves = torch.log2(hertz / 1000.0)
+    decibel = uniform(-4.0, 4.0, count, generator)[:, None] * octaves.clamp(-3.0, 3.0)
+    phase = uniform(0.0, 2 * math.pi, count, generator)[:, None]
+    period = uniform(0.7, 3.0, count, generator)[:, None]  # octaves
+    ripple = uniform(0.0, 4.0, count, generator)[:, None]  # dB
+    decibel = decibel + ripple * torch.sin(2 * math.pi * octaves / period + phase)
+    high_pass = uniform(30.0, 300.0, count, generator)[:, None]
+    narrow = torch.rand(count, 1, generator=generator) < 0.5
+    low_pass = uniform(3200.0, 8000.0, count, generator)[:, None]
+    low_pass = torch.where(narrow, low_pass, torch.full_like(low_pass, 1e6))
+    magnitude: Tensor = 10.0 ** (decibel / 20.0) / (1.0 + (high_pass / hertz) ** 4).sqrt()
+    response: Tensor = magnitude / (1.0 + (hertz / low_pass) ** 8).sqrt()
+    return response
+
+
+def apply_room(audio: Tensor, generator: torch.Generator) -> Tensor:
+    """Put each clip into its own made-up room, heard through its own made-up microphone."""
+    count, samples = audio.shape
+    size = 1 << (samples + 8000 - 1).bit_length()
+    spectrum = torch.fft.rfft(audio, size)
+    room = torch.fft.rfft(room_responses(count, generator), size)
+    device = device_responses(count, spectrum.shape[1], generator)
+    heard = torch.fft.irfft(spectrum * room * device, size)[:, :samples]
+    return heard * (level(audio) / level(heard).clamp_min(1e-6))
+
+
+def mask_features(features: Tensor, frames: int, bands: int, generator: torch.Generator) -> Tensor:
+    """SpecAugment (Park et al., arXiv 1904.08779): blank one run of frames and one of bands.
+
+    Features (batch, frames, bands); the runs are at most `frames` and `bands` long.
+    """
+    batch, length, width = features.shape
+
+    def runs(size: int, longest: int) -> Tensor:
+        run = uniform(0.0, longest + 1.0, batch, generator).floor()[:, None]
+        start = (torch.rand(batch, 1, generator=generator) * (size - run)).floor()
+        position = torch.arange(size)[None, :]
+        return (position >= start) & (position < start + run)
+
+    blank = runs(length, frames)[:, :, None] | runs(width, bands)[:, None, :]
+    return features.masked_fill(blank, 0.0)

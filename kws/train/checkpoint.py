@@ -1,0 +1,63 @@
+"""Training state on disk: written whole or not at all, read without running any code from it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kws.config import FeatureConfig
+from kws.errors import ModelError
+from kws.train.network import Network, NetworkConfig
+
+VERSION = 1
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint beside `path` and move it there, so that a kill leaves the old one.
+
+    Raises OSError where the disk is full; the old checkpoint is then still whole.
+    """
+    part = path.with_suffix(".part")
+    try:
+        torch.save({"version": VERSION, **state}, part)
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a checkpoint that `save` wrote; raises ModelError for anything else."""
+    if not path.is_file():
+        raise ModelError(f"there is no checkpoint {path}; train one with `python -m kws.train`")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for foreign files
+        raise ModelError(
+            f"{path} is not a kws checkpoint ({type(error).__name__}); it was not opened further"
+        ) from error
+    if not isinstance(state, dict) or state.get("version") != VERSION:
+        raise ModelError(f"{path} is not a kws checkpoint of version {VERSION}; train it anew")
+    return state
+
+
+def describe(network: Network, features: FeatureConfig, labels: tuple[str, ...]) -> dict[str, Any]:
+    """What a checkpoint says of the network whose weights it holds."""
+    return {"network": asdict(network.config), "features": asdict(features), "labels": list(labels)}
+
+
+def load_network(path: Path) -> tuple[Network, FeatureConfig, tuple[str, ...], dict[str, Any]]:
+    """The averaged network of a checkpoint in evaluation mode, its front end, labels and all."""
+    state = load(path)
+    try:
+        sizes = {**state["network"], "kernels": tuple(state["network"]["kernels"])}
+        network = Network(NetworkConfig(**sizes))
+        network.load_state_dict(state["average"])
+        features = FeatureConfig(**state["features"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise ModelError(f"{path} does not fit this version of kws: {error}") from error
+    return network.eval(), features, tuple(state["labels"]), state

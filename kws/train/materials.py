@@ -1,0 +1,161 @@
+"""The recordings that a training run draws from, decoded once into memory.
+
+`DIR` is either a folder in the layout of Speech Commands, or a folder that holds one as
+`speech_commands` and, beside it, any of `noise/<class>/`, `other_words/<word>/` and
+`speech/librispeech/`. What the project reports on is held out here: speakers of the validation
+and testing splits, the words and noise classes named below, and all of `speech/orders`.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kws.config import KEYWORDS, SILENCE, UNKNOWN
+from kws.data import (
+    BACKGROUND_NOISE,
+    Clip,
+    Corpus,
+    Int16Array,
+    Problem,
+    cut_silence,
+    find_corpus,
+    find_recordings,
+    label_of,
+    read_clips,
+    read_recordings,
+)
+from kws.errors import DataError
+from kws.train.tones import tones
+
+HELD_OUT_WORDS = ("cat", "marvin")  # of Speech Commands
+HELD_OUT_PHRASES = ("jarvis", "view_glass")  # of other_words
+HELD_OUT_NOISE = ("clock_tick", "rain", "rooster")  # of noise
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Material:
+    """Decoded audio for training and for the validation after each epoch.
+
+    `words` maps each word to its clips (n, 16000), int16. `speech` and `noise` are recordings of
+    any length by source; those of `speech` hold no isolated command. `validation` is (audio, label
+    indexes).
+    """
+
+    words: dict[str, Int16Array]
+    speech: dict[str, list[Int16Array]]
+    noise: dict[str, list[Int16Array]]
+    validation: tuple[Int16Array, NDArray[np.int64]]
+    sources: tuple[str, ...]
+    problems: tuple[Problem, ...] = field(repr=False)
+
+
+def corpus_root(folder: Path) -> Path:
+    """The folder in Speech Commands layout that a data folder is or holds."""
+    inner = folder / "speech_commands"
+    return inner if inner.is_dir() else folder
+
+
+def balanced_evaluation(
+    corpus: Corpus, split: str, labels: tuple[str, ...], seed: int
+) -> list[Clip]:
+    """Every keyword clip of a split, and as many unknown clips as a keyword has on average.
+
+    The unknown clips are drawn evenly over the words, so that rare words count.
+    """
+    clips = corpus.split(split)
+    keywords = [clip for clip in clips if clip.word in labels]
+    others: dict[str, list[Clip]] = {}
+    for clip in clips:
+        if label_of(clip.word) == UNKNOWN:
+            others.setdefault(clip.word, []).append(clip)
+    generator = np.random.default_rng(seed)
+    for word in others:
+        generator.shuffle(others[word])
+    wanted = round(len(keywords) / max(1, len(KEYWORDS)))
+    chosen: list[Clip] = []
+    while len(chosen) < wanted and others:
+        for word in sorted(others):
+            if len(chosen) < wanted:
+                chosen.append(others[word].pop())
+            if not others[word]:
+                del others[word]
+    return keywords + chosen
+
+
+def _halves(recording: Int16Array) -> tuple[Int16Array, Int16Array]:
+    """A noise recording's part to train on and, the last fifth, its part to validate on."""
+    cut = len(recording) * 4 // 5
+    return recording[:cut], recording[cut:]
+
+
+def load_material(folder: Path, labels: tuple[str, ...], extra_words: Path | None) -> Material:
+    """Decode everything a run needs; raises DataError where words or noise are missing.
+
+    `extra_words` is a folder of further recordings that hold no command, one second of speech or
+    more each (for example what `python -m kws.train.synthesize` writes).
+    """
+    corpus = find_corpus(corpus_root(folder))
+    training = [clip for clip in corpus.split("training") if clip.word not in HELD_OUT_WORDS]
+    audio, used, problems = read_clips(training)
+    words: dict[str, Int16Array] = {}
+    for word in sorted({clip.word for clip in used}):
+        words[word] = audio[[index for index, clip in enumerate(used) if clip.word == word]]
+    missing = [word for word in labels if word in KEYWORDS and word not in words]
+    if missing:
+        raise DataError(
+            f"{corpus.root} has no training clips of {', '.join(missing)}; every keyword needs some"
+        )
+    sources = [str(corpus.root.name)]
+
+    noise, _, bad = read_recordings(corpus.noise)
+    problems += bad
+    background = [_halves(recording) for recording in noise]
+    noises = {
+        BACKGROUND_NOISE: [part for part, _ in background],
+        "tones": list(tones(300, np.random.default_rng(0))),
+    }
+    speech: dict[str, list[Int16Array]] = {}
+    for kind, held_out, target in (
+        ("noise", HELD_OUT_NOISE, noises),
+        ("other_words", HELD_OUT_PHRASES, speech),
+        ("speech/librispeech", (), speech),
+    ):
+        if not (folder / kind).is_dir():
+            logger.warning("no folder %s; training goes on without it", folder / kind)
+            continue
+        paths = [p for p in find_recordings(folder / kind) if p.parent.name not in held_out]
+        recordings, _, bad = read_recordings(paths)
+        problems += bad
+        target[kind] = recordings
+        sources.append(kind)
+    if extra_words is not None:
+        recordings, _, bad = read_recordings(find_recordings(extra_words))
+        problems += bad
+        speech["synthesised words"] = recordings
+        sources.append("synthesised words")
+
+    chosen = balanced_evaluation(corpus, "validation", labels, seed=0)
+    validation, used, bad = read_clips(chosen)
+    problems += bad
+    silence = cut_silence(
+        [part for _, part in background], len(used) // 11, np.random.default_rng(0)
+    )
+    targets = [labels.index(label_of(clip.word)) for clip in used]
+    targets += [labels.index(SILENCE)] * len(silence)
+    for problem in problems:
+        logger.warning("not used: %s", problem)
+    return Material(
+        words=words,
+        speech=speech,
+        noise=noises,
+        validation=(np.concatenate((validation, silence)), np.array(targets)),
+        sources=tuple(sources),
+        problems=tuple(problems),
+    )

@@ -1,0 +1,143 @@
+"""The network that ships: causal separable temporal convolutions that stream.
+
+Frequency bands are channels and every convolution runs over time, without padding. The network
+therefore has a finite receptive field, one second of frames, and slides: over a longer input it
+gives one row of logits for each step of 20 ms, and a row depends on nothing but its own second.
+A stream that keeps each layer's left context computes the same rows one at a time.
+
+The family is ds_tc_resnet (Rybakov et al., arXiv 2005.06720) and MatchboxNet (Majumdar and
+Ginsburg, arXiv 2004.08531).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from kws.config import LABELS, FeatureConfig
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Sizes of the network. With the defaults the receptive field is the 98 frames of a second."""
+
+    bands: int = FeatureConfig.bands
+    labels: int = len(LABELS)
+    channels: int = 96
+    stem_kernel: int = 4  # frames
+    stride: int = 2  # frames per step; the stem alone has a stride
+    kernels: tuple[int, ...] = (5, 5, 7, 7, 9, 9)  # steps, one residual block each
+    pool: int = 12  # steps that the mean before the classifier covers
+    dropout: float = 0.1
+
+    @property
+    def receptive_field(self) -> int:
+        """Feature frames that one row of logits depends on."""
+        steps = self.pool + sum(kernel - 1 for kernel in self.kernels)
+        return self.stem_kernel + (steps - 1) * self.stride
+
+
+class Block(nn.Module):
+    """Depthwise then pointwise convolution over time, added to the newest input frames."""
+
+    def __init__(self, channels: int, kernel: int) -> None:
+        super().__init__()
+        self.context = kernel - 1
+        self.depthwise = nn.Conv1d(channels, channels, kernel, groups=channels, bias=False)
+        self.depthwise_norm = nn.BatchNorm1d(channels)
+        self.pointwise = nn.Conv1d(channels, channels, 1, bias=False)
+        self.pointwise_norm = nn.BatchNorm1d(channels)
+
+    def forward(self, steps: Tensor) -> Tensor:
+        """(batch, channels, time) -> (batch, channels, time - context)."""
+        change = self.depthwise_norm(self.depthwise(steps))
+        change = self.pointwise_norm(self.pointwise(change))
+        return functional.relu(steps[..., self.context :] + change)
+
+
+class Network(nn.Module):
+    """Log-mel frames to logits; see the module's text."""
+
+    def __init__(self, config: NetworkConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or NetworkConfig()
+        self.feature_norm = nn.BatchNorm1d(config.bands)
+        self.stem = nn.Conv1d(
+            config.bands, config.channels, config.stem_kernel, stride=config.stride, bias=False
+        )
+        self.stem_norm = nn.BatchNorm1d(config.channels)
+        self.blocks = nn.ModuleList(Block(config.channels, kernel) for kernel in config.kernels)
+        self.dropout = nn.Dropout(config.dropout)
+        self.classifier = nn.Linear(config.channels, config.labels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Slide over (batch, frames, bands): logits (batch, rows, labels), one row per step.
+
+        There are 1 + (frames - receptive_field) // stride rows.
+        """
+        steps = self._stem(features)
+        for block in self.blocks:
+            steps = block(steps)
+        return self._classify(steps)
+
+    def state_sizes(self) -> list[tuple[int, int]]:
+        """(channels, time) of each piece of left context: stem, blocks, pool."""
+        config = self.config
+        return [
+            (config.bands, config.stem_kernel - config.stride),
+            *((config.channels, kernel - 1) for kernel in config.kernels),
+            (config.channels, config.pool - 1),
+        ]
+
+    def initial_state(self, batch: int = 1) -> Tensor:
+        """The packed state (batch, size) that one receptive field of digital silence leaves."""
+        state = torch.zeros(batch, sum(c * t for c, t in self.state_sizes()))
+        silence = torch.zeros(batch, self.config.stride, self.config.bands)
+        with torch.no_grad():
+            for _ in range(self.config.receptive_field // self.config.stride + 1):
+                _, state = self.step(silence, state)
+        return state
+
+    def step(self, features: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """One step: features (batch, stride, bands), state -> logits (batch, labels), state.
+
+        The state is each layer's left context, flattened and joined in the order of
+        `state_sizes`.
+        """
+        old = self._unpack(state)
+        new = []
+
+        def extend(steps: Tensor) -> Tensor:
+            context = next(old)
+            joined = torch.cat((context, steps), dim=2)
+            new.append(joined[..., joined.shape[2] - context.shape[2] :].flatten(1))
+            return joined
+
+        steps = self._stem(extend(features.transpose(1, 2)).transpose(1, 2))
+        for block in self.blocks:
+            steps = block(extend(steps))
+        logits = self._classify(extend(steps))
+        return logits[:, 0], torch.cat(new, dim=1)
+
+    def _unpack(self, state: Tensor) -> Iterator[Tensor]:
+        sizes = self.state_sizes()
+        pieces = torch.split(state, [c * t for c, t in sizes], dim=1)
+        return (piece.view(-1, *size) for piece, size in zip(pieces, sizes, strict=True))
+
+    def _stem(self, features: Tensor) -> Tensor:
+        normed = self.feature_norm(features.transpose(1, 2))
+        return functional.relu(self.stem_norm(self.stem(normed)))
+
+    def _classify(self, steps: Tensor) -> Tensor:
+        pooled = functional.avg_pool1d(steps, self.config.pool, stride=1)
+        logits: Tensor = self.classifier(self.dropout(pooled.transpose(1, 2)))
+        return logits
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Trained numbers of a network."""
+    return sum(parameter.numel() for parameter in network.parameters())

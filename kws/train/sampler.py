@@ -1,0 +1,201 @@
+"""Batches of training audio, drawn anew every epoch: which sound, where in the window, how heard.
+
+A window in a stream meets words at any place, words cut by its edges, the end of an earlier word
+before the one that counts, and much that is no command at all. The sampler makes all of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kws.config import KEYWORDS, SAMPLE_RATE, SILENCE, UNKNOWN
+from kws.data import CLIP_SAMPLES, Int16Array
+from kws.train import augment
+from kws.train.materials import Material
+
+# Splices of these pairs, or of a word reversed, can sound like a command again.
+CONFUSABLE = frozenset(
+    frozenset(pair)
+    for pair in (("no", "go"), ("on", "off"), ("up", "stop"), ("on", "no"), ("down", "no"))
+)
+NOT_REVERSED = frozenset({"no", "on"})
+
+
+@dataclass(frozen=True)
+class SamplerConfig:
+    """Shares of what is drawn, and the ranges of what is done to it."""
+
+    epoch_size: int = 30_720
+    batch_size: int = 128
+    unknown: float = 0.25  # share of the epoch
+    silence: float = 0.09
+    unknown_words: float = 0.40  # share of unknown: other words of the corpus
+    unknown_speech: float = 0.35  # crops of speech, wake phrases, synthesised words
+    # the rest of unknown: commands cut, reversed or spliced
+    preceded: float = 0.2  # share of words with the end of another word before them
+    rate: float = 0.12  # speed and pitch change by up to this share
+    noisy: float = 0.75  # share of clips with added noise
+    snr_db: tuple[float, float] = (-3.0, 30.0)
+    room: float = 0.4  # share of clips in a made-up room
+    gain_db: tuple[float, float] = (-26.0, 8.0)
+    masked_frames: int = 10
+    masked_bands: int = 5
+
+
+def extents(audio: Int16Array) -> NDArray[np.int64]:
+    """First and last loud sample of each clip, (clips, 2): blocks within 26 dB of the peak."""
+    blocks = audio.reshape(len(audio), -1, 160).astype(np.float32)
+    energy = np.sqrt(np.mean(blocks * blocks, axis=2))
+    loud = energy > 0.05 * energy.max(axis=1, keepdims=True)
+    first = loud.argmax(axis=1)
+    last = loud.shape[1] - loud[:, ::-1].argmax(axis=1)
+    return np.stack((first * 160, last * 160), axis=1)
+
+
+class Sampler:
+    """Draws the batches of an epoch; the same seed and epoch give the same batches."""
+
+    def __init__(
+        self, material: Material, labels: tuple[str, ...], config: SamplerConfig, seed: int
+    ) -> None:
+        self.material, self.labels, self.config, self.seed = material, labels, config, seed
+        self.extents = {word: extents(clips) for word, clips in material.words.items()}
+        self.keywords = [label for label in labels if label in KEYWORDS]
+        self.others = [word for word in material.words if word not in KEYWORDS]
+        sizes = np.array([len(material.words[word]) for word in self.others], float)
+        self.other_share = np.sqrt(sizes) / np.sqrt(sizes).sum() if len(sizes) else sizes
+
+    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Audio (batch, 16000) float32 in [-1, 1) and label indexes (batch,), batch by batch."""
+        config = self.config
+        self._draw = np.random.default_rng((self.seed, number))
+        self._generator = torch.Generator().manual_seed(self.seed * 100_003 + number)
+        for _ in range(config.epoch_size // config.batch_size):
+            kinds = self._draw.random(config.batch_size)
+            targets = np.empty(config.batch_size, np.int64)
+            audio = np.zeros((config.batch_size, CLIP_SAMPLES), np.float32)
+            for row, kind in enumerate(kinds):
+                if kind < config.silence:
+                    targets[row] = self.labels.index(SILENCE)
+                elif kind < config.silence + config.unknown:
+                    targets[row] = self.labels.index(UNKNOWN)
+                    audio[row] = self._unknown()
+                else:
+                    word = self.keywords[self._draw.integers(len(self.keywords))]
+                    targets[row] = self.labels.index(word)
+                    audio[row] = self._placed(word)
+            silent = torch.from_numpy(targets == self.labels.index(SILENCE))
+            yield self._heard(torch.from_numpy(audio / 32768.0), silent), torch.from_numpy(targets)
+
+    def _pick(self, word: str) -> tuple[Int16Array, int, int]:
+        index = self._draw.integers(len(self.material.words[word]))
+        first, last = self.extents[word][index]
+        return self.material.words[word][index], int(first), int(last)
+
+    def _any_word(self) -> str:
+        if self.others and self._draw.random() < 0.5:
+            return str(self._draw.choice(self.others, p=self.other_share))
+        return self.keywords[self._draw.integers(len(self.keywords))]
+
+    def _placed(self, word: str) -> NDArray[np.float32]:
+        """A word moved to a random place of the window, sometimes after the end of another."""
+        clip, first, last = self._pick(word)
+        low = -min(first, SAMPLE_RATE * 3 // 10)
+        high = min(CLIP_SAMPLES - last, SAMPLE_RATE * 3 // 10)
+        slack = SAMPLE_RATE // 20  # words that fill the clip still move a little
+        shift = int(self._draw.integers(min(low, -slack), max(high, slack) + 1))
+        window = moved(clip, shift)
+        gap = int(self._draw.uniform(0.04, 0.25) * SAMPLE_RATE)
+        free = first + shift - gap  # samples before the word
+        if free > SAMPLE_RATE // 20 and self._draw.random() < self.config.preceded:
+            other, begin, end = self._pick(self._any_word())
+            tail = other[max(begin, end - free) : end]
+            window[free - len(tail) : free] += tail * self._draw.uniform(0.3, 1.2)
+        return window
+
+    def _unknown(self) -> NDArray[np.float32]:
+        config, kind = self.config, self._draw.random()
+        if kind < config.unknown_words and self.others:
+            return self._placed(str(self._draw.choice(self.others, p=self.other_share)))
+        if kind < config.unknown_words + config.unknown_speech and self.material.speech:
+            return self._crop(self.material.speech)
+        return self._broken()
+
+    def _crop(self, recordings: dict[str, list[Int16Array]]) -> NDArray[np.float32]:
+        """A second from a random place of a random recording of a random source."""
+        source = list(recordings)[self._draw.integers(len(recordings))]
+        recording = recordings[source][self._draw.integers(len(recordings[source]))]
+        room = len(recording) - CLIP_SAMPLES
+        start = int(self._draw.integers(min(0, room), max(0, room) + 1))
+        part = recording[max(0, start) : max(0, start) + CLIP_SAMPLES]
+        window = np.zeros(CLIP_SAMPLES, np.float32)
+        offset = max(0, -start)
+        part = part[: CLIP_SAMPLES - offset]
+        window[offset : offset + len(part)] = part
+        return window
+
+    def _broken(self) -> NDArray[np.float32]:
+        """A command that is none: cut, cut by the window's edge, reversed, or spliced."""
+        last = first = 0
+        # Where noise hides the word's ends, a cut could leave the whole word: draw again.
+        while last == 0 or (last - first > CLIP_SAMPLES * 3 // 4 and self._draw.random() < 0.98):
+            word = self.keywords[self._draw.integers(len(self.keywords))]
+            clip, first, last = self._pick(word)
+        kind = self._draw.integers(4)
+        if kind == 0 and word not in NOT_REVERSED:
+            return clip[::-1].astype(np.float32)
+        if kind == 1:
+            other = self._any_word()
+            if other != word and frozenset((word, other)) not in CONFUSABLE:
+                second, begin, end = self._pick(other)
+                joined = np.concatenate((clip[: (first + last) // 2], second[(begin + end) // 2 :]))
+                window = np.zeros(CLIP_SAMPLES, np.float32)
+                window[: len(joined)] = joined[:CLIP_SAMPLES]
+                return window
+        kept = int((last - first) * self._draw.uniform(0.1, 0.33))
+        at_edge = self._draw.random() < 0.6
+        if self._draw.random() < 0.6:  # only the beginning is heard
+            cut = clip.copy()
+            cut[first + kept :] = 0
+            return moved(cut, CLIP_SAMPLES - first - kept if at_edge else 0)
+        cut = clip.copy()
+        cut[: last - kept] = 0
+        return moved(cut, kept - last if at_edge else 0)
+
+    def _heard(self, audio: Tensor, silent: Tensor) -> Tensor:
+        """The batch as a microphone in some room, noise and distance delivers it."""
+        config, generator = self.config, self._generator
+        count = len(audio)
+        rate = augment.uniform(1.0 - config.rate, 1.0 + config.rate, count, generator)
+        audio = augment.shift_and_stretch(audio, torch.zeros(count), rate)
+        noise = torch.from_numpy(
+            np.stack([self._crop(self.material.noise) for _ in range(count)]) / 32768.0
+        ).float()
+        in_room = torch.rand(count, generator=generator) < config.room
+        if in_room.any():
+            audio[in_room] = augment.apply_room(audio[in_room], generator)
+        snr_db = augment.uniform(*config.snr_db, count, generator)
+        noisy = (torch.rand(count, generator=generator) < config.noisy) & ~silent
+        audio = torch.where(noisy[:, None], augment.mix_noise(audio, noise, snr_db), audio)
+        gain_db = augment.uniform(*config.gain_db, count, generator)
+        # Silence is noise at any gain, and now and then nothing at all.
+        muted = torch.rand(count, generator=generator) < 0.1
+        quiet_db = augment.uniform(-50.0, 6.0, count, generator)
+        audio = torch.where(silent[:, None], noise * ~muted[:, None], audio)
+        return augment.set_gain(audio, torch.where(silent, quiet_db, gain_db))
+
+
+def moved(clip: Int16Array, shift: int) -> NDArray[np.float32]:
+    """The clip `shift` samples later (earlier where negative) as float32, zeros elsewhere."""
+    window = np.zeros(len(clip), np.float32)
+    if shift >= 0:
+        window[shift:] = clip[: len(clip) - shift]
+    else:
+        window[:shift] = clip[-shift:]
+    return window

@@ -1,0 +1,117 @@
+"""Words that are no commands, spoken by espeak-ng in many voices, as material for unknown.
+
+`python -m kws.train.synthesize --out DIR` writes them; nothing of it is stored in the project.
+Command words and words that sound like one are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from kws.config import SAMPLE_RATE
+from kws.data import Int16Array
+from kws.errors import DataError, KwsError
+
+# Everyday words, many of them a sound or two away from a command.
+WORDS = """
+one two three four five six seven eight nine ten bird bed cat dog happy house marvin sheila tree
+wow backward forward follow learn visual zero hello please thanks morning evening kitchen window
+door light lamp music volume louder quieter weather timer alarm minute second hour today tomorrow
+mother father sister brother baby water coffee sugar milk bread butter apple orange lemon banana
+table chair floor ceiling garden flower summer winter spring autumn monday tuesday wednesday
+thursday friday saturday sunday january february march april june july august september october
+november december red green blue yellow purple black white brown silver golden open close closed
+start begin finish ending pause play next previous back front top bottom middle inside outside
+over under above below between behind around through across along against before after during
+often never always maybe perhaps really very quite almost enough little much more most many few
+yet yellow guess yesterday yell yak less mess dress press chess nest west best test rest guest
+note nose node nor gnome snow show low row toe bow mow sew hoe throw blow flow slow glow
+cup pup cut but hut shut nut supper puppy pub hub tub rub apple op hop top mop
+town brown gown drown clown crown noun found round sound ground crowd cloud loud count dawn done
+lift loft laughed lent lend leaf leg lick let less lesson letter level lest heft cleft
+ride bright light night kite bite fight sight tight height white wife wipe rise rice rye
+owner john gone pawn lawn swan dawn don con honor ounce aunt ant and in
+of cough scoff soft loft offer office often orphan awful doff trough author
+step stock stomp staff stuff stab stump storm store story stove star stair stay stack shop chop
+goat gold goal ghost coat cold coal code joke hope rope soap boat road wrote growl goose good gore
+yarn year you young your use youth onion canyon million beyond nine none noon known then than thin
+computer jarvis robot machine laptop tablet phone message email picture camera video movie channel
+station radio speaker battery charge power switch button handle mirror glasses snowman blueberry
+terminator porcupine bumblebee grasshopper americano picovoice alexa siri cortana google bixby
+""".split()  # noqa: SIM905 (a list of words reads best as text)
+
+VOICES = tuple(
+    f"en{accent}+{variant}"
+    for accent in ("", "-us", "-gb-scotland", "-gb-x-rp", "-029", "-gb-x-gbclan", "-gb-x-gbcwmd")
+    for variant in ("m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "f1", "f2", "f3", "f4", "f5")
+)
+
+
+def speak(text: str, voice: str, speed: int, pitch: int, program: str) -> Int16Array:
+    """One utterance as int16 at 16 kHz, silence at both ends removed; (samples,)."""
+    command = [program, "-v", voice, "-s", str(speed), "-p", str(pitch), "--stdout", text]
+    spoken = subprocess.run(command, capture_output=True, check=True).stdout
+    header = 44  # espeak-ng writes a WAV header whose length field is not filled in
+    native = np.frombuffer(spoken[header:], np.int16)
+    audio: Int16Array = soxr.resample(native, 22_050, SAMPLE_RATE)
+    loud = np.flatnonzero(np.abs(audio.astype(np.int32)) > 300)
+    return audio[loud[0] : loud[-1] + 1] if len(loud) else audio[:0]
+
+
+def synthesize(out: Path, count: int, seed: int) -> int:
+    """Write `count` clips of single words below `out`; returns how many were written.
+
+    Raises DataError where espeak-ng is not installed.
+    """
+    program = shutil.which("espeak-ng")
+    if program is None:
+        raise DataError("espeak-ng is not installed; try `apt install espeak-ng`")
+    out.mkdir(parents=True, exist_ok=True)
+    draw = random.Random(seed)
+    jobs = [
+        (draw.choice(WORDS), draw.choice(VOICES), draw.randint(110, 230), draw.randint(10, 90))
+        for _ in range(count)
+    ]
+
+    def write(numbered: tuple[int, tuple[str, str, int, int]]) -> bool:
+        index, (word, voice, speed, pitch) = numbered
+        audio = speak(word, voice, speed, pitch, program)
+        if len(audio) < SAMPLE_RATE // 10:
+            return False
+        padding = max(0, SAMPLE_RATE - len(audio))
+        audio = np.pad(audio, (padding // 2, padding - padding // 2))
+        soundfile.write(out / f"{word}_{index:05d}.flac", audio, SAMPLE_RATE)
+        return True
+
+    with ThreadPoolExecutor() as pool:
+        return sum(pool.map(write, enumerate(jobs)))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m kws.train.synthesize", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder to write FLAC files into")
+    parser.add_argument("--count", type=int, default=4000, help="how many clips (default 4000)")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    try:
+        written = synthesize(options.out, options.count, options.seed)
+    except KwsError as error:
+        print(f"kws: {error}", file=sys.stderr)
+        return 1
+    print(f"{written} clips in {options.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

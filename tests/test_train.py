@@ -1,0 +1,230 @@
+"""Training: the network streams, batches repeat, and a stopped run goes on to the same bits."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed: `pip install kws[train]`")
+
+from kws.config import KEYWORDS, LABELS  # noqa: E402
+from kws.errors import DataError, ModelError  # noqa: E402
+from kws.frontend import log_mel  # noqa: E402
+from kws.train import augment, checkpoint  # noqa: E402
+from kws.train.__main__ import main  # noqa: E402
+from kws.train.features import LogMel  # noqa: E402
+from kws.train.fit import FitConfig, fit  # noqa: E402
+from kws.train.materials import Material, load_material  # noqa: E402
+from kws.train.network import Network, NetworkConfig, parameter_count  # noqa: E402
+from kws.train.sampler import Sampler, SamplerConfig  # noqa: E402
+
+TINY = FitConfig(
+    epochs=3,
+    network=NetworkConfig(channels=8),
+    sampler=SamplerConfig(epoch_size=32, batch_size=16),
+)
+
+
+@pytest.fixture(scope="module")
+def material() -> Material:
+    """Made-up words: each a tone of its own pitch in noise."""
+    generator = np.random.default_rng(0)
+    time = np.arange(16_000) / 16_000
+
+    def clips(pitch: float, count: int) -> np.ndarray:
+        tone = 4000 * np.sin(2 * np.pi * pitch * time) * (np.abs(time - 0.5) < 0.2)
+        return (tone + generator.normal(0, 100, (count, 16_000))).astype(np.int16)
+
+    words = {word: clips(200 + 250 * i, 6) for i, word in enumerate((*KEYWORDS, "zero"))}
+    noise = generator.normal(0, 300, 48_000).astype(np.int16)
+    validation = np.concatenate([words[word][:2] for word in KEYWORDS])
+    return Material(
+        words=words,
+        speech={"talk": [clips(3500, 1)[0]]},
+        noise={"hiss": [noise]},
+        validation=(validation, np.repeat(np.arange(len(KEYWORDS)), 2)),
+        sources=("made up",),
+        problems=(),
+    )
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    """A network whose normalisations are no identities, in evaluation mode."""
+    torch.manual_seed(0)
+    network = Network().eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm1d):
+            module.running_mean.normal_()
+            module.bias.data.normal_()
+    return network
+
+
+def test_network_fits_its_budget() -> None:
+    """The shipped sizes see exactly one second and have at most 80,000 parameters."""
+    assert 98 == Network().config.receptive_field
+    assert parameter_count(Network()) <= 80_000
+
+
+def test_steps_equal_the_sliding_network(network: Network) -> None:
+    """Stepping from the initial state gives the rows of the network slid over silence + audio."""
+    audio = np.random.default_rng(1).normal(0, 3000, 24_000).astype(np.int16)
+    features = torch.from_numpy(log_mel(audio))[:146]
+    with torch.no_grad():
+        offline = network(torch.cat((torch.zeros(96, 40), features))[None])[0]
+        state = network.initial_state()
+        rows = []
+        for start in range(0, len(features), 2):
+            row, state = network.step(features[None, start : start + 2], state)
+            rows.append(row[0])
+    assert offline.shape == (73, 12)
+    assert float((offline - torch.stack(rows)).abs().max()) < 1e-4
+
+
+def test_torch_front_end_equals_numpy() -> None:
+    """The training front end gives the reference's features to float rounding."""
+    audio = np.random.default_rng(2).normal(0, 2000, 16_000).astype(np.int16)
+    twin = LogMel()(torch.from_numpy(audio / 32768.0).float()[None])[0].numpy()
+    assert np.abs(twin - log_mel(audio)).max() < 1e-4
+
+
+def test_batches_repeat_and_epochs_differ(material: Material) -> None:
+    """An epoch is a function of seed and number."""
+
+    def batch(epoch: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return next(Sampler(material, LABELS, TINY.sampler, 3).epoch(epoch))
+
+    assert torch.equal(batch(0)[0], batch(0)[0])
+    assert not torch.equal(batch(0)[0], batch(1)[0])
+    audio = batch(0)[0]
+    assert torch.isfinite(audio).all()
+    assert audio.abs().max() <= 1.0
+
+
+def test_every_class_is_drawn(material: Material) -> None:
+    """All twelve classes appear in an epoch."""
+    config = replace(TINY.sampler, epoch_size=512)
+    targets = torch.cat([t for _, t in Sampler(material, LABELS, config, 0).epoch(0)])
+    assert set(range(12)) == set(targets.tolist())
+
+
+def test_noise_is_mixed_at_the_asked_ratio() -> None:
+    """The level of what is added is the asked number of decibels below the clip's."""
+    generator = torch.Generator().manual_seed(0)
+    audio = torch.randn(4, 16_000, generator=generator) * 0.1
+    noise = torch.randn(4, 16_000, generator=generator)
+    snr_db = torch.tensor([0.0, 10.0, 20.0, -5.0])
+    added = augment.mix_noise(audio, noise, snr_db) - audio
+    measured = 20 * torch.log10(augment.level(audio) / augment.level(added))[:, 0]
+    assert torch.allclose(snr_db, measured, atol=0.1)
+
+
+def test_shift_moves_by_whole_samples() -> None:
+    """A shift without stretch moves the samples and fills with silence."""
+    audio = torch.arange(1.0, 16_001.0)[None] / 16_000
+    moved = augment.shift_and_stretch(audio, torch.tensor([0.25]), torch.tensor([1.0]))
+    assert torch.allclose(moved[0, 4000:], audio[0, :12_000], atol=1e-3)
+    assert float(moved[0, :3999].abs().max()) == 0.0
+
+
+def test_resumed_run_is_bit_equal(material: Material, tmp_path: Path) -> None:
+    """A run killed in its second epoch and resumed ends with the weights of one that was not."""
+    fit(material, tmp_path / "whole", TINY)
+
+    class Killed(BaseException):
+        pass
+
+    steps = Sampler.epoch
+
+    def stop_in_second(self: Sampler, number: int):  # type: ignore[no-untyped-def]
+        for index, batch in enumerate(steps(self, number)):
+            if number == 1 and index == 1:
+                raise Killed
+            yield batch
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Sampler, "epoch", stop_in_second)
+        with pytest.raises(Killed):
+            fit(material, tmp_path / "cut", TINY)
+    fit(material, tmp_path / "cut", TINY, resume=True)
+    whole, cut = (checkpoint.load(tmp_path / run / "last.pt") for run in ("whole", "cut"))
+    for kind in ("weights", "average"):
+        for name, tensor in whole[kind].items():
+            assert torch.equal(tensor, cut[kind][name]), name
+    logs = [
+        [json.loads(line) for line in (tmp_path / run / "log.jsonl").read_text().splitlines()]
+        for run in ("whole", "cut")
+    ]
+    for log in logs:
+        for row in log:
+            del row["seconds"]
+    assert logs[0] == logs[1]
+    assert [1, 2, 3] == [row["epoch"] for row in logs[0]]
+
+
+def test_run_folder_is_not_overwritten(material: Material, tmp_path: Path) -> None:
+    """A second run into the same folder, or a resume with other options, is refused."""
+    fit(material, tmp_path, replace(TINY, epochs=1))
+    with pytest.raises(ModelError, match="--resume"):
+        fit(material, tmp_path, replace(TINY, epochs=1))
+    with pytest.raises(ModelError, match="other options"):
+        fit(material, tmp_path, replace(TINY, seed=9, epochs=1), resume=True)
+
+
+def test_full_disk_keeps_the_old_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write that fails leaves the earlier checkpoint whole and no debris."""
+    path = tmp_path / "last.pt"
+    checkpoint.save(path, {"epoch": 1})
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="No space"):
+        checkpoint.save(path, {"epoch": 2})
+    monkeypatch.undo()
+    assert 1 == checkpoint.load(path)["epoch"]
+    assert [path] == list(tmp_path.iterdir())
+
+
+def test_pickle_in_place_of_a_checkpoint_is_refused(tmp_path: Path) -> None:
+    """A pickle that would run code, a text file and a missing file are ModelErrors."""
+    import pickle
+
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (Path.touch, (tmp_path / "ran",))  # type: ignore[return-value]
+
+    (tmp_path / "evil.pt").write_bytes(pickle.dumps(Evil()))
+    (tmp_path / "text.pt").write_text("no weights")
+    for name in ("evil.pt", "text.pt", "missing.pt"):
+        with pytest.raises(ModelError):
+            checkpoint.load(tmp_path / name)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_missing_keyword_is_a_clear_error(tmp_path: Path) -> None:
+    """Data without clips of some keyword names the keyword."""
+    import soundfile
+
+    (tmp_path / "yes").mkdir()
+    soundfile.write(tmp_path / "yes/a_nohash_0.wav", np.zeros(16_000, np.int16), 16_000)
+    with pytest.raises(DataError, match="no training clips of no, up"):
+        load_material(tmp_path, LABELS, None)
+
+
+def test_command_line_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No data folder named is a usage error; a missing one is a failure of one line."""
+    monkeypatch.delenv("KWS_DATA", raising=False)
+    with pytest.raises(SystemExit) as stopped:
+        main(["--out", str(tmp_path / "run")])
+    assert 2 == stopped.value.code
+    capsys.readouterr()
+    assert 1 == main(["--out", str(tmp_path / "run"), "--data", str(tmp_path / "none")])
+    assert "there is no folder" in capsys.readouterr().err
