@@ -75,12 +75,12 @@ def room_responses(count: int, generator: torch.Generator, samples: int = 8000) 
 def device_responses(count: int, bins: int, generator: torch.Generator) -> Tensor:
     """Magnitude responses of made-up microphones, shape (count, bins) from 0 Hz to Nyquist.
 
-    A tilt of up to 4 dB an octave, a smooth ripple, a high-pass at 30 to 300 Hz and, for half of
+    A tilt of up to 3 dB an octave, a smooth ripple, a high-pass at 30 to 300 Hz and, for half of
     them, a low-pass at 3.2 to 8 kHz as of a narrow-band codec or a muffled device.
     """
     hertz = torch.linspace(1.0, SAMPLE_RATE / 2, bins)
     octaves = torch.log2(hertz / 1000.0)
-    decibel = uniform(-4.0, 4.0, count, generator)[:, None] * octaves.clamp(-3.0, 3.0)
+    decibel = uniform(-3.0, 3.0, count, generator)[:, None] * octaves.clamp(-3.0, 3.0)
     phase = uniform(0.0, 2 * math.pi, count, generator)[:, None]
     period = uniform(0.7, 3.0, count, generator)[:, None]  # octaves
     ripple = uniform(0.0, 4.0, count, generator)[:, None]  # dB

@@ -38,14 +38,14 @@ class SamplerConfig:
     unknown_words: float = 0.40  # share of unknown: other words of the corpus
     unknown_speech: float = 0.35  # crops of speech, wake phrases, synthesised words
     # the rest of unknown: commands cut, reversed or spliced
-    preceded: float = 0.2  # share of words with the end of another word before them
-    rate: float = 0.12  # speed and pitch change by up to this share
-    noisy: float = 0.75  # share of clips with added noise
-    snr_db: tuple[float, float] = (-3.0, 30.0)
-    room: float = 0.4  # share of clips in a made-up room
+    preceded: float = 0.15  # share of words with the end of another word before them
+    rate: float = 0.1  # speed and pitch change by up to this share
+    noisy: float = 0.6  # share of clips with added noise
+    snr_db: tuple[float, float] = (-2.0, 35.0)
+    room: float = 0.25  # share of clips in a made-up room
     gain_db: tuple[float, float] = (-26.0, 8.0)
-    masked_frames: int = 10
-    masked_bands: int = 5
+    masked_frames: int = 8
+    masked_bands: int = 4
 
 
 def extents(audio: Int16Array) -> NDArray[np.int64]:
