@@ -31,7 +31,8 @@ def mel_filters(config: FeatureConfig) -> FloatArray:
     mel = np.array([hertz_to_mel(f) for f in hertz])[:, None]
     rising = (mel - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - mel) / (edges[2:] - edges[1:-1])
-    return np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
+    triangles: FloatArray = np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
+    return triangles
 
 
 class _SparseFilters:

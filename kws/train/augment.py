@@ -102,7 +102,8 @@ def apply_room(audio: Tensor, generator: torch.Generator) -> Tensor:
     room = torch.fft.rfft(room_responses(count, generator), size)
     device = device_responses(count, spectrum.shape[1], generator)
     heard = torch.fft.irfft(spectrum * room * device, size)[:, :samples]
-    return heard * (level(audio) / level(heard).clamp_min(1e-6))
+    restored: Tensor = heard * (level(audio) / level(heard).clamp_min(1e-6))
+    return restored
 
 
 def mask_features(features: Tensor, frames: int, bands: int, generator: torch.Generator) -> Tensor:
