@@ -25,6 +25,7 @@ from kws.errors import DataError
 
 SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus"})
 BACKGROUND_NOISE = "_background_noise_"
+TEST_ARCHIVE_FOLDERS = ("_silence_", "_unknown_")
 SPLITS = ("training", "validation", "testing")
 CLIP_SAMPLES = SAMPLE_RATE  # one second
 
@@ -60,6 +61,11 @@ class Corpus:
     clips: tuple[Clip, ...]
     noise: tuple[Path, ...]
 
+    @property
+    def is_test_archive(self) -> bool:
+        """Whether this is laid out as the official test archive, which is one split."""
+        return any((self.root / folder).is_dir() for folder in TEST_ARCHIVE_FOLDERS)
+
     def split(self, name: str) -> list[Clip]:
         """The clips of one split, in a fixed order."""
         if name not in SPLITS:
@@ -93,7 +99,7 @@ def balanced(clips: Sequence[Clip], keywords: Sequence[str], seed: int) -> list[
             others.setdefault(clip.word, []).append(clip)
     generator = np.random.default_rng(seed)
     for word in others:
-        generator.shuffle(others[word])  # type: ignore[arg-type]
+        generator.shuffle(others[word])
     wanted = round(len(spoken) / max(1, len(keywords)))
     chosen: list[Clip] = []
     while len(chosen) < wanted and others:
@@ -146,7 +152,7 @@ def find_corpus(root: Path | str) -> Corpus:
             f"there is no folder {root}; name the folder that holds one folder per word"
         )
     validation, testing = (_listed(root, f"{s}_list.txt") for s in ("validation", "testing"))
-    is_test_archive = (root / "_silence_").is_dir() or (root / "_unknown_").is_dir()
+    is_test_archive = any((root / folder).is_dir() for folder in TEST_ARCHIVE_FOLDERS)
 
     def split_of(key: str, speaker: str) -> str:
         if validation is None and testing is None:
@@ -228,6 +234,12 @@ def read_clips(clips: Sequence[Clip]) -> tuple[Int16Array, list[Clip], list[Prob
     for row, samples in zip(block, audio, strict=True):
         row[:] = fit_length(samples)
     return block, [by_path[path] for path in used], problems
+
+
+def split_noise(recording: Int16Array) -> tuple[Int16Array, Int16Array]:
+    """A noise recording's part to train on and, the last fifth, its part to measure on."""
+    cut = len(recording) * 4 // 5
+    return recording[:cut], recording[cut:]
 
 
 def cut_silence(

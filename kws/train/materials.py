@@ -15,21 +15,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kws.config import KEYWORDS, SILENCE, UNKNOWN
+from kws.config import KEYWORDS
 from kws.data import (
     BACKGROUND_NOISE,
-    Clip,
-    Corpus,
     Int16Array,
     Problem,
-    cut_silence,
+    corpus_root,
     find_corpus,
     find_recordings,
-    label_of,
     read_clips,
     read_recordings,
+    split_noise,
 )
 from kws.errors import DataError
+from kws.evalset import load_evaluation_set
 from kws.train.tones import tones
 
 HELD_OUT_WORDS = ("cat", "marvin")  # of Speech Commands
@@ -56,45 +55,6 @@ class Material:
     problems: tuple[Problem, ...] = field(repr=False)
 
 
-def corpus_root(folder: Path) -> Path:
-    """The folder in Speech Commands layout that a data folder is or holds."""
-    inner = folder / "speech_commands"
-    return inner if inner.is_dir() else folder
-
-
-def balanced_evaluation(
-    corpus: Corpus, split: str, labels: tuple[str, ...], seed: int
-) -> list[Clip]:
-    """Every keyword clip of a split, and as many unknown clips as a keyword has on average.
-
-    The unknown clips are drawn evenly over the words, so that rare words count.
-    """
-    clips = corpus.split(split)
-    keywords = [clip for clip in clips if clip.word in labels]
-    others: dict[str, list[Clip]] = {}
-    for clip in clips:
-        if label_of(clip.word) == UNKNOWN:
-            others.setdefault(clip.word, []).append(clip)
-    generator = np.random.default_rng(seed)
-    for word in others:
-        generator.shuffle(others[word])
-    wanted = round(len(keywords) / max(1, len(KEYWORDS)))
-    chosen: list[Clip] = []
-    while len(chosen) < wanted and others:
-        for word in sorted(others):
-            if len(chosen) < wanted:
-                chosen.append(others[word].pop())
-            if not others[word]:
-                del others[word]
-    return keywords + chosen
-
-
-def _halves(recording: Int16Array) -> tuple[Int16Array, Int16Array]:
-    """A noise recording's part to train on and, the last fifth, its part to validate on."""
-    cut = len(recording) * 4 // 5
-    return recording[:cut], recording[cut:]
-
-
 def load_material(folder: Path, labels: tuple[str, ...], extra_words: Path | None) -> Material:
     """Decode everything a run needs; raises DataError where words or noise are missing.
 
@@ -116,9 +76,13 @@ def load_material(folder: Path, labels: tuple[str, ...], extra_words: Path | Non
 
     noise, _, bad = read_recordings(corpus.noise)
     problems += bad
-    background = [_halves(recording) for recording in noise]
+    if not noise:
+        raise DataError(
+            f"{corpus.root} has no noise, which the class silence is cut from; put recordings of "
+            f"a second or more into its folder {BACKGROUND_NOISE}"
+        )
     noises = {
-        BACKGROUND_NOISE: [part for part, _ in background],
+        BACKGROUND_NOISE: [split_noise(recording)[0] for recording in noise],
         "tones": list(tones(300, np.random.default_rng(0))),
     }
     speech: dict[str, list[Int16Array]] = {}
@@ -141,21 +105,15 @@ def load_material(folder: Path, labels: tuple[str, ...], extra_words: Path | Non
         speech["synthesised words"] = recordings
         sources.append("synthesised words")
 
-    chosen = balanced_evaluation(corpus, "validation", labels, seed=0)
-    validation, used, bad = read_clips(chosen)
-    problems += bad
-    silence = cut_silence(
-        [part for _, part in background], len(used) // 11, np.random.default_rng(0)
-    )
-    targets = [labels.index(label_of(clip.word)) for clip in used]
-    targets += [labels.index(SILENCE)] * len(silence)
+    validation = load_evaluation_set(folder, labels, "validation")
+    problems += validation.problems
     for problem in problems:
         logger.warning("not used: %s", problem)
     return Material(
         words=words,
         speech=speech,
         noise=noises,
-        validation=(np.concatenate((validation, silence)), np.array(targets)),
+        validation=(validation.audio, validation.targets),
         sources=tuple(sources),
         problems=tuple(problems),
     )
