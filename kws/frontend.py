@@ -35,7 +35,7 @@ def mel_filters(config: FeatureConfig) -> FloatArray:
     return triangles
 
 
-class _SparseFilters:
+class SparseFilters:
     """`mel_filters` as weighted runs of bins.
 
     Between two neighbouring edges a bin contributes to two bands only, rising in one and falling
@@ -76,8 +76,8 @@ class _SparseFilters:
 
 
 @lru_cache(maxsize=8)
-def _tables(config: FeatureConfig) -> tuple[FloatArray, _SparseFilters]:
-    return window(config) / np.float32(32768.0), _SparseFilters(config)
+def _tables(config: FeatureConfig) -> tuple[FloatArray, SparseFilters]:
+    return window(config) / np.float32(32768.0), SparseFilters(config)
 
 
 def frame_count(samples: int, config: FeatureConfig) -> int:
