@@ -158,7 +158,7 @@ def read_artefact(folder: Path, artefact: Artefact) -> bytes:
     if (len(content), digest) != (artefact.bytes, artefact.sha256):
         raise ModelError(
             f"{path} is not the file that the manifest describes: expected {artefact.bytes} bytes "
-            f"of SHA-256 {artefact.sha256[:12]}..., got {len(content)} of {digest[:12]}...; {_AGAIN}"
+            f"of SHA-256 {artefact.sha256[:9]}..., got {len(content)} of {digest[:9]}...; {_AGAIN}"
         )
     return content
 
