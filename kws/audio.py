@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 class Source(Protocol):
     """Something that delivers audio until it ends, fails or is closed."""
 
+    name: str  # for people: the device's, the file's
+
     def __iter__(self) -> Iterator[Int16Array]:
         """Blocks of shape (samples,), int16, mono, 16 kHz; of any length, never empty."""
         ...
@@ -105,24 +107,24 @@ class File(_Closing):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         import soundfile
 
-        self.path = os.fspath(path)
+        self.name = os.fspath(path)
         self._errors = (soundfile.LibsndfileError, OSError, RuntimeError)
-        if os.path.isdir(self.path):
-            raise AudioError(f"{self.path} is a folder; name one recording in it")
+        if os.path.isdir(self.name):
+            raise AudioError(f"{self.name} is a folder; name one recording in it")
         try:
-            with open(self.path, "rb") as opened:
+            with open(self.name, "rb") as opened:
                 empty = not opened.read(1)
         except OSError as error:
             raise AudioError(
-                f"cannot open {self.path}: {error.strerror}; check the path and its permissions"
+                f"cannot open {self.name}: {error.strerror}; check the path and its permissions"
             ) from error
         if empty:
-            raise AudioError(f"{self.path} is empty (0 bytes); record it again")
+            raise AudioError(f"{self.name} is empty (0 bytes); record it again")
         try:
-            self._sound: Any = soundfile.SoundFile(self.path)
+            self._sound: Any = soundfile.SoundFile(self.name)
         except self._errors as error:
             raise AudioError(
-                f"{self.path} is not audio that can be read ({_reason(error)}); give WAV, FLAC, "
+                f"{self.name} is not audio that can be read ({_reason(error)}); give WAV, FLAC, "
                 "Ogg, Opus or MP3, or pipe raw 16 kHz int16 samples into --input -"
             ) from error
         try:
@@ -134,10 +136,10 @@ class File(_Closing):
     def _check(self) -> None:
         rate, frames = self._sound.samplerate, self._sound.frames
         if frames == 0:
-            raise AudioError(f"{self.path} holds no samples, only a header; record it again")
+            raise AudioError(f"{self.name} holds no samples, only a header; record it again")
         if not LOWEST_RATE <= rate <= HIGHEST_RATE:
             raise AudioError(
-                f"{self.path} says that it is at {rate} Hz; expected {LOWEST_RATE} to "
+                f"{self.name} says that it is at {rate} Hz; expected {LOWEST_RATE} to "
                 f"{HIGHEST_RATE} Hz, so its header is probably damaged; convert it again"
             )
         # libsndfile reads what is there of a WAV and notes the difference. A recorder that writes
@@ -145,7 +147,7 @@ class File(_Closing):
         cut = re.search(r"^data : (\d+) \(should be (\d+)\)", self._sound.extra_info, re.M)
         if cut and int(cut[2]) < int(cut[1]) < PIPE_LENGTH:
             logger.warning(
-                "%s is cut off: hearing the %.1f s that are there", self.path, frames / rate
+                "%s is cut off: hearing the %.1f s that are there", self.name, frames / rate
             )
 
     def __iter__(self) -> Iterator[Int16Array]:
@@ -157,7 +159,7 @@ class File(_Closing):
                 block = self._sound.read(rate * BLOCK_MS // 1000, dtype="float32", always_2d=True)
             except self._errors as error:
                 raise AudioError(
-                    f"{self.path} is damaged after {self._sound.tell() / rate:.1f} s "
+                    f"{self.name} is damaged after {self._sound.tell() / rate:.1f} s "
                     f"({_reason(error)}); what was heard before that stands"
                 ) from error
             last = len(block) == 0
@@ -170,13 +172,13 @@ class File(_Closing):
         if converter.not_numbers:
             logger.warning(
                 "%s holds %d samples that are not numbers; they were heard as silence",
-                self.path,
+                self.name,
                 converter.not_numbers,
             )
         if converter.peak > 2.0:  # resampled or mixed music goes a little above 1
             logger.warning(
                 "%s reaches %.3g times full scale and was clipped; float samples lie in [-1, 1]",
-                self.path,
+                self.name,
                 converter.peak,
             )
 
@@ -190,6 +192,7 @@ class RawPcm(_Closing):
     Raises AudioError where the stream is a terminal, is empty, or is a file with a header.
     """
 
+    name = "standard input"
     HEADERS = (b"RIFF", b"fLaC", b"OggS", b"ID3")
 
     def __init__(self, stream: BinaryIO | None = None) -> None:

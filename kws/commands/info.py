@@ -1,0 +1,120 @@
+"""Show the models, the runtimes and the sound system found here; exits with 1 if a model fails."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import platform
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from kws import __version__
+from kws.errors import AudioError, KwsError
+
+RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "ai-edge-litert", "tflite-runtime", "torch")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `kws info`."""
+    parser.add_argument("--model", help="only this one: a name, a folder or a manifest")
+    parser.add_argument("--json", action="store_true", help="everything as one JSON object")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what is here; returns the exit code."""
+    from kws.manifest import find_manifest, packaged_models
+
+    names = [options.model] if options.model else packaged_models()
+    models = [_model(find_manifest(name)) for name in names]
+    facts = {
+        "kws": __version__,
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "runtimes": _runtimes(),
+        "microphones": _microphones(),
+        "models": models,
+    }
+    if options.json:
+        print(json.dumps(facts, indent=2, ensure_ascii=False))
+    else:
+        _print(facts)
+    return int(any("error" in model for model in models))
+
+
+def _runtimes() -> dict[str, str]:
+    """The versions of those that are installed."""
+    found = {}
+    for name in RUNTIMES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _microphones() -> str:
+    from kws.audio import input_devices
+
+    try:
+        return f"{len(input_devices())} (see: kws devices)"
+    except AudioError as error:
+        return str(error)
+
+
+def _model(path: Path) -> dict[str, Any]:
+    """The manifest's content, and the error where the model does not run here."""
+    from kws.manifest import read_manifest
+    from kws.model import load_model
+
+    facts: dict[str, Any] = {"path": str(path)}
+    try:
+        manifest = read_manifest(path)
+        facts |= dataclasses.asdict(manifest)
+        facts["runs"] = load_model(path).artefact
+    except KwsError as error:
+        facts["error"] = str(error)
+    return facts
+
+
+def _print(facts: dict[str, Any]) -> None:
+    print(f"kws {facts['kws']} on Python {facts['python']}, {facts['platform']}")
+    versions = (f"{name} {version}" for name, version in facts["runtimes"].items())
+    print(f"runtimes     {', '.join(versions) or 'none'}")
+    print(f"microphones  {facts['microphones']}")
+    for model in facts["models"]:
+        print()
+        _print_model(model)
+
+
+def _print_model(model: dict[str, Any]) -> None:
+    if "name" in model:
+        print(f"model {model['name']}: {model['description']}")
+        _row("labels", ", ".join(model["labels"]))
+        _row("parameters", f"{model['parameters']:,}")
+        for key, file in model["artefacts"].items():
+            _row(key, f"{file['file']}, {file['bytes']:,} bytes, sha256 {file['sha256'][:16]}")
+        thresholds = (f"{word} {value:g}" for word, value in model["thresholds"].items())
+        _row("thresholds", ", ".join(thresholds) or f"{model['decision']['threshold']:g} for each")
+        for name, value in _leaves(model["measurements"]):
+            _row(name, value)
+        _row("licence", model["licence"])
+    _row("path", model["path"])
+    if "error" in model:
+        _row("ERROR", model["error"])
+    else:
+        _row("runs", model["runs"])
+
+
+def _row(name: str, value: object) -> None:
+    print(f"  {name:<24} {value}")
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value

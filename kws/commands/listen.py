@@ -1,0 +1,82 @@
+"""Spot keywords in the microphone, a recording, a pipe or the demonstration, until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kws.audio import Source
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `kws listen`."""
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "--input", metavar="FILE", help="a recording, or - for raw int16 16 kHz mono on stdin"
+    )
+    source.add_argument(
+        "--demo", action="store_true", help="the demonstration recording, at its own pace"
+    )
+    source.add_argument(
+        "--device", type=_device, help="a number or name from `kws devices` (default: the system's)"
+    )
+    parser.add_argument("--model", help="a packaged model's name, a folder or a manifest")
+    parser.add_argument(
+        "--threshold",
+        type=_threshold,
+        help="score in (0, 1] from which a keyword counts (default: the model's own, per keyword)",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object per detection")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Listen until the audio ends or Ctrl-C; returns the exit code."""
+    from kws import Detector
+    from kws.audio import paced
+    from kws.config import SAMPLE_RATE
+    from kws.terminal import open_display
+
+    heard = 0
+    with (
+        closing(_open_source(options)) as source,
+        Detector(model=options.model, threshold=options.threshold) as detector,
+        open_display(options.json) as display,
+    ):
+        display.start(source.name, detector.model.manifest.keywords)
+        # Ctrl-C is how one ends listening, so it is no failure.
+        with suppress(KeyboardInterrupt):
+            for block in paced(source) if options.demo else source:
+                heard += len(block)
+                display.heard(block)
+                for detection in detector.process(block):
+                    display.detected(detection)
+        display.finish(heard / SAMPLE_RATE)
+    return 0
+
+
+def _open_source(options: argparse.Namespace) -> Source:
+    from kws.audio import File, Microphone, RawPcm
+
+    if options.demo:
+        from kws.demo import RECORDING
+
+        return File(RECORDING)
+    if options.input == "-":
+        return RawPcm()
+    return File(options.input) if options.input else Microphone(options.device)
+
+
+def _device(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
+
+
+def _threshold(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value <= 1.0:
+        raise argparse.ArgumentTypeError(f"expected a number in (0, 1], got {text!r}")
+    return value
