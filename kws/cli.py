@@ -20,6 +20,7 @@ from kws.errors import KwsError
 COMMANDS = {
     "listen": "spot keywords in what the microphone, a file or a pipe delivers",
     "devices": "list the microphones",
+    "eval": "measure a model on recordings: accuracy, recall, calibration, noise",
     "info": "show the models, the runtimes and the sound system found here",
 }
 

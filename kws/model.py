@@ -37,16 +37,18 @@ def load_model(
     *,
     backend: str | None = None,
     provider: str | None = None,
+    artefact: str | None = None,
 ) -> Model:
     """Load a packaged model by name, or any model by its folder or the path of its manifest.
 
     `backend` is "onnx" or "tflite"; by default whichever the model comes with, ONNX first.
+    `artefact` is one of the manifest's keys, such as "window.int8.onnx", and leaves no choice.
     `provider` is "cpu" (the default) or "cuda". Raises ModelError where the model is missing or
     damaged and BackendUnavailable where it cannot run here; both say what to do.
     """
     path = find_manifest(model)
     manifest = read_manifest(path)
-    key = _choose_artefact(manifest, path, backend)
+    key = _choose_artefact(manifest, path, backend, artefact)
     content = read_artefact(path.parent, manifest.artefacts[key])
     opened = open_backend(key.rpartition(".")[2], content, provider)
     loaded = Model(manifest, path, key, opened)
@@ -57,7 +59,15 @@ def load_model(
     return loaded
 
 
-def _choose_artefact(manifest: Manifest, path: Path, backend: str | None) -> str:
+def _choose_artefact(
+    manifest: Manifest, path: Path, backend: str | None, artefact: str | None
+) -> str:
+    if artefact in manifest.artefacts:
+        return artefact
+    if artefact is not None:
+        raise ModelError(
+            f"{path} has no artefact {artefact}; it has {', '.join(sorted(manifest.artefacts))}"
+        )
     if backend not in (None, *FORMATS):
         raise ValueError(f"the backends are {', '.join(FORMATS)}, not {backend!r}")
     formats = FORMATS if backend is None else (backend,)

@@ -1,0 +1,115 @@
+"""Measure a model on recordings: accuracy, recall per class, calibration, noise.
+
+DIR is a folder in the layout of Speech Commands (one folder per word), the official test archive,
+or a folder that holds `speech_commands`. With --submission it is a folder of unlabelled clips.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+SPLITS = ("training", "validation", "testing", "all")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `kws eval`."""
+    data = os.environ.get("KWS_DATA")
+    parser.add_argument("--model", help="a packaged model's name, a folder or a manifest")
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        type=Path,
+        default=data,
+        required=not data,
+        help="the recordings (default: the environment variable KWS_DATA)",
+    )
+    parser.add_argument(
+        "--split",
+        choices=SPLITS,
+        help="which clips (default: testing where there are such, else validation; all of the "
+        "official test archive and of folders that were never split)",
+    )
+    parser.add_argument(
+        "--artefact", metavar="KEY", help="which file of the model, such as window.int8.onnx"
+    )
+    parser.add_argument("--provider", choices=("cpu", "cuda"), help="where it runs (default: cpu)")
+    parser.add_argument(
+        "--noise", metavar="DIR", type=Path, help="also mix in these recordings at several SNRs"
+    )
+    parser.add_argument(
+        "--report", metavar="OUT", type=Path, help="folder for a page with pictures, CSV and JSON"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--submission",
+        metavar="FILE",
+        type=Path,
+        help="label the clips in DIR instead, into a CSV file of fname,label",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Evaluate and print; returns the exit code."""
+    import json
+
+    from kws.data import find_recordings, read_recordings
+    from kws.evalset import load_evaluation_set
+    from kws.evaluate import evaluate
+    from kws.model import load_model
+    from kws.report import require_matplotlib, write_report
+
+    if options.report:
+        require_matplotlib()
+    model = load_model(options.model, artefact=options.artefact, provider=options.provider)
+    if options.submission:
+        return _submit(options, model)
+    noise = read_recordings(find_recordings(options.noise))[0] if options.noise else []
+    clips = load_evaluation_set(options.data, model.manifest.labels, options.split)
+    evaluation = evaluate(model, clips, noise)
+    page = write_report(evaluation, model, options.report) if options.report else None
+    figures = evaluation.figures()
+    if options.json:
+        print(json.dumps(figures, ensure_ascii=False))
+        return 0
+    _print(figures)
+    if page:
+        print(f"report: {page}")
+    return 0
+
+
+def _submit(options: argparse.Namespace, model: Any) -> int:
+    from kws.submission import write_submission
+
+    written, problems = write_submission(model, options.data, options.submission)
+    print(f"{written} clips labelled in {options.submission}")
+    if problems:
+        print(f"{len(problems)} could not be read and stand as unknown, first {problems[0]}")
+    return 0
+
+
+def _print(figures: dict[str, Any]) -> None:
+    print(f"{figures['model']} ({figures['artefact']}), {figures['clips']} clips, ", end="")
+    print(f"split {figures['split']}")
+    print(f"accuracy {_percent(figures['accuracy'])}")
+    print(f"\n{'class':<12}{'clips':>7}{'recall':>10}{'precision':>12}")
+    for label, row in zip(figures["labels"], figures["confusion"], strict=True):
+        recall, precision = figures["recall"].get(label), figures["precision"].get(label)
+        print(f"{label:<12}{sum(row):>7}{_percent(recall):>10}{_percent(precision):>12}")
+    print("\nat the model's thresholds")
+    print(f"  keywords recognised              {_percent(figures['keyword_recall_at_threshold'])}")
+    print(f"  other clips taken for a keyword  {_percent(figures['false_accepts_at_threshold'])}")
+    print("calibration")
+    print(f"  expected calibration error       {_percent(figures['calibration_error'])}")
+    print(f"  best temperature                 {figures['best_temperature']:>8.3f}")
+    for snr, accuracy in figures["accuracy_by_snr_db"].items():
+        print(f"accuracy at {snr:>3} dB SNR           {_percent(accuracy)}")
+    if figures["not_used"]:
+        count = len(figures["not_used"])
+        print(f"{count} file{'s' if count > 1 else ''} not used: {figures['not_used'][0]}")
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.2f} %"
