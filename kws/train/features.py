@@ -18,13 +18,21 @@ class LogMel(nn.Module):
     def __init__(self, config: FeatureConfig | None = None) -> None:
         super().__init__()
         self.config = config or FeatureConfig()
-        self.register_buffer("window", torch.from_numpy(frontend.window(self.config)))
+        window = torch.from_numpy(frontend.window(self.config))
+        self._tail = self.config.fft_size - self.config.window
+        self.register_buffer("window", torch.nn.functional.pad(window, (0, self._tail)))
         self.register_buffer("filters", torch.from_numpy(frontend.mel_filters(self.config)))
 
     @torch.no_grad()
     def forward(self, audio: Tensor) -> Tensor:
         """Audio (batch, samples) in [-1, 1) -> (batch, frames, bands)."""
-        frames = audio.unfold(1, self.config.window, self.config.hop) * self.window
-        spectrum = torch.view_as_real(torch.fft.rfft(frames, self.config.fft_size))
-        energies = spectrum.square().sum(-1) @ self.filters
+        spectrum = torch.stft(
+            torch.nn.functional.pad(audio, (0, self._tail)),
+            self.config.fft_size,
+            self.config.hop,
+            window=self.window,
+            center=False,
+            return_complex=True,
+        ).transpose(1, 2)
+        energies = (spectrum.real.square() + spectrum.imag.square()) @ self.filters
         return torch.log1p(energies * (1.0 / self.config.floor))

@@ -32,7 +32,7 @@ class NetworkConfig:
     stride: int = 2  # frames per step; the stem alone has a stride
     kernels: tuple[int, ...] = (5, 5, 7, 7, 9, 9)  # steps, one residual block each
     pool: int = 12  # steps that the mean before the classifier covers
-    dropout: float = 0.1
+    dropout: float = 0.0
 
     @property
     def receptive_field(self) -> int:
