@@ -1,5 +1,11 @@
 """The exceptions that kws raises on purpose; each message says what to do next."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike
+
 
 class KwsError(Exception):
     """Base of every error that a caller of kws may want to catch."""
@@ -19,3 +25,12 @@ class BackendUnavailable(KwsError):
 
 class DataError(KwsError):
     """A folder of recordings is missing, empty or not in the expected layout."""
+
+
+@contextmanager
+def writing(path: str | PathLike[str]) -> Iterator[None]:
+    """Turn what goes wrong on the disk meanwhile into a KwsError that names the path."""
+    try:
+        yield
+    except OSError as error:
+        raise KwsError(f"cannot write {path}: {error.strerror or error}") from error

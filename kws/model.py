@@ -62,9 +62,9 @@ def load_model(
 def _choose_artefact(
     manifest: Manifest, path: Path, backend: str | None, artefact: str | None
 ) -> str:
-    if artefact in manifest.artefacts:
-        return artefact
     if artefact is not None:
+        if artefact in manifest.artefacts:
+            return artefact
         raise ModelError(
             f"{path} has no artefact {artefact}; it has {', '.join(sorted(manifest.artefacts))}"
         )

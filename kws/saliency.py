@@ -34,4 +34,5 @@ def occlusion(backend: Backend, features: FloatArray, label: int) -> FloatArray:
     whole = backend.run(features[None])[0, label]
     occluded = backend.run(np.where(masks, np.float32(0.0), features))[:, label]
     total = np.tensordot(whole - occluded, masks, axes=1)
-    return (total / np.maximum(1, masks.sum(axis=0))).astype(np.float32)
+    mean: FloatArray = (total / np.maximum(1, masks.sum(axis=0))).astype(np.float32)
+    return mean

@@ -56,6 +56,7 @@ def run(options: argparse.Namespace) -> int:
     import json
 
     from kws.data import find_recordings, read_recordings
+    from kws.errors import writing
     from kws.evalset import load_evaluation_set
     from kws.evaluate import evaluate
     from kws.model import load_model
@@ -69,7 +70,10 @@ def run(options: argparse.Namespace) -> int:
     noise = read_recordings(find_recordings(options.noise))[0] if options.noise else []
     clips = load_evaluation_set(options.data, model.manifest.labels, options.split)
     evaluation = evaluate(model, clips, noise)
-    page = write_report(evaluation, model, options.report) if options.report else None
+    page = None
+    if options.report:
+        with writing(options.report):
+            page = write_report(evaluation, model, options.report)
     figures = evaluation.figures()
     if options.json:
         print(json.dumps(figures, ensure_ascii=False))
@@ -81,9 +85,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _submit(options: argparse.Namespace, model: Any) -> int:
+    from kws.errors import writing
     from kws.submission import write_submission
 
-    written, problems = write_submission(model, options.data, options.submission)
+    with writing(options.submission):
+        written, problems = write_submission(model, options.data, options.submission)
     print(f"{written} clips labelled in {options.submission}")
     if problems:
         print(f"{len(problems)} could not be read and stand as unknown, first {problems[0]}")
