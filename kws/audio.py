@@ -33,6 +33,13 @@ PIPE_LENGTH = 0x7FFF_0000  # bytes; WAV headers that state this or more mean "un
 logger = logging.getLogger(__name__)
 
 
+def to_int16(audio: FloatArray) -> Int16Array:
+    """Samples in [-1, 1) as int16, of the same shape; what lies beyond is clipped."""
+    scaled = np.clip(np.rint(audio * np.float32(32768.0)), -32768, 32767)
+    samples: Int16Array = scaled.astype(np.int16)
+    return samples
+
+
 class Source(Protocol):
     """Something that delivers audio until it ends, fails or is closed."""
 
@@ -92,9 +99,7 @@ class Converter:
         if self._resampler is not None:
             # Beyond full scale nothing is meant, and the resampler would smear it over its window.
             mono = self._resampler.resample_chunk(np.clip(mono, -1.0, 1.0), last=last)
-        scaled = np.clip(np.rint(mono * np.float32(32768.0)), -32768, 32767)
-        samples: Int16Array = scaled.astype(np.int16)
-        return samples
+        return to_int16(mono)
 
 
 class File(_Closing):

@@ -134,7 +134,8 @@ def _quantise(values: FloatArray, tensor: dict[str, Any]) -> NDArray[Any]:
     scale, zero_point = tensor["quantization"]
     limits = np.iinfo(kind)
     steps = np.rint(values / np.float32(scale)) + zero_point
-    return np.clip(steps, limits.min, limits.max).astype(kind)
+    stored: NDArray[Any] = np.clip(steps, limits.min, limits.max).astype(kind)
+    return stored
 
 
 def _dequantise(values: NDArray[Any], tensor: dict[str, Any]) -> FloatArray:

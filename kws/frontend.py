@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from functools import lru_cache
 
 import numpy as np
@@ -113,19 +114,69 @@ def log_mel(audio: NDArray[np.int16], config: FeatureConfig | None = None) -> Fl
 
 
 class StreamingFrontend:
-    """`log_mel` over audio that comes in blocks of any size; it carries only the overlap."""
+    """`log_mel` of a stream that comes in blocks of any size.
 
-    def __init__(self, config: FeatureConfig | None = None) -> None:
+    It keeps the latest audio and makes frames when they are asked for: those that nobody asks for
+    cost nothing, so that a gate may let silence pass and still look back when speech begins.
+    """
+
+    def __init__(self, config: FeatureConfig | None = None, memory: int | None = None) -> None:
+        """`memory` is how many samples back a frame may begin; by default one second."""
         self.config = config or FeatureConfig()
+        self._memory = self.config.sample_rate if memory is None else memory
         self.reset()
 
     def reset(self) -> None:
         """Forget the audio heard so far."""
-        self._rest: NDArray[np.int16] = np.empty(0, np.int16)
+        self._blocks: deque[NDArray[np.int16]] = deque()
+        self._kept = 0  # samples in _blocks
+        self._heard = 0  # samples since the stream began
+        self._made = np.empty((0, self.config.bands), np.float32)
+        self._made_first = 0  # frame number of _made[0]
 
-    def process(self, audio: NDArray[np.int16]) -> FloatArray:
-        """The frames that this block completes, bit for bit those of `log_mel` on the whole."""
-        audio = np.concatenate((self._rest, audio)) if len(self._rest) else audio
-        features = log_mel(audio, self.config)
-        self._rest = audio[len(features) * self.config.hop :].copy()
-        return features
+    def append(self, audio: NDArray[np.int16]) -> None:
+        """Hear a block, shape (samples,), int16; it is copied."""
+        self._blocks.append(audio.copy())
+        self._kept += len(audio)
+        self._heard += len(audio)
+        while self._kept - len(self._blocks[0]) >= self._memory:
+            self._kept -= len(self._blocks.popleft())
+
+    @property
+    def complete(self) -> int:
+        """How many frames of the stream can be made by now; the next one has this number."""
+        return frame_count(self._heard, self.config)
+
+    def frames(self, first: int, last: int) -> FloatArray:
+        """Frames first, ..., last - 1 of the stream, bit for bit those of `log_mel` on the whole.
+
+        Frames of negative number are 0.0, as if digital silence had gone before. Raises ValueError
+        where a frame is not complete yet or its audio is no longer kept.
+        """
+        begin = max(first, 0)
+        oldest = -(-(self._heard - self._kept) // self.config.hop)
+        made_last = self._made_first + len(self._made)
+        if not self._made_first <= begin <= made_last:
+            self._made, self._made_first, made_last = self._made[:0], begin, begin
+        if last > self.complete or (made_last < oldest and last > made_last):
+            raise ValueError(
+                f"frames {first} to {last} were asked for, but only {oldest} to {self.complete} "
+                "can be made of the audio that is kept"
+            )
+        if last > made_last:
+            new = log_mel(self._audio_from(made_last * self.config.hop, last), self.config)
+            self._made = np.concatenate((self._made[begin - self._made_first :], new))
+            self._made_first = begin
+        wanted = self._made[begin - self._made_first : max(last, begin) - self._made_first]
+        if first >= 0:
+            return wanted
+        silence = np.zeros((min(last, 0) - first, self.config.bands), np.float32)
+        return np.concatenate((silence, wanted))
+
+    def _audio_from(self, sample: int, last: int) -> NDArray[np.int16]:
+        """The samples from that one of the stream up to the end of frame last - 1."""
+        kept = np.concatenate(self._blocks)
+        self._blocks = deque([kept])
+        origin = self._heard - self._kept
+        end = (last - 1) * self.config.hop + self.config.window
+        return kept[sample - origin : end - origin]

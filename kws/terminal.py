@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from kws.audio import Int16Array
-    from kws.detector import Detection
+    from kws.decision import Detection
 
 METER_WIDTH = 20  # characters
 METER_FLOOR = -60.0  # dBFS, an empty meter

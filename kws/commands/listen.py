@@ -52,6 +52,8 @@ def run(options: argparse.Namespace) -> int:
                 display.heard(block)
                 for detection in detector.process(block):
                     display.detected(detection)
+            for detection in detector.finish():
+                display.detected(detection)
         display.finish(heard / SAMPLE_RATE)
     return 0
 

@@ -1,0 +1,47 @@
+"""The speech gate: WebRTC's voice activity detector, kept open for a hangover after speech."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kws.config import SAMPLE_RATE, VadConfig
+from kws.errors import BackendUnavailable
+
+
+class SpeechGate:
+    """Tells frame by frame whether the network should listen.
+
+    Raises BackendUnavailable where webrtcvad is missing or does not import.
+    """
+
+    def __init__(self, config: VadConfig | None = None) -> None:
+        self.config = config or VadConfig()
+        self._webrtcvad = _import_webrtcvad()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the speech and the background heard so far; the gate is closed."""
+        self._vad = self._webrtcvad.Vad(self.config.aggressiveness)
+        self._open_for = -1  # ms left without further speech
+
+    def process(self, frame: NDArray[np.int16]) -> bool:
+        """Whether the gate is open after this frame of `config.frame_ms`, int16."""
+        if self._vad.is_speech(frame.tobytes(), SAMPLE_RATE):
+            self._open_for = self.config.hangover_ms
+        else:
+            self._open_for -= self.config.frame_ms
+        return self._open_for >= 0
+
+
+def _import_webrtcvad() -> Any:
+    try:
+        return importlib.import_module("webrtcvad")
+    except ImportError as error:
+        raise BackendUnavailable(
+            f"the voice activity detector does not import ({error}); "
+            "pip uninstall -y webrtcvad, then pip install webrtcvad-wheels"
+        ) from error
