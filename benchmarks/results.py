@@ -1,0 +1,76 @@
+"""Figures on disk: one JSON file per measurement, with when, where and how it was taken."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+FOLDER = Path(__file__).parent / "results"
+PACKAGES = ("kws", "numpy", "onnxruntime", "onnxruntime-gpu", "ai-edge-litert", "tflite-runtime")
+
+
+def write_result(path: Path, command: str, figures: dict[str, Any]) -> None:
+    """Keep what this process measured with `command`, as somebody else would type it.
+
+    Figures are JSON-ready: numbers, strings, lists and dictionaries, by names that say the unit.
+    """
+    content = {
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
+        "commit": commit(),
+        "machine": machine(),
+        "command": command,
+        "figures": figures,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_results(folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
+    """Every kept measurement, by name."""
+    return {
+        path.stem: json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(folder.glob("*.json"))
+    }
+
+
+def commit() -> str:
+    """The commit that was measured, with a + where files differed from it."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--exclude=*"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return described.stdout.strip()
+
+
+def machine() -> str:
+    """Processor, cores, system and the versions that figures depend on."""
+    versions = [f"Python {platform.python_version()}"]
+    for package in PACKAGES:
+        try:
+            versions.append(f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            continue
+    system = f"{platform.system()} {platform.machine()}"
+    return f"{_processor()}, {os.cpu_count()} cores, {system}; {', '.join(versions)}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or "unknown processor"
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
