@@ -112,7 +112,7 @@ class TfliteBackend:
 
     def run(self, features: FloatArray) -> FloatArray:
         """See Backend.run."""
-        shape = tuple(self._input["shape"])
+        shape = tuple(self._input["shape"].tolist())
         if features.shape[1:] != shape[1:]:
             raise ModelError(f"the network takes features of shape {shape}, not {features.shape}")
         # The graph's batch is fixed at 1.
@@ -216,9 +216,9 @@ def _cuda_session(ort: Any, content: bytes, options: Any) -> Any:
 
 def _why_no_cuda(ort: Any, missing: list[str]) -> str:
     """The first thing that CUDA needs and that is not there."""
-    if _both_onnxruntimes():
-        return _BOTH
     if CUDA not in ort.get_available_providers():
+        if _both_onnxruntimes():
+            return _BOTH
         return (
             "this onnxruntime is the CPU package; "
             "pip uninstall -y onnxruntime, then pip install onnxruntime-gpu"

@@ -51,7 +51,7 @@ def classifier(weights: NDArray[np.float32], shape: tuple[int, ...], int8: bool 
     tensors = [
         Tensor(shape, INT8, Quantisation(0.1, -128)),
         Tensor(weights.shape, INT8, Quantisation(scale, 0), stored.tobytes()),
-        Tensor((1, labels), INT8, Quantisation(0.25, 0)),
+        Tensor((1, labels), INT8, Quantisation(0.1, 0)),
         Tensor((1, labels), INT8, Quantisation(1 / 256, -128)),
     ]
     return _file(tensors)

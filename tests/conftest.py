@@ -1,0 +1,37 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+
+@pytest.fixture(scope="session")
+def recordings() -> Path:
+    """The folder of real recordings in the layout of Speech Commands."""
+    root = os.environ.get("KWS_DATA")
+    if not root:
+        pytest.skip("KWS_DATA names no recordings")
+    return Path(root) / "speech_commands"
+
+
+@pytest.fixture(scope="session")
+def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an ONNX model that knows the tones of tone_model."""
+    pytest.importorskip("onnx", reason="the test model is made with onnx")
+    from tone_model import write_model
+
+    return write_model(tmp_path_factory.mktemp("tones"))
+
+
+@pytest.fixture(scope="session")
+def noise() -> NDArray[np.int16]:
+    """Four seconds of noise whose colour and level wander as a room's do."""
+    generator = np.random.default_rng(7)
+    white = generator.normal(size=4 * 16_000)
+    level = np.exp(np.cumsum(generator.normal(0, 0.02, white.shape))) * 300
+    return np.clip((white + np.roll(white, 1)) * level, -32768, 32767).astype(np.int16)

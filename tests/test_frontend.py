@@ -1,0 +1,209 @@
+"""The log-mel reference: golden values, limits, and a stream that equals the whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from kws.config import FeatureConfig
+from kws.data import find_corpus, read_recording
+from kws.frontend import StreamingFrontend, frame_count, log_mel, mel_filters
+
+CONFIG = FeatureConfig()
+
+# Bands 0, 4, ..., 36 of the first frame of a 1 kHz sine of amplitude 0.5, by `by_definition`.
+GOLDEN_TONE = [0.1174, 0.6951, 2.382, 18.643, 4.9433, 0.2595, 0.0042, 0.0006, 0.0001, 0.0]
+
+
+def by_definition(frame: NDArray[np.int16], config: FeatureConfig) -> list[float]:
+    """One frame's features in 64 bits, term by term: DFT, triangles, logarithm."""
+    n = np.arange(config.window)
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * n / config.window)
+    samples = frame / 32768 * hann
+
+    def mel(hertz: float) -> float:
+        return 2595 * np.log10(1 + hertz / 700)
+
+    low, high = mel(config.low_hz), mel(config.high_hz)
+    step = (high - low) / (config.bands + 1)
+    energies = np.zeros(config.bands)
+    for k in range(config.fft_size // 2 + 1):
+        power = abs(np.sum(samples * np.exp(-2j * np.pi * k * n / config.fft_size))) ** 2
+        position = (mel(k * config.sample_rate / config.fft_size) - low) / step
+        for band in range(config.bands):
+            energies[band] += power * max(0.0, 1 - abs(position - (band + 1)))
+    return [float(np.log(1 + energy / config.floor)) for energy in energies]
+
+
+def sine(hertz: float = 1000.0, samples: int = 480) -> NDArray[np.int16]:
+    """A sine of amplitude 0.5."""
+    return np.round(16384 * np.sin(2 * np.pi * hertz * np.arange(samples) / 16_000)).astype(
+        np.int16
+    )
+
+
+def test_golden_tone() -> None:
+    """A sine has the features that the definition gave when the format was fixed."""
+    features = log_mel(sine(), CONFIG)[0, ::4]
+    difference = np.abs(features - GOLDEN_TONE).max()
+    assert difference < 1e-3
+
+
+def test_definition(noise: NDArray[np.int16]) -> None:
+    """Every value is what the formula gives in 64 bits, in quiet and in loud frames."""
+    features = log_mel(noise, CONFIG)
+    differences = [
+        np.abs(features[i] - by_definition(noise[i * 160 : i * 160 + 480], CONFIG)).max()
+        for i in (0, 99, 397)
+    ]
+    assert max(differences) < 1e-4
+
+
+def test_shape() -> None:
+    """One second is 98 frames of 40 bands, float32; less than a window is none."""
+    features = log_mel(np.zeros(16_000, np.int16), CONFIG)
+    assert (98, 40) == features.shape
+    assert np.float32 == features.dtype
+    assert (0, 40) == log_mel(np.zeros(479, np.int16), CONFIG).shape
+    assert [0, 1, 1, 2] == [frame_count(n, CONFIG) for n in (0, 480, 639, 640)]
+
+
+def test_silence_is_zero() -> None:
+    """Digital silence is exactly 0.0 in every band, so that a stream may begin with zeros."""
+    assert not log_mel(np.zeros(16_000, np.int16), CONFIG).any()
+
+
+@pytest.mark.parametrize("value", [-32768, 32767])
+def test_extremes_are_finite(value: int) -> None:
+    """A stuck converter and a full-scale square wave give finite, bounded features."""
+    stuck = np.full(16_000, value, np.int16)
+    square = np.where(np.arange(16_000) % 40 < 20, value, -value - 1).astype(np.int16)
+    for audio in (stuck, square):
+        features = log_mel(audio, CONFIG)
+        assert np.isfinite(features).all()
+        assert 0.0 <= features.min() <= features.max() < 24.0
+
+
+@pytest.mark.parametrize(
+    "audio", [np.zeros(480, np.float32), np.zeros((480, 2), np.int16), np.zeros(480, np.uint16)]
+)
+def test_other_audio_is_refused(audio: NDArray[np.int16]) -> None:
+    """Anything but one-dimensional int16 is a mistake of the caller, and told as one."""
+    with pytest.raises(ValueError, match="one-dimensional int16"):
+        log_mel(audio, CONFIG)
+
+
+def test_strided_audio(noise: NDArray[np.int16]) -> None:
+    """One channel of interleaved stereo gives the features of its copy."""
+    stereo = np.stack((noise, -noise), axis=1)
+    assert np.array_equal(log_mel(noise, CONFIG), log_mel(stereo[:, 0], CONFIG))
+
+
+def test_every_filter_hears_something() -> None:
+    """No band is empty, and none reaches beyond the limits."""
+    filters = mel_filters(CONFIG)
+    hertz = np.arange(len(filters)) * CONFIG.sample_rate / CONFIG.fft_size
+    assert (filters.max(axis=0) > 0).all()
+    assert not filters[(hertz < CONFIG.low_hz) | (hertz > CONFIG.high_hz)].any()
+
+
+def test_too_many_bands() -> None:
+    """Bands narrower than a bin are refused, not silently deaf."""
+    with pytest.raises(ValueError, match="too narrow"):
+        log_mel(np.zeros(480, np.int16), FeatureConfig(bands=120))
+
+
+def cut(audio: NDArray[np.int16], places: list[int]) -> list[NDArray[np.int16]]:
+    """The blocks between those places."""
+    return np.split(audio, sorted(places))
+
+
+blocks = st.lists(st.integers(0, 4 * 16_000), max_size=40)
+
+
+@settings(max_examples=60, deadline=None)
+@given(places=blocks)
+def test_stream_equals_whole(places: list[int], noise: NDArray[np.int16]) -> None:
+    """However the audio is cut, empty blocks included, the frames are those of the whole."""
+    frontend = StreamingFrontend(CONFIG, memory=len(noise))
+    frames = [np.empty((0, 40), np.float32)]
+    made = 0
+    for block in cut(noise, places):
+        frontend.append(block)
+        frames.append(frontend.frames(made, frontend.complete).copy())
+        made = frontend.complete
+    assert np.array_equal(log_mel(noise, CONFIG), np.concatenate(frames))
+
+
+@settings(max_examples=60, deadline=None)
+@given(places=blocks, asked=st.sets(st.integers(0, 40)))
+def test_frames_on_demand(places: list[int], asked: set[int], noise: NDArray[np.int16]) -> None:
+    """The last second is right whenever it is asked for, and silence before the beginning."""
+    whole = np.concatenate((np.zeros((98, 40), np.float32), log_mel(noise, CONFIG)))
+    frontend = StreamingFrontend(CONFIG)
+    for index, block in enumerate(cut(noise, places)):
+        frontend.append(block)
+        if index in asked:
+            last = frontend.complete
+            assert np.array_equal(whole[last : last + 98], frontend.frames(last - 98, last))
+
+
+def test_sample_by_sample(noise: NDArray[np.int16]) -> None:
+    """Blocks of one sample give the same frames."""
+    audio = noise[:1_000]
+    frontend = StreamingFrontend(CONFIG)
+    for sample in audio:
+        frontend.append(np.array([sample]))
+    assert np.array_equal(log_mel(audio, CONFIG), frontend.frames(0, frontend.complete))
+
+
+def test_real_clips_stream(recordings: Path) -> None:
+    """Real clips in blocks of 20 ms have the frames of the whole file."""
+    for clip in find_corpus(recordings).clips[::2000]:
+        audio = read_recording(clip.path)
+        frontend = StreamingFrontend(CONFIG)
+        frames = [np.empty((0, 40), np.float32)]
+        made = 0
+        for block in np.split(audio, range(320, len(audio), 320)):
+            frontend.append(block)
+            frames.append(frontend.frames(made, frontend.complete).copy())
+            made = frontend.complete
+        assert np.array_equal(log_mel(audio, CONFIG), np.concatenate(frames)), clip.path
+
+
+def test_blocks_are_copied(noise: NDArray[np.int16]) -> None:
+    """A caller may reuse the array that it passed."""
+    frontend = StreamingFrontend(CONFIG)
+    buffer = noise[:480].copy()
+    frontend.append(buffer)
+    buffer[:] = 0
+    assert np.array_equal(log_mel(noise[:480], CONFIG), frontend.frames(0, 1))
+
+
+def test_memory_is_bounded(noise: NDArray[np.int16]) -> None:
+    """Frames whose audio has been dropped, or has not come, are refused."""
+    frontend = StreamingFrontend(CONFIG, memory=8_000)
+    for block in np.split(noise, 40):
+        frontend.append(block)
+    with pytest.raises(ValueError, match="only"):
+        frontend.frames(0, 10)
+    with pytest.raises(ValueError, match="only"):
+        frontend.frames(frontend.complete - 5, frontend.complete + 1)
+    last = frontend.complete
+    assert np.array_equal(log_mel(noise, CONFIG)[-40:], frontend.frames(last - 40, last))
+
+
+def test_reset(noise: NDArray[np.int16]) -> None:
+    """After a reset nothing of the old stream is left."""
+    frontend = StreamingFrontend(CONFIG)
+    frontend.append(noise[:5_000])
+    frontend.frames(0, frontend.complete)
+    frontend.reset()
+    frontend.append(noise[5_000:6_000])
+    assert 4 == frontend.complete
+    assert np.array_equal(log_mel(noise[5_000:6_000], CONFIG), frontend.frames(0, 4))
