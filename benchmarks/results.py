@@ -26,10 +26,11 @@ def write_result(path: Path, command: str, figures: dict[str, Any]) -> None:
         "commit": commit(),
         "machine": machine(),
         "command": command,
-        "figures": figures,
+        "figures": rounded(figures),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    path.write_text(text, encoding="utf-8")
 
 
 def read_results(folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
@@ -38,6 +39,17 @@ def read_results(folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
         path.stem: json.loads(path.read_text(encoding="utf-8"))
         for path in sorted(folder.glob("*.json"))
     }
+
+
+def rounded(value: Any, digits: int = 5) -> Any:
+    """The same structure with its floats rounded to what a measurement can be good for."""
+    if isinstance(value, float):
+        return round(value, digits)
+    if isinstance(value, dict):
+        return {key: rounded(item, digits) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [rounded(item, digits) for item in value]
+    return value
 
 
 def commit() -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from kws.data import Int16Array
 
 _BLOCK = 800  # samples, 50 ms
 
 
-def level(audio: Int16Array) -> float:
-    """Root mean square of the louder half of the 50 ms blocks, in int16 units.
+def level(audio: NDArray[Any]) -> float:
+    """Root mean square of the louder half of the 50 ms blocks, in the samples' own unit.
 
     A word fills about half of its clip; the pauses around it say nothing of how loud it is.
     Raises ValueError for less than 50 ms.

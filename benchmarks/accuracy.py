@@ -1,0 +1,214 @@
+"""Accuracy of a shipped model on what training never saw: speakers, words, noise classes, rooms.
+
+`python -m benchmarks.accuracy` measures every file of the model that takes whole windows and that
+a runtime found here can run, and writes benchmarks/results/accuracy.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.results import FOLDER, write_result
+from benchmarks.rooms import hear, simulate
+from kws.config import SILENCE, UNKNOWN
+from kws.data import (
+    CLIP_SAMPLES,
+    Int16Array,
+    corpus_root,
+    find_recordings,
+    fit_length,
+    read_recordings,
+)
+from kws.errors import BackendUnavailable, KwsError
+from kws.evalset import EvaluationSet, load_evaluation_set
+from kws.evaluate import Evaluation, add_noise_to_all, clip_posteriors
+from kws.manifest import Manifest, find_manifest, read_manifest
+from kws.model import Model, load_model
+from kws.train.materials import HELD_OUT_NOISE, HELD_OUT_PHRASES, HELD_OUT_WORDS
+
+ROOMS = 40
+SNRS_DB = (20.0, 10.0, 5.0, 0.0)
+STEP = 1600  # samples between the windows of a recording that is longer than one
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__)
+    parser.add_argument("--model", help="a packaged model's name, a folder or a manifest")
+    parser.add_argument("--data", type=Path, default=os.environ.get("KWS_DATA"))
+    parser.add_argument("--out", type=Path, default=FOLDER / "accuracy.json")
+    options = parser.parse_args(arguments)
+    if options.data is None:
+        parser.error("name the recordings with --data DIR or the environment variable KWS_DATA")
+    try:
+        figures = measure(options.model, Path(options.data))
+    except KwsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    named = f" --model {options.model}" if options.model else ""
+    write_result(options.out, f"python -m benchmarks.accuracy{named}", figures)
+    print(f"written: {options.out}")
+    return 0
+
+
+def measure(model: str | None, data: Path) -> dict[str, Any]:
+    """Every figure of every artefact that runs here, as one JSON-ready object."""
+    manifest = read_manifest(find_manifest(model))
+    conditions = dict(_conditions(manifest, data))
+    unseen = dict(_unseen(data))
+    figures: dict[str, Any] = {
+        "model": manifest.name,
+        "parameters": manifest.parameters,
+        "held_out": {
+            "words": HELD_OUT_WORDS,
+            "phrases": HELD_OUT_PHRASES,
+            "noise": HELD_OUT_NOISE,
+        },
+        "artefacts": {},
+        "not_run": {},
+    }
+    for key in sorted(key for key in manifest.artefacts if key.startswith("window")):
+        try:
+            loaded = load_model(model, artefact=key)
+        except BackendUnavailable as error:
+            figures["not_run"][key] = str(error)
+            continue
+        print(f"{manifest.name} {key}")
+        figures["artefacts"][key] = _measure_one(loaded, conditions, unseen)
+    return figures
+
+
+def _measure_one(
+    model: Model, conditions: dict[str, EvaluationSet], unseen: dict[str, list[Int16Array]]
+) -> dict[str, Any]:
+    figures: dict[str, Any] = {"conditions": {}}
+    for name, clips in conditions.items():
+        found = Evaluation(
+            model.manifest, model.artefact, clips, clip_posteriors(model, clips.audio)
+        )
+        every = found.figures()
+        recall = every["recall"]
+        worst = min(recall, key=recall.__getitem__)
+        figures["conditions"][name] = {
+            "clips": every["clips"],
+            "accuracy": every["accuracy"],
+            "accuracy_without_silence": _accuracy_without(found, SILENCE),
+            "mean_recall": every["mean_recall"],
+            "recall": recall,
+            "worst": worst,
+            "keyword_recall": _keyword_recall(found),
+            "keyword_recall_at_threshold": every["keyword_recall_at_threshold"],
+            "false_accepts_at_threshold": every["false_accepts_at_threshold"],
+            "calibration_error": every["calibration_error"],
+        }
+        print(
+            f"  {name:<14} accuracy {100 * every['accuracy']:.2f} %, "
+            f"worst recall {worst} {100 * recall[worst]:.1f} %"
+        )
+    figures["unseen_words"] = {word: _taken(model, clips) for word, clips in unseen.items()}
+    clips = sum(found["clips"] for found in figures["unseen_words"].values())
+    taken = sum(found["taken"] for found in figures["unseen_words"].values())
+    clean = figures["conditions"]["clean"]
+    figures["unseen"] = {
+        "clips": clips,
+        "taken_for_a_keyword": taken / clips if clips else None,
+        "recall_lost": clean["keyword_recall"] - clean["keyword_recall_at_threshold"],
+    }
+    print(
+        f"  unseen words taken for a keyword {100 * taken / max(1, clips):.2f} %, "
+        f"recall lost to the threshold {100 * figures['unseen']['recall_lost']:.2f} points"
+    )
+    return figures
+
+
+def _conditions(manifest: Manifest, data: Path) -> Iterator[tuple[str, EvaluationSet]]:
+    """The validation clips: as they are, in held-out noise, and in simulated rooms."""
+    clean = load_evaluation_set(data, manifest.labels, "validation")
+    yield "clean", clean
+    noise, _, _ = read_recordings(
+        path for kind in HELD_OUT_NOISE for path in find_recordings(data / "noise" / kind)
+    )
+    for snr_db in SNRS_DB:
+        noisy = add_noise_to_all(clean, manifest.labels, noise, snr_db)
+        yield f"{snr_db:g} dB", replace(clean, audio=noisy)
+    rooms = simulate(ROOMS, seed=0)
+    chosen = np.random.default_rng(0).integers(len(rooms), size=len(clean.audio))
+    heard = [hear(clip, rooms[room]) for clip, room in zip(clean.audio, chosen, strict=True)]
+    yield "rooms", replace(clean, audio=np.stack(heard))
+
+
+def _unseen(data: Path) -> Iterator[tuple[str, list[Int16Array]]]:
+    """Recordings of the words and phrases that training leaves out, of all speakers."""
+    words = corpus_root(data)
+    for folder in (
+        *(words / word for word in HELD_OUT_WORDS),
+        *(data / "other_words" / phrase for phrase in HELD_OUT_PHRASES),
+    ):
+        yield folder.name, read_recordings(find_recordings(folder))[0]
+
+
+def _taken(model: Model, recordings: list[Int16Array]) -> dict[str, Any]:
+    """How many recordings have a window that reaches a keyword's threshold, and as which."""
+    windows, owners = [], []
+    for index, recording in enumerate(recordings):
+        for window in _windows(recording):
+            windows.append(window)
+            owners.append(index)
+    posteriors = clip_posteriors(model, np.stack(windows)) if windows else np.empty((0, 1))
+    keyword = _accepted(model.manifest, posteriors)
+    by_keyword: dict[str, int] = {}
+    first: dict[int, str] = {}
+    for owner, accepted in zip(owners, keyword, strict=True):
+        if accepted is not None:
+            first.setdefault(owner, accepted)
+    for accepted in first.values():
+        by_keyword[accepted] = by_keyword.get(accepted, 0) + 1
+    return {
+        "clips": len(recordings),
+        "taken": len(first),
+        "share": len(first) / max(1, len(recordings)),
+        "as": dict(sorted(by_keyword.items(), key=lambda item: -item[1])),
+    }
+
+
+def _windows(recording: Int16Array) -> list[Int16Array]:
+    if len(recording) <= CLIP_SAMPLES:
+        return [fit_length(recording)]
+    last = len(recording) - CLIP_SAMPLES
+    return [recording[start : start + CLIP_SAMPLES] for start in (*range(0, last, STEP), last)]
+
+
+def _accepted(manifest: Manifest, posteriors: NDArray[Any]) -> list[str | None]:
+    best = posteriors.argmax(axis=1) if len(posteriors) else []
+    names = [manifest.labels[index] for index in best]
+    return [
+        name if name not in (SILENCE, UNKNOWN) and score >= manifest.threshold(name) else None
+        for name, score in zip(names, posteriors.max(axis=1, initial=0.0), strict=True)
+    ]
+
+
+def _accuracy_without(found: Evaluation, label: str) -> float | None:
+    """Accuracy over the clips of the other labels; a clip of it in noise is only more noise."""
+    others = found.clips.targets != found.manifest.labels.index(label)
+    right = found.predicted == found.clips.targets
+    return float(right[others].mean()) if others.any() else None
+
+
+def _keyword_recall(found: Evaluation) -> float:
+    labels = found.manifest.labels
+    keywords = [labels.index(keyword) for keyword in found.manifest.keywords]
+    spoken = np.isin(found.clips.targets, keywords)
+    return float((found.predicted == found.clips.targets)[spoken].mean())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
