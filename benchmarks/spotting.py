@@ -154,7 +154,9 @@ def main(arguments: list[str] | None = None) -> int:
     except KwsError as error:
         print(f"kws: error: {error}", file=sys.stderr)
         return 1
-    write_result(options.out, "python -m benchmarks.spotting", measured)
+    model = f" --model {options.model}" if options.model else ""
+    clips = f" --clips {options.clips}" if options.clips != CLIPS_PER_WORD else ""
+    write_result(options.out, f"python -m benchmarks.spotting{model}{clips}", measured)
     print(
         f"{measured['spotted']:.1%} of {measured['keyword_clips']} keywords spotted, "
         f"{measured['unknown_fired']:.1%} of {measured['unknown_clips']} other words fired; "

@@ -100,13 +100,13 @@ class LiveLine:
     def __init__(self, console: Console) -> None:
         from rich.live import Live
 
-        self._live = Live(
-            get_renderable=self._render, console=console, refresh_per_second=12, transient=True
-        )
         self._samples = 0
         self._level = METER_FLOOR
         self._count = 0
         self._last: Detection | None = None
+        self._live = Live(
+            get_renderable=self._render, console=console, refresh_per_second=12, transient=True
+        )
 
     def start(self, source: str, keywords: Sequence[str]) -> None:
         """See Display."""
@@ -174,7 +174,7 @@ def _opening(source: str, keywords: Sequence[str]) -> str:
 
 
 def _line(detection: Detection) -> str:
-    return f"{detection.start:8.2f} s  {detection.keyword:<10} {detection.score:.2f}"
+    return f"{detection.end:8.2f} s  {detection.keyword:<10} {detection.score:.2f}"
 
 
 def _closing(seconds: float, count: int) -> str:

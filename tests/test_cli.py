@@ -20,9 +20,9 @@ from kws.config import SAMPLE_RATE
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+def model(tones: Path) -> str:
     """The folder of a model that knows two pitches."""
-    return str(write_model(tmp_path_factory.mktemp("model")))
+    return str(tones)
 
 
 @pytest.fixture(scope="module")

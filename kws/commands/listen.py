@@ -44,7 +44,8 @@ def run(options: argparse.Namespace) -> int:
         Detector(model=options.model, threshold=options.threshold) as detector,
         open_display(options.json) as display,
     ):
-        display.start(source.name, detector.model.manifest.keywords)
+        name = "the demonstration recording" if options.demo else source.name
+        display.start(name, detector.model.manifest.keywords)
         # Ctrl-C is how one ends listening, so it is no failure.
         with suppress(KeyboardInterrupt):
             for block in paced(source) if options.demo else source:

@@ -50,19 +50,20 @@ class Spoken:
 
 
 SCRIPT = (
-    Line("yes", "en-us", 120, 50),
-    Line("no", "en-us", 120, 50),
-    Line("computer", "en-us", 120, 50),
-    Line("up", "en-us", 120, 50),
-    Line("down", "en-us", 120, 50),
-    Line("left", "en-us", 120, 50),
-    Line("window", "en-us", 120, 50),
-    Line("right", "en-us", 120, 50),
-    Line("on", "en-us", 120, 50),
-    Line("off", "en-us", 120, 50),
-    Line("elephant", "en-us", 120, 50),
-    Line("stop", "en-us", 120, 50),
-    Line("go", "en-us", 120, 50),
+    Line("yes", "en-us+Andrea", 150, 45),
+    Line("no", "en-gb", 110, 60),
+    Line("computer", "en-us+m3", 130, 45),
+    Line("up", "en-us+m3", 150, 60),
+    Line("down", "en-us+belinda", 150, 45),
+    Line("window", "en-gb", 130, 60),
+    Line("left", "en-gb", 110, 60),
+    Line("right", "en-us+m3", 150, 45),
+    Line("elephant", "en-us+Andrea", 130, 45),
+    Line("on", "en-gb", 150, 60),
+    Line("off", "en-gb", 130, 60),
+    Line("stop", "en-us+Michael", 130, 45),
+    Line("telephone", "en-us+Michael", 130, 45),
+    Line("go", "en-gb", 150, 60),
 )
 
 
