@@ -80,8 +80,8 @@ class DecisionConfig:
     hop_ms: int = 60  # the last second is scored this often
     smoothing_ms: int = 120  # posteriors are averaged over this long
     threshold: float = 0.8  # smoothed posterior, used where a keyword has no own threshold
-    release: float = 0.5  # a keyword re-arms below this share of its threshold
-    refractory_ms: int = 500  # after a detection nothing fires for this long
+    release: float = 0.8  # a keyword re-arms below this share of its threshold
+    refractory_ms: int = 400  # after a detection nothing fires for this long
 
     def __post_init__(self) -> None:
         _require(10 <= self.hop_ms <= 1_000, "a hop_ms of 10 to 1000", self)

@@ -48,8 +48,7 @@ class Decider:
         )
         self._smoothing = self.config.smoothing_ms * SAMPLE_RATE // 1000
         self._refractory = self.config.refractory_ms * SAMPLE_RATE // 1000
-        # What has not been scored counts as zero: one high score after a pause is no word yet.
-        self._scores_smoothed = max(1, -(-self.config.smoothing_ms // self.config.hop_ms))
+        self._full = max(1, -(-self.config.smoothing_ms // self.config.hop_ms))
         self.reset()
 
     def reset(self) -> None:
@@ -71,10 +70,13 @@ class Decider:
         self._recent.append((end, posteriors[self._columns]))
         while self._recent[0][0] <= end - max(self._smoothing, 1):
             self._recent.popleft()
-        scores = np.sum([recent for _, recent in self._recent], axis=0) / self._scores_smoothed
+        sums = np.sum([recent for _, recent in self._recent], axis=0)
+        # After a pause in scoring too few are there to average. To fire, what is missing counts
+        # as zero: one high score is no word yet. To re-arm it does not: one high score is no fall.
+        scores = sums / self._full
         risen = self._armed & (scores >= self._thresholds)
         self._armed &= ~risen
-        self._armed |= scores < self.config.release * self._thresholds
+        self._armed |= sums / len(self._recent) < self.config.release * self._thresholds
         if end < self._deaf_until or not risen.any():
             return None
         best = int(np.where(risen, scores, -1.0).argmax())

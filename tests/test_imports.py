@@ -1,0 +1,124 @@
+"""Imports point one way, and what a listener runs never needs torch."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "kws"
+
+# Each module may import those of earlier lines only. What is not named here stands above them all.
+LAYERS = (
+    {"errors", "config"},
+    {"frontend", "vad", "manifest", "decision", "metrics", "audio"},
+    {"backends"},
+    {"model"},
+    {"detector"},
+)
+HEAVY = {"torch", "tensorboard", "onnx", "onnxscript"}
+
+
+def imports(path: Path, everywhere: bool = True) -> Iterator[str]:
+    """The modules that a file imports, dotted; TYPE_CHECKING blocks do not run and are left out.
+
+    Without `everywhere`, only those that importing the file itself imports.
+    """
+
+    def walk(node: ast.AST) -> Iterator[str]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
+                continue
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) and not everywhere:
+                continue
+            if isinstance(child, ast.Import):
+                yield from (alias.name for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                assert child.level == 0, f"{path}: imports are absolute"
+                yield child.module or ""
+                yield from (f"{child.module}.{alias.name}" for alias in child.names)
+            else:
+                yield from walk(child)
+
+    return walk(ast.parse(path.read_text(encoding="utf-8")))
+
+
+RUNTIME = sorted(path for path in PACKAGE.rglob("*.py") if PACKAGE / "train" not in path.parents)
+
+
+@pytest.mark.parametrize("path", RUNTIME, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_runtime_needs_no_torch(path: Path) -> None:
+    """Outside kws/train nothing imports torch, its companions or the training code."""
+    found = set(imports(path))
+    assert not {name for name in found if name.partition(".")[0] in HEAVY}
+    if path != PACKAGE / "commands" / "train.py":
+        assert not {name for name in found if name.startswith(("kws.train", "export"))}
+
+
+@pytest.mark.parametrize("level", range(len(LAYERS)))
+def test_layers(level: int) -> None:
+    """No stage imports a later one."""
+    allowed = set().union(*LAYERS[:level]) | LAYERS[level]
+    for module in LAYERS[level]:
+        for name in imports(PACKAGE / f"{module}.py"):
+            parts = name.split(".")
+            if parts[0] == "kws" and len(parts) > 1:
+                assert parts[1] in allowed, f"kws/{module}.py imports {name}"
+
+
+def test_no_circles() -> None:
+    """Modules of one layer do not import each other in a circle."""
+    graph = {
+        module: {
+            name.split(".")[1]
+            for name in imports(PACKAGE / f"{module}.py")
+            if name.startswith("kws.")
+        }
+        for module in set().union(*LAYERS)
+    }
+    remaining = dict(graph)
+    while remaining:
+        leaves = {m for m, needs in remaining.items() if not needs & remaining.keys() - {m}}
+        assert leaves, f"a circle among {sorted(remaining)}"
+        for leaf in leaves:
+            del remaining[leaf]
+
+
+def loaded_by(code: str) -> set[str]:
+    """The top-level modules that a fresh interpreter has after running the code."""
+    printed = subprocess.run(
+        [sys.executable, "-c", f"import sys; {code}; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    return {name.partition(".")[0] for name in printed.stdout.split()}
+
+
+def test_import_is_light() -> None:
+    """`import kws` and the version wait for nothing."""
+    loaded = loaded_by("import kws; kws.__version__; kws.KwsError")
+    assert not loaded & {"numpy", "onnxruntime", "sounddevice", "webrtcvad", *HEAVY}
+
+
+def test_public_names() -> None:
+    """Every public name is there, and no other is made up."""
+    import kws
+
+    assert {"Detection", "Detector", "KwsError", "__version__", "load_model"} == set(kws.__all__)
+    for name in kws.__all__:
+        assert getattr(kws, name)
+    with pytest.raises(AttributeError, match="no attribute 'Detektor'"):
+        kws.Detektor  # noqa: B018
+
+
+def test_listening_loads_no_torch() -> None:
+    """The whole detector is there without torch, onnx or a sound system."""
+    loaded = loaded_by("import kws.detector, kws.audio, kws.cli")
+    assert not loaded & {"sounddevice", "soundfile", "soxr", *HEAVY}
