@@ -2,11 +2,17 @@
 # Both work on a fresh clone with nothing but make and a python3 of 3.10 to 3.13.
 
 PYTHON ?= python3
-LISTEN ?= # further flags of `kws listen`, for example LISTEN="--threshold 0.9"
-PYTEST ?= # further flags of pytest, for example PYTEST="-k audio -x"
+LISTEN ?=# further flags of `kws listen`, as in: make listen LISTEN="--threshold 0.9"
+PYTEST ?=# further flags of pytest, as in: make test PYTEST="-k audio -x"
+
 RUNTIME := .venv
 DEV := .venv-dev
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+
+# Debian's names. The first is what a microphone needs; the tests use all where they are there, and
+# skip what cannot run without.
+AUDIO_PACKAGES := libportaudio2
+TEST_PACKAGES := $(AUDIO_PACKAGES) pulseaudio pulseaudio-utils libasound2-plugins
 
 .PHONY: help listen test clean
 
@@ -16,18 +22,17 @@ help:
 	@echo "make clean   remove both environments and the caches"
 
 listen: $(RUNTIME)/installed
-	@tools=no; $(RUNTIME)/bin/python -c 'import sounddevice' 2>/dev/null || tools=yes; \
-	if [ $$tools = yes ] && command -v apt-get >/dev/null; then \
-		echo "installing the system library libportaudio2"; $(call apt_install,libportaudio2); \
-	fi
+	@$(RUNTIME)/bin/python -c 'import sounddevice' 2>/dev/null || { $(call apt_install,$(AUDIO_PACKAGES)); }
 	@if $(RUNTIME)/bin/kws devices; then \
 		exec $(RUNTIME)/bin/kws listen $(LISTEN); \
 	else \
-		echo "No microphone here: playing the demonstration recording instead."; \
+		echo "Playing the demonstration recording instead."; \
 		exec $(RUNTIME)/bin/kws listen --demo $(LISTEN); \
 	fi
 
 test: $(DEV)/installed
+# As root only, which is a container or CI: on a person's machine sound servers are theirs to choose.
+	@[ "$$(id -u)" != 0 ] || dpkg -s $(TEST_PACKAGES) >/dev/null 2>&1 || { $(call apt_install,$(TEST_PACKAGES)); }
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/mypy
@@ -41,7 +46,7 @@ $(RUNTIME)/installed: pyproject.toml
 	$(RUNTIME)/bin/python $(PIP_INSTALL) --editable .
 	@touch $@
 
-# torch goes in by itself first, so that no later requirement can pull in another build of it.
+# torch goes in by itself first, so that no later requirement can bring another build of it.
 $(DEV)/installed: pyproject.toml
 	$(call new_environment,$(DEV))
 	$(DEV)/bin/python $(PIP_INSTALL) torch==2.13.0
@@ -51,13 +56,17 @@ $(DEV)/installed: pyproject.toml
 define new_environment
 @$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || { \
 	echo "kws needs Python 3.10 to 3.13, and $(PYTHON) is $$($(PYTHON) -V 2>&1);" \
-		"name another one with make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
-$(PYTHON) -m venv --clear $(1)
+		"name another, as in: make $(firstword $(MAKECMDGOALS)) PYTHON=python3.12"; exit 1; }
+@echo "setting up $(1)"
+@$(PYTHON) -m venv --clear $(1) || { \
+	echo "python3 cannot make environments here; on Debian: sudo apt-get install python3-venv"; exit 1; }
 endef
 
 # Root installs by itself; anybody else only where sudo asks for no password.
 apt_install = \
 	if [ "$$(id -u)" = 0 ]; then sudo=; else sudo="sudo -n"; fi; \
+	echo "installing $(strip $(1))"; \
+	export DEBIAN_FRONTEND=noninteractive; \
 	{ $$sudo apt-get install -qq -y $(1) || \
 		{ $$sudo apt-get update -qq && $$sudo apt-get install -qq -y $(1); }; } >/dev/null 2>&1 || \
-	echo "could not install it; run: sudo apt-get install $(1)"
+	echo "could not; go on without, or run: sudo apt-get install $(strip $(1))"

@@ -1,0 +1,61 @@
+"""What the metadata promises: a small base install, extras that stay apart, one pinned torch."""
+
+from __future__ import annotations
+
+import os
+import re
+from importlib import metadata
+from pathlib import Path
+
+from kws import __version__, cli
+
+ROOT = Path(__file__).parent.parent
+BASE = {"numpy", "onnxruntime", "rich", "sounddevice", "soundfile", "soxr", "webrtcvad-wheels"}
+
+
+def requirements(extra: str | None = None) -> dict[str, str]:
+    """Requirement strings by name; those of the base install, or of one extra."""
+    marker = re.compile(r"extra == ['\"]([\w-]+)['\"]")
+    found = {}
+    for requirement in metadata.requires("kws") or []:
+        belongs = marker.search(requirement)
+        if (belongs.group(1) if belongs else None) == extra:
+            found[re.split(r"[^\w.-]", requirement)[0]] = requirement
+    return found
+
+
+def test_base_install_is_what_listening_needs() -> None:
+    """A dependency more is a decision, and torch never is one."""
+    assert requirements().keys() == BASE
+
+
+def test_extras() -> None:
+    """The extras exist, and only training and export bring torch."""
+    extras = set(metadata.metadata("kws").get_all("Provides-Extra") or [])
+    assert extras >= {"gpu", "tflite", "train", "export", "dev"}
+    assert {extra for extra in extras if "torch" in requirements(extra)} == {"train", "export"}
+
+
+def test_torch_is_one_version_everywhere() -> None:
+    """The pins of the extras and of the Makefile agree, or pip would install it twice."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    pins = [requirements(extra)["torch"].partition(";")[0].strip() for extra in ("train", "export")]
+    pins += re.findall(r"torch==[\d.]+", makefile)
+    assert len(set(pins)) == 1
+
+
+def test_version_and_command() -> None:
+    """The metadata's version is the package's, and `kws` starts the command line."""
+    assert metadata.version("kws") == __version__
+    (script,) = (e for e in metadata.distribution("kws").entry_points if e.name == "kws")
+    assert script.load() is cli.main
+
+
+def test_changelog_names_the_version() -> None:
+    """A release is described before it is made."""
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_ci_entry_can_be_run() -> None:
+    """It is called by its path."""
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)

@@ -1,0 +1,109 @@
+"""What users install: the wheel, in an environment that has never seen the source tree."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from kws import __version__
+from kws.demo import SPOKEN
+
+ROOT = Path(__file__).parent.parent
+BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE", "kws")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from a copy so that no leftover of an earlier build gets in."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    source.mkdir()
+    for name in BUILT_FROM:
+        path = ROOT / name
+        if path.is_dir():
+            shutil.copytree(path, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(path, source / name)
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, source],
+        check=True,
+        capture_output=True,
+    )
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bin folder of a fresh environment with the wheel and what it requires."""
+    environment = tmp_path_factory.mktemp("fresh") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    binaries = environment / ("Scripts" if os.name == "nt" else "bin")
+    subprocess.run(
+        [binaries / "python", "-m", "pip", "install", "--quiet", wheel],
+        check=True,
+        capture_output=True,
+    )
+    return binaries
+
+
+def run(*command: str | Path, folder: Path) -> str:
+    """Run an installed program in `folder`, with nothing of the source tree in its way."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=120,
+    ).stdout
+
+
+def test_content(wheel: Path) -> None:
+    """Every tracked file of the package is in the wheel, and nothing of the other folders."""
+    packed = set(zipfile.ZipFile(wheel).namelist())
+    kept = (path for path in (ROOT / "kws").rglob("*") if path.is_file())
+    expected = {
+        path.relative_to(ROOT).as_posix() for path in kept if "__pycache__" not in path.parts
+    }
+    assert expected - packed == set()
+    assert {name.split("/")[0] for name in packed} == {"kws", f"kws-{__version__}.dist-info"}
+    assert wheel.stat().st_size < 3_000_000
+
+
+def test_no_torch(installed: Path, tmp_path: Path) -> None:
+    """A listener's environment gets no torch, and kws comes from it, not from the source tree."""
+    program = (
+        "import importlib.util as u, kws, kws.detector, kws.audio\n"
+        "print(u.find_spec('torch'), kws.__file__)"
+    )
+    torch, file = run(installed / "python", "-c", program, folder=tmp_path).split(maxsplit=1)
+    assert torch == "None"
+    assert Path(file.strip()).is_relative_to(installed.parent)
+
+
+def test_demo(installed: Path, tmp_path: Path) -> None:
+    """`kws listen --demo` shows commands that are really spoken in the recording."""
+    assert f"kws {__version__}\n" == run(installed / "kws", "--version", folder=tmp_path)
+    output = run(installed / "kws", "listen", "--demo", "--json", folder=tmp_path)
+    heard = [json.loads(line)["keyword"] for line in output.splitlines()]
+    spoken = [entry["word"] for entry in json.loads(SPOKEN.read_text(encoding="utf-8"))]
+    assert len(heard) >= 8
+    assert heard == [word for word in spoken if word in heard]
+
+
+def test_info(installed: Path, tmp_path: Path) -> None:
+    """`kws info` finds the shipped model, and it runs."""
+    facts = json.loads(run(installed / "kws", "info", "--json", folder=tmp_path))
+    assert "commands" in [model["name"] for model in facts["models"]]
+    assert all("error" not in model for model in facts["models"])
