@@ -175,8 +175,12 @@ class StreamingFrontend:
 
     def _audio_from(self, sample: int, last: int) -> NDArray[np.int16]:
         """The samples from that one of the stream up to the end of frame last - 1."""
-        kept = np.concatenate(self._blocks)
-        self._blocks = deque([kept])
-        origin = self._heard - self._kept
+        latest: list[NDArray[np.int16]] = []
+        origin = self._heard  # the sample that `latest` begins with
+        for block in reversed(self._blocks):
+            latest.append(block)
+            origin -= len(block)
+            if origin <= sample:
+                break
         end = (last - 1) * self.config.hop + self.config.window
-        return kept[sample - origin : end - origin]
+        return np.concatenate(latest[::-1])[sample - origin : end - origin]
