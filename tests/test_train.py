@@ -23,7 +23,7 @@ from kws.train.sampler import Sampler, SamplerConfig  # noqa: E402
 TINY = FitConfig(
     epochs=3,
     network=NetworkConfig(channels=8),
-    sampler=SamplerConfig(epoch_size=32, batch_size=16),
+    sampler=SamplerConfig(epoch_size=32, batch_size=16, streams=2),
 )
 
 

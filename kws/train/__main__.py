@@ -29,6 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of this run")
     parser.add_argument("--extra-words", type=Path, help="folder of clips that hold no command")
+    parser.add_argument("--start", type=Path, help="checkpoint whose weights training begins with")
+    parser.add_argument("--learning-rate", type=float, default=default.learning_rate)
     parser.add_argument("--epochs", type=int, default=default.epochs)
     parser.add_argument("--seed", type=int, default=default.seed)
     parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
@@ -39,10 +41,15 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if options.threads:
         torch.set_num_threads(options.threads)
-    config = replace(default, epochs=options.epochs, seed=options.seed)
+    config = replace(
+        default,
+        epochs=options.epochs,
+        seed=options.seed,
+        learning_rate=options.learning_rate,
+    )
     try:
         material = load_material(Path(options.data), LABELS, options.extra_words)
-        fit(material, options.out, config, resume=options.resume)
+        fit(material, options.out, config, resume=options.resume, start=options.start)
     except KwsError as error:
         print(f"kws: {error}", file=sys.stderr)
         return 1

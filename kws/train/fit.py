@@ -39,6 +39,7 @@ class FitConfig:
     warm_up: int = 2  # epochs
     label_smoothing: float = 0.05
     average_decay: float = 0.998  # of the exponential moving average of weights, per step
+    peak_weight: float = 0.5  # of the loss on streams without commands
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
 
@@ -65,6 +66,24 @@ def learning_rate(step: int, per_epoch: int, config: FitConfig) -> float:
         return config.learning_rate * (step + 1) / warm_up
     progress = (step - warm_up) / max(1, total - warm_up)
     return config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def peak_loss(logits: Tensor, labels: tuple[str, ...], smoothing: int = 4) -> Tensor:
+    """Mean of -ln(1 - peak) over streams without commands; logits (streams, rows, labels).
+
+    A stream's peak is its highest command posterior, averaged over `smoothing` rows as the
+    decision stage averages: the false accept it is closest to.
+    """
+    commands = [i for i, label in enumerate(labels) if label not in (SILENCE, UNKNOWN)]
+    posterior = logits.softmax(-1)[..., commands].transpose(1, 2)
+    peak = functional.avg_pool1d(posterior, smoothing, stride=1).flatten(1).amax(1)
+    return -torch.log1p(-peak.clamp_max(1.0 - 1e-4)).mean()
+
+
+def _keep_statistics(network: nn.Module, *, frozen: bool) -> None:
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm1d):
+            module.train(not frozen)
 
 
 @torch.no_grad()
@@ -101,8 +120,17 @@ def score(
     )
 
 
-def fit(material: Material, out: Path, config: FitConfig, *, resume: bool = False) -> Scores:
+def fit(
+    material: Material,
+    out: Path,
+    config: FitConfig,
+    *,
+    resume: bool = False,
+    start: Path | None = None,
+) -> Scores:
     """Train, writing `last.pt`, `best.pt` and `log.jsonl` into `out` after every epoch.
+
+    `start` is a checkpoint of the same network whose averaged weights training begins with.
 
     A run that was stopped goes on from `last.pt` with `resume`, bit for bit as if it had not been
     stopped, given the same machine and number of threads. Raises ModelError where `out` already
@@ -112,6 +140,8 @@ def fit(material: Material, out: Path, config: FitConfig, *, resume: bool = Fals
     labels, features = LABELS, FeatureConfig()
     torch.manual_seed(config.seed)
     network = Network(config.network)
+    if start is not None:
+        network.load_state_dict(checkpoint.load(start)["average"])
     average = copy.deepcopy(network)
     front_end = LogMel(features)
     decayed = [p for p in network.parameters() if p.ndim > 1]
@@ -124,6 +154,7 @@ def fit(material: Material, out: Path, config: FitConfig, *, resume: bool = Fals
         lr=config.learning_rate,
     )
     sampler = Sampler(material, labels, config.sampler, config.seed)
+    stream_sampler = Sampler(material, labels, config.sampler, config.seed + 1)
     options = json.loads(json.dumps(asdict(config)))
     first, best, last_path = 0, -math.inf, out / "last.pt"
     if last_path.exists():
@@ -149,9 +180,10 @@ def fit(material: Material, out: Path, config: FitConfig, *, resume: bool = Fals
         torch.manual_seed(config.seed * 1_000_003 + epoch)  # dropout
         masks = torch.Generator().manual_seed(config.seed * 1_000_033 + epoch)
         network.train()
-        loss_sum = right = 0.0
+        loss_sum = peak_sum = right = 0.0
         with _Progress(epoch, config.epochs, per_epoch) as advance:
-            for index, (audio, target) in enumerate(sampler.epoch(epoch)):
+            batches = zip(sampler.epoch(epoch), stream_sampler.streams(epoch), strict=True)
+            for index, ((audio, target), streams) in enumerate(batches):
                 step = epoch * per_epoch + index
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate(step, per_epoch, config)
@@ -165,6 +197,11 @@ def fit(material: Material, out: Path, config: FitConfig, *, resume: bool = Fals
                 loss = functional.cross_entropy(
                     logits, target, label_smoothing=config.label_smoothing
                 )
+                # With its own statistics the network could tell streams from clips by the batch.
+                _keep_statistics(network, frozen=True)
+                peak = peak_loss(network(front_end(streams)), labels)
+                _keep_statistics(network, frozen=False)
+                loss = loss + config.peak_weight * peak
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
                 nn.utils.clip_grad_norm_(network.parameters(), 5.0)
@@ -173,12 +210,14 @@ def fit(material: Material, out: Path, config: FitConfig, *, resume: bool = Fals
                     average, network, min(config.average_decay, (1 + step) / (10 + step))
                 )
                 loss_sum += float(loss.detach())
+                peak_sum += float(peak.detach())
                 right += float((logits.argmax(1) == target).float().mean())
                 advance()
         scores = score(average, front_end, material, labels)
         row: dict[str, Any] = {
             "epoch": epoch + 1,
             "loss": loss_sum / per_epoch,
+            "peak_loss": peak_sum / per_epoch,
             "accuracy": right / per_epoch,
             "validation_loss": scores.loss,
             "validation_accuracy": scores.accuracy,
@@ -207,9 +246,16 @@ def fit(material: Material, out: Path, config: FitConfig, *, resume: bool = Fals
         checkpoint.save(last_path, state)
         worst = min(scores.recall, key=scores.recall.__getitem__)
         logger.info(
-            "epoch %d: loss %.3f, validation accuracy %.2f %%, worst recall %s %.1f %%, "
+            "epoch %d: loss %.3f, peak %.3f, validation accuracy %.2f %%, worst recall %s %.1f %%, "
             "false accepts %.1f %%, %.0f s%s",
-            *(epoch + 1, row["loss"], 100 * scores.accuracy, worst, 100 * scores.recall[worst]),
+            *(
+                epoch + 1,
+                row["loss"],
+                row["peak_loss"],
+                100 * scores.accuracy,
+                worst,
+                100 * scores.recall[worst],
+            ),
             *(100 * scores.false_accepts, row["seconds"], ", best so far" if is_best else ""),
         )
     return scores

@@ -29,7 +29,7 @@ from kws.data import (
 )
 from kws.errors import DataError
 from kws.evalset import load_evaluation_set
-from kws.train.tones import tones
+from kws.train.tones import bursts, tones
 
 HELD_OUT_WORDS = ("cat", "marvin")  # of Speech Commands
 HELD_OUT_PHRASES = ("jarvis", "view_glass")  # of other_words
@@ -84,6 +84,7 @@ def load_material(folder: Path, labels: tuple[str, ...], extra_words: Path | Non
     noises = {
         BACKGROUND_NOISE: [split_noise(recording)[0] for recording in noise],
         "tones": list(tones(300, np.random.default_rng(0))),
+        "bursts": list(bursts(300, np.random.default_rng(0))),
     }
     speech: dict[str, list[Int16Array]] = {}
     for kind, held_out, target in (

@@ -1,7 +1,9 @@
 """Batches of training audio, drawn anew every epoch: which sound, where in the window, how heard.
 
 A window in a stream meets words at any place, words cut by its edges, the end of an earlier word
-before the one that counts, and much that is no command at all. The sampler makes all of these.
+before the one that counts, and much that is no command at all. The sampler makes all of these. It
+also makes longer streams without any command, over which the network slides in training as it does
+in use: the highest score on such a stream is a false accept in the making.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ class SamplerConfig:
     unknown_words: float = 0.40  # share of unknown: other words of the corpus
     unknown_speech: float = 0.35  # crops of speech, wake phrases, synthesised words
     # the rest of unknown: commands cut, reversed or spliced
-    preceded: float = 0.15  # share of words with the end of another word before them
+    preceded: float = 0.1  # share of words with the end of another word before them
     rate: float = 0.1  # speed and pitch change by up to this share
     noisy: float = 0.6  # share of clips with added noise
     snr_db: tuple[float, float] = (-2.0, 35.0)
@@ -46,6 +48,11 @@ class SamplerConfig:
     gain_db: tuple[float, float] = (-26.0, 8.0)
     masked_frames: int = 8
     masked_bands: int = 4
+    streams: int = 24  # streams without commands, beside each batch of clips
+    stream_samples: int = 40_000
+    stream_speech: float = 0.45  # share of streams of running speech
+    stream_pieces: float = 0.35  # of single words and pieces of speech with pauses between them
+    # the rest: noise
 
 
 def extents(audio: Int16Array) -> NDArray[np.int64]:
@@ -74,8 +81,7 @@ class Sampler:
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Audio (batch, 16000) float32 in [-1, 1) and label indexes (batch,), batch by batch."""
         config = self.config
-        self._draw = np.random.default_rng((self.seed, number))
-        self._generator = torch.Generator().manual_seed(self.seed * 100_003 + number)
+        self._begin(number)
         for _ in range(config.epoch_size // config.batch_size):
             kinds = self._draw.random(config.batch_size)
             targets = np.empty(config.batch_size, np.int64)
@@ -92,6 +98,61 @@ class Sampler:
                     audio[row] = self._placed(word)
             silent = torch.from_numpy(targets == self.labels.index(SILENCE))
             yield self._heard(torch.from_numpy(audio / 32768.0), silent), torch.from_numpy(targets)
+
+    def streams(self, number: int) -> Iterator[Tensor]:
+        """Streams that hold no command, for each batch of an epoch: (streams, stream_samples).
+
+        Draw them from another Sampler than the clips: each carries its own random state.
+        """
+        config = self.config
+        self._begin(number)
+        for _ in range(config.epoch_size // config.batch_size):
+            audio = np.zeros((config.streams, config.stream_samples), np.float32)
+            silent = torch.zeros(config.streams, dtype=torch.bool)
+            for row, kind in enumerate(self._draw.random(config.streams)):
+                if kind < config.stream_speech and self.material.speech:
+                    audio[row] = self._running_speech()
+                elif kind < config.stream_speech + config.stream_pieces:
+                    audio[row] = self._pieces()
+                else:
+                    silent[row] = True
+            yield self._heard(torch.from_numpy(audio / 32768.0), silent)
+
+    def _begin(self, number: int) -> None:
+        self._draw = np.random.default_rng((self.seed, number))
+        self._generator = torch.Generator().manual_seed(self.seed * 100_003 + number)
+
+    def _running_speech(self) -> NDArray[np.float32]:
+        """Speech all along: one recording, or short ones with short pauses between them."""
+        window = np.zeros(self.config.stream_samples, np.float32)
+        position = 0
+        while position < len(window):
+            part = self._crop(self.material.speech, len(window))
+            spoken = np.flatnonzero(np.abs(part) > 0.02 * np.abs(part).max())
+            part = (
+                part[spoken[0] : spoken[-1] + 1][: len(window) - position] if len(spoken) else part
+            )
+            window[position : position + len(part)] = part[: len(window) - position]
+            position += len(part) + int(self._draw.uniform(0.05, 0.4) * SAMPLE_RATE)
+        return window
+
+    def _pieces(self) -> NDArray[np.float32]:
+        """Words that are no commands, and pieces of speech as short as one, each alone."""
+        window = np.zeros(self.config.stream_samples, np.float32)
+        position = int(self._draw.uniform(0.1, 0.7) * SAMPLE_RATE)
+        while position < len(window) - SAMPLE_RATE // 5:
+            if self.others and (not self.material.speech or self._draw.random() < 0.4):
+                clip, first, last = self._pick(
+                    str(self._draw.choice(self.others, p=self.other_share))
+                )
+                piece = clip[first:last].astype(np.float32)
+            else:
+                length = int(self._draw.uniform(0.15, 0.8) * SAMPLE_RATE)
+                piece = _fade(_at_dips(self._crop(self.material.speech), length))
+            piece = piece[: len(window) - position]
+            window[position : position + len(piece)] = piece
+            position += len(piece) + int(self._draw.uniform(0.25, 0.9) * SAMPLE_RATE)
+        return window
 
     def _pick(self, word: str) -> tuple[Int16Array, int, int]:
         index = self._draw.integers(len(self.material.words[word]))
@@ -127,16 +188,18 @@ class Sampler:
             return self._crop(self.material.speech)
         return self._broken()
 
-    def _crop(self, recordings: dict[str, list[Int16Array]]) -> NDArray[np.float32]:
-        """A second from a random place of a random recording of a random source."""
+    def _crop(
+        self, recordings: dict[str, list[Int16Array]], samples: int = CLIP_SAMPLES
+    ) -> NDArray[np.float32]:
+        """So many samples from a random place of a random recording of a random source."""
         source = list(recordings)[self._draw.integers(len(recordings))]
         recording = recordings[source][self._draw.integers(len(recordings[source]))]
-        room = len(recording) - CLIP_SAMPLES
+        room = len(recording) - samples
         start = int(self._draw.integers(min(0, room), max(0, room) + 1))
-        part = recording[max(0, start) : max(0, start) + CLIP_SAMPLES]
-        window = np.zeros(CLIP_SAMPLES, np.float32)
+        part = recording[max(0, start) : max(0, start) + samples]
+        window = np.zeros(samples, np.float32)
         offset = max(0, -start)
-        part = part[: CLIP_SAMPLES - offset]
+        part = part[: samples - offset]
         window[offset : offset + len(part)] = part
         return window
 
@@ -171,11 +234,11 @@ class Sampler:
     def _heard(self, audio: Tensor, silent: Tensor) -> Tensor:
         """The batch as a microphone in some room, noise and distance delivers it."""
         config, generator = self.config, self._generator
-        count = len(audio)
+        count, samples = audio.shape
         rate = augment.uniform(1.0 - config.rate, 1.0 + config.rate, count, generator)
         audio = augment.shift_and_stretch(audio, torch.zeros(count), rate)
         noise = torch.from_numpy(
-            np.stack([self._crop(self.material.noise) for _ in range(count)]) / 32768.0
+            np.stack([self._crop(self.material.noise, samples) for _ in range(count)]) / 32768.0
         ).float()
         in_room = torch.rand(count, generator=generator) < config.room
         if in_room.any():
@@ -199,3 +262,20 @@ def moved(clip: Int16Array, shift: int) -> NDArray[np.float32]:
     else:
         window[:shift] = clip[-shift:]
     return window
+
+
+def _at_dips(speech: NDArray[np.float32], length: int) -> NDArray[np.float32]:
+    """A piece of about `length` samples that begins and ends where the speech is quietest."""
+    energy = np.abs(speech[: len(speech) // 160 * 160]).reshape(-1, 160).mean(axis=1)
+    blocks = max(2, length // 160)
+    starts = max(1, len(energy) - blocks)
+    start = int(np.argmin(energy[:starts]))
+    near = energy[start + blocks * 2 // 3 : start + blocks * 4 // 3 + 1]
+    end = start + blocks * 2 // 3 + int(np.argmin(near)) if len(near) else len(energy)
+    return speech[start * 160 : end * 160]
+
+
+def _fade(piece: NDArray[np.float32], samples: int = 160) -> NDArray[np.float32]:
+    """The piece with its first and last 10 ms faded, so that the cut is no click."""
+    ramp = np.minimum(1.0, np.arange(len(piece), dtype=np.float32) / samples)
+    return piece * ramp * ramp[::-1]

@@ -1,4 +1,4 @@
-"""Words that are no commands, spoken by espeak-ng in many voices, as material for unknown.
+"""Speech without commands, by espeak-ng in many voices: single words and runs of words.
 
 `python -m kws.train.synthesize --out DIR` writes them; nothing of it is stored in the project.
 Command words and words that sound like one are left out.
@@ -69,7 +69,7 @@ def speak(text: str, voice: str, speed: int, pitch: int, program: str) -> Int16A
 
 
 def synthesize(out: Path, count: int, seed: int) -> int:
-    """Write `count` clips of single words below `out`; returns how many were written.
+    """Write `count` clips below `out`, three in ten of several words; returns how many.
 
     Raises DataError where espeak-ng is not installed.
     """
@@ -78,19 +78,20 @@ def synthesize(out: Path, count: int, seed: int) -> int:
         raise DataError("espeak-ng is not installed; try `apt install espeak-ng`")
     out.mkdir(parents=True, exist_ok=True)
     draw = random.Random(seed)
-    jobs = [
-        (draw.choice(WORDS), draw.choice(VOICES), draw.randint(110, 230), draw.randint(10, 90))
-        for _ in range(count)
-    ]
+    jobs = []
+    for _ in range(count):
+        words = draw.choices(WORDS, k=1 if draw.random() < 0.7 else draw.randint(3, 7))
+        voice, speed, pitch = draw.choice(VOICES), draw.randint(110, 230), draw.randint(10, 90)
+        jobs.append((words, voice, speed, pitch))
 
-    def write(numbered: tuple[int, tuple[str, str, int, int]]) -> bool:
-        index, (word, voice, speed, pitch) = numbered
-        audio = speak(word, voice, speed, pitch, program)
+    def write(numbered: tuple[int, tuple[list[str], str, int, int]]) -> bool:
+        index, (words, voice, speed, pitch) = numbered
+        audio = speak(" ".join(words), voice, speed, pitch, program)
         if len(audio) < SAMPLE_RATE // 10:
             return False
         padding = max(0, SAMPLE_RATE - len(audio))
         audio = np.pad(audio, (padding // 2, padding - padding // 2))
-        soundfile.write(out / f"{word}_{index:05d}.flac", audio, SAMPLE_RATE)
+        soundfile.write(out / f"{words[0]}_{index:05d}.flac", audio, SAMPLE_RATE)
         return True
 
     with ThreadPoolExecutor() as pool:

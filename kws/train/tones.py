@@ -1,4 +1,4 @@
-"""Music-like sound made from nothing: chords, beeps and sweeps that must not be taken for words."""
+"""Sounds made from nothing that must not be taken for words: music-like tones, knocks, chirps."""
 
 from __future__ import annotations
 
@@ -29,4 +29,40 @@ def tones(count: int, generator: np.random.Generator, seconds: float = 3.0) -> I
                     mix += np.sin(harmonic * phase + generator.uniform(0, 6.28)) / harmonic**fall
         steady = generator.random() * 0.5
         mix *= steady + (1.0 - steady) * envelope
+        yield np.round(mix / max(1e-9, np.abs(mix).max()) * 16_000).astype(np.int16)
+
+
+def bursts(
+    count: int, generator: np.random.Generator, seconds: float = 3.0
+) -> Iterator[Int16Array]:
+    """`count` recordings of short sounds with silence around them; int16, half scale.
+
+    Each sound lasts 30 to 400 ms and is a knock (decaying noise), a chirp (decaying sweep with
+    harmonics) or both: what claps, barks, crows and clicks have in common with short words.
+    """
+    for _ in range(count):
+        mix = np.zeros(int(seconds * SAMPLE_RATE))
+        position = generator.uniform(0.1, 0.6)
+        while position < seconds - 0.5:
+            length = generator.uniform(0.03, 0.4)
+            time = np.arange(int(length * SAMPLE_RATE)) / SAMPLE_RATE
+            envelope = np.minimum(1.0, time / generator.uniform(0.001, 0.05))
+            envelope *= np.exp(-generator.uniform(1.0, 6.0) * time / length)
+            envelope *= np.minimum(1.0, (length - time) / 0.005)
+            sound = np.zeros(len(time))
+            kind = generator.integers(3)
+            if kind != 0:
+                start, end = 2.0 ** generator.uniform(np.log2(80.0), np.log2(2500.0), 2)  # Hz
+                phase = 2 * np.pi * np.cumsum(np.geomspace(start, end, len(time))) / SAMPLE_RATE
+                harmonics = 1 + int(generator.integers(8))
+                for harmonic in range(1, harmonics + 1):
+                    if max(start, end) * harmonic < 7_500:
+                        sound += np.sin(harmonic * phase) / harmonic ** generator.uniform(0.3, 1.5)
+            if kind != 1:
+                hiss = generator.normal(0.0, 1.0, len(time))
+                smooth = int(generator.integers(1, 30))
+                sound += np.convolve(hiss, np.ones(smooth) / np.sqrt(smooth), "same")
+            begin = int(position * SAMPLE_RATE)
+            mix[begin : begin + len(time)] = sound * envelope * generator.uniform(0.2, 1.0)
+            position += length + generator.uniform(0.3, 1.0)
         yield np.round(mix / max(1e-9, np.abs(mix).max()) * 16_000).astype(np.int16)
