@@ -53,21 +53,28 @@ def open_backend(kind: str, content: bytes, provider: str | None = None) -> Back
     raise ValueError(f"the backends are onnx and tflite, not {kind!r}")
 
 
+def onnx_session(content: bytes, provider: str) -> Any:
+    """A session of ONNX Runtime on one thread that sleeps between calls, or on a CUDA device.
+
+    Raises BackendUnavailable where the runtime or CUDA is missing, ModelError for a bad model.
+    """
+    ort = import_onnxruntime()
+    options = ort.SessionOptions()
+    # A network this small gains nothing from threads, and idle ones would spin.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3  # errors; what matters of the rest is raised below
+    if provider == "cuda":
+        return _cuda_session(ort, content, options)
+    return _session(ort, content, options, "CPUExecutionProvider")
+
+
 class OnnxBackend:
-    """ONNX Runtime on one thread that sleeps between calls, or on a CUDA device."""
+    """A window graph in ONNX Runtime."""
 
     def __init__(self, content: bytes, provider: str = "cpu") -> None:
-        ort = _import_onnxruntime()
-        options = ort.SessionOptions()
-        # A network this small gains nothing from threads, and idle ones would spin.
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3  # errors; what matters of the rest is raised below
-        if provider == "cuda":
-            self._session = _cuda_session(ort, content, options)
-        else:
-            self._session = _session(ort, content, options, "CPUExecutionProvider")
+        self._session = onnx_session(content, provider)
         names = [node.name for node in self._session.get_inputs()]
         if names != ["features"]:
             raise ModelError(f"expected a graph with one input 'features', got {names}")
@@ -165,7 +172,8 @@ def _both_onnxruntimes() -> bool:
     return _installed("onnxruntime") and _installed("onnxruntime-gpu")
 
 
-def _import_onnxruntime() -> Any:
+def import_onnxruntime() -> Any:
+    """The module onnxruntime; raises BackendUnavailable with what to install."""
     try:
         runtime = importlib.import_module("onnxruntime")
         _ = runtime.InferenceSession  # absent where an uninstall left an empty folder
