@@ -1,0 +1,173 @@
+"""`python -m benchmarks.report`: write RESULTS.md and README's table from benchmarks/results/.
+
+Nothing is measured here and no figure is typed anywhere else: a test regenerates both texts and
+compares them with what is committed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.results import ROOT, read_results
+
+RESULTS_PAGE = Path(__file__).parent / "RESULTS.md"
+README = ROOT / "README.md"
+BEGIN = "<!-- written by: python -m benchmarks.report -->"
+END = "<!-- end of what it writes -->"
+
+
+@dataclass(frozen=True)
+class Headline:
+    """One row of README's table."""
+
+    text: str
+    result: str  # name of the file in results/
+    figure: tuple[str, ...]  # keys that lead to it
+    form: str  # how to write it
+
+
+HEADLINES = (
+    Headline(
+        "Keywords spotted in a stream, real clips with noise around them",
+        "spotting",
+        ("spotted",),
+        "{:.1%}",
+    ),
+    Headline("Other words that fire in the same stream", "spotting", ("unknown_fired",), "{:.1%}"),
+    Headline(
+        "Accuracy over 12 classes, speakers never trained on",
+        "accuracy",
+        ("artefacts", "window.onnx", "conditions", "clean", "accuracy"),
+        "{:.1%}",
+    ),
+    Headline(
+        "The same with unseen kinds of noise at 10 dB SNR",
+        "accuracy",
+        ("artefacts", "window.onnx", "conditions", "10 dB", "accuracy"),
+        "{:.1%}",
+    ),
+)
+
+
+def headline_table(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """README's table; a headline that was not measured is left out."""
+    rows = []
+    machines = {}
+    for headline in HEADLINES:
+        value = _look_up(results.get(headline.result, {}).get("figures", {}), headline.figure)
+        if value is not None:
+            result = results[headline.result]
+            command = f"`{result['command']}`"
+            rows.append((headline.text, headline.form.format(value), command))
+            machines[result["machine"]] = None
+    lines = [_table(("what", "measured", "by"), rows)]
+    lines += [f"Measured on: {machine}." for machine in machines]
+    return "\n\n".join(lines)
+
+
+def readme(text: str, results: Mapping[str, Mapping[str, Any]]) -> str:
+    """README with the table between its two marks renewed; raises ValueError where one is gone."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"README.md should hold the marks {BEGIN} and {END}, in this order")
+    return f"{before}{BEGIN}\n\n{headline_table(results)}\n\n{END}{after}"
+
+
+def results_page(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """RESULTS.md: every figure of every measurement."""
+    parts = [
+        "# Results",
+        "Written by `python -m benchmarks.report` from the files in `results/`, each of which the "
+        "command below it writes anew. Shares lie between 0 and 1. `KWS_DATA` names the folder "
+        "with the recordings. A commit with a + was measured with changes on top.",
+    ]
+    for name, result in results.items():
+        parts += [
+            f"## {name}",
+            f"```\n{result['command']}\n```",
+            f"{result['date']}, commit {result['commit']}, on: {result['machine']}",
+            *_render(result["figures"], ""),
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _render(figures: Mapping[str, Any], title: str) -> Iterator[str]:
+    """A tree of figures as tables: what is plain first, then each branch under its own heading."""
+    plain = {key: value for key, value in figures.items() if not isinstance(value, Mapping)}
+    if plain:
+        if title:
+            yield f"### {_words(title)}"
+        yield _table(("figure", "value"), [(_words(k), _cell(v)) for k, v in plain.items()])
+    for key, branch in figures.items():
+        if isinstance(branch, Mapping) and branch:
+            name = f"{title}, {key}" if title else key
+            if all(isinstance(value, Mapping) for value in branch.values()):
+                yield from _render_rows(branch, name)
+            else:
+                yield from _render(branch, name)
+
+
+def _render_rows(rows: Mapping[str, Mapping[str, Any]], title: str) -> Iterator[str]:
+    """Branches of the same kind as the rows of one table; what lies deeper as tables of its own."""
+    keys = list(dict.fromkeys(key for row in rows.values() for key in row))
+    deep = [key for key in keys if any(isinstance(row.get(key), Mapping) for row in rows.values())]
+    columns = [key for key in keys if key not in deep]
+    if columns:
+        yield f"### {_words(title)}"
+        cells = [(name, *(_cell(row.get(key)) for key in columns)) for name, row in rows.items()]
+        yield _table(("", *map(_words, columns)), cells)
+    for key in deep:
+        branches = {name: row[key] for name, row in rows.items() if key in row}
+        yield from _render_rows(branches, f"{title}, {key}")
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list):
+        return ", ".join(map(_cell, value))
+    return str(value)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
+    )
+
+
+def _look_up(figures: Any, path: tuple[str, ...]) -> Any:
+    for key in path:
+        if not isinstance(figures, Mapping) or key not in figures:
+            return None
+        figures = figures[key]
+    return figures
+
+
+def main() -> int:
+    """Write both texts; returns the exit code."""
+    results = read_results()
+    text = readme(README.read_text(encoding="utf-8"), results)
+    README.write_text(text, encoding="utf-8")
+    RESULTS_PAGE.write_text(results_page(results), encoding="utf-8")
+    print(f"{RESULTS_PAGE.name} and {README.name} hold: {', '.join(results)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
