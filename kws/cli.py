@@ -21,6 +21,7 @@ COMMANDS = {
     "listen": "spot keywords in what the microphone, a file or a pipe delivers",
     "devices": "list the microphones",
     "eval": "measure a model on recordings: accuracy, recall, calibration, noise",
+    "data": "check recordings: silent, clipped, cut off, duplicated or mislabelled clips",
     "info": "show the models, the runtimes and the sound system found here",
 }
 
