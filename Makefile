@@ -43,21 +43,21 @@ clean:
 
 $(RUNTIME)/installed: pyproject.toml
 	$(call new_environment,$(RUNTIME))
-	$(RUNTIME)/bin/python $(PIP_INSTALL) --editable .
+	@$(RUNTIME)/bin/python $(PIP_INSTALL) --editable .
 	@touch $@
 
 # torch goes in by itself first, so that no later requirement can bring another build of it.
 $(DEV)/installed: pyproject.toml
 	$(call new_environment,$(DEV))
-	$(DEV)/bin/python $(PIP_INSTALL) torch==2.13.0
-	$(DEV)/bin/python $(PIP_INSTALL) --editable '.[dev,train]'
+	@$(DEV)/bin/python $(PIP_INSTALL) torch==2.13.0
+	@$(DEV)/bin/python $(PIP_INSTALL) --editable '.[dev,train]'
 	@touch $@
 
 define new_environment
 @$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || { \
 	echo "kws needs Python 3.10 to 3.13, and $(PYTHON) is $$($(PYTHON) -V 2>&1);" \
 		"name another, as in: make $(firstword $(MAKECMDGOALS)) PYTHON=python3.12"; exit 1; }
-@echo "setting up $(1)"
+@echo "setting up $(1), which takes a minute or more"
 @$(PYTHON) -m venv --clear $(1) || { \
 	echo "python3 cannot make environments here; on Debian: sudo apt-get install python3-venv"; exit 1; }
 endef
