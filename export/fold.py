@@ -1,4 +1,4 @@
-"""A checkpoint's network without its normalisations; the only file of the exporter that needs torch."""
+"""The trained network without its normalisations."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from export.network import Block, FoldedNetwork, Kind, Layer
+from kws.train.network import Block as TrainedBlock
 from kws.train.network import Network
 
 DoubleArray = NDArray[np.float64]
@@ -21,32 +22,24 @@ def fold(network: Network) -> FoldedNetwork:
     stem = _folded(
         "stem", weights * scale[:, None], bias, network.stem_norm, stride=stride, relu=True
     )
-    blocks = tuple(
-        Block(
-            f"block{index}",
-            _folded(
-                f"block{index}.depthwise",
-                _double(block.depthwise.weight),
-                np.zeros(block.depthwise.out_channels),
-                block.depthwise_norm,
-                kind="depthwise",
-            ),
-            _folded(
-                f"block{index}.pointwise",
-                _double(block.pointwise.weight),
-                np.zeros(block.pointwise.out_channels),
-                block.pointwise_norm,
-            ),
+    blocks = []
+    for index, block in enumerate(network.blocks):
+        assert isinstance(block, TrainedBlock)
+        name, none = f"block{index}", np.zeros(block.depthwise.out_channels)
+        weights = _double(block.depthwise.weight)
+        depthwise = _folded(
+            f"{name}.depthwise", weights, none, block.depthwise_norm, kind="depthwise"
         )
-        for index, block in enumerate(network.blocks)
-    )
+        weights = _double(block.pointwise.weight)
+        pointwise = _folded(f"{name}.pointwise", weights, none, block.pointwise_norm)
+        blocks.append(Block(name, depthwise, pointwise))
     classifier = Layer(
         "classifier",
         "dense",
         _double(network.classifier.weight).astype(np.float32),
         _double(network.classifier.bias).astype(np.float32),
     )
-    return FoldedNetwork(stem, blocks, network.config.pool, classifier)
+    return FoldedNetwork(stem, tuple(blocks), network.config.pool, classifier)
 
 
 def _folded(
@@ -75,7 +68,8 @@ def _folded(
 
 def _affine(norm: nn.BatchNorm1d) -> tuple[DoubleArray, DoubleArray]:
     """(scale, shift) such that norm(x) = x * scale + shift."""
-    assert norm.running_mean is not None and norm.running_var is not None
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
     deviation = np.sqrt(_double(norm.running_var) + norm.eps)
     scale = _double(norm.weight) / deviation
     return scale, _double(norm.bias) - _double(norm.running_mean) * scale

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,12 @@ FloatArray = NDArray[np.float32]
 
 Value = TypeVar("Value")
 Kind = Literal["full", "depthwise", "dense"]
+
+
+def kernel_of(weights: NDArray[Any], kind: Kind) -> int:
+    """Time steps that one output of such weights depends on."""
+    sizes: dict[str, int] = {"full": weights.shape[1], "depthwise": len(weights), "dense": 1}
+    return sizes[kind]
 
 
 @dataclass(frozen=True)
@@ -38,9 +44,7 @@ class Layer:
     @property
     def kernel(self) -> int:
         """Time steps that one output depends on."""
-        return {"full": self.weights.shape[1], "depthwise": len(self.weights), "dense": 1}[
-            self.kind
-        ]
+        return kernel_of(self.weights, self.kind)
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,8 @@ class FoldedNetwork:
     @property
     def bands(self) -> int:
         """Features of one frame."""
-        return self.stem.weights.shape[2]
+        bands: int = self.stem.weights.shape[2]
+        return bands
 
     @property
     def channels(self) -> int:
@@ -111,7 +116,7 @@ class Target(Protocol[Value]):
         """A full or depthwise convolution over time."""
 
     def newest(self, value: Value, drop: int) -> Value:
-        """All but the oldest `drop` steps; a stream, which comes step by step, has only new ones."""
+        """All but the oldest `drop` steps; in a stream, which has new steps only, all of them."""
 
     def add_relu(self, left: Value, right: Value, name: str) -> Value:
         """relu(left + right)"""
@@ -136,39 +141,66 @@ def walk(network: FoldedNetwork, features: Value, target: Target[Value]) -> Valu
     return target.classify(pooled, network.classifier)
 
 
-class FloatArithmetic:
-    """The layers in NumPy on windows (batch, time, channels); the reference of the float files.
+class NumpyTarget:
+    """What float and integer arithmetic share; values are (batch, time, channels).
 
-    `observe` sees every value by name as it is computed.
+    A stream gives `contexts`, the left contexts by name, and finds the next ones in their place.
     """
 
-    def __init__(self, observe: Callable[[str, FloatArray], None] = lambda name, value: None):
-        self._observe = observe
+    def __init__(self, contexts: dict[str, NDArray[Any]] | None = None) -> None:
+        self.contexts = contexts
 
-    def extend(self, value: FloatArray, name: str) -> FloatArray:
+    def extend(self, value: NDArray[Any], name: str) -> NDArray[Any]:
         """See Target."""
-        return value
+        if self.contexts is None:
+            return value
+        context = self.contexts[name]
+        joined = np.concatenate((context, value), axis=1)
+        self.contexts[name] = joined[:, joined.shape[1] - context.shape[1] :]
+        return joined
+
+    def newest(self, value: NDArray[Any], drop: int) -> NDArray[Any]:
+        """See Target."""
+        return value[:, drop:] if self.contexts is None else value
+
+
+def multiply_accumulate(
+    value: NDArray[Any], weights: NDArray[Any], kind: Kind, stride: int
+) -> NDArray[Any]:
+    """The sums of products of a layer, before its bias; weights as in Layer."""
+    if kind == "dense":
+        products: NDArray[Any] = value @ weights.T
+        return products
+    kernel = kernel_of(weights, kind)
+    windows = np.lib.stride_tricks.sliding_window_view(value, kernel, axis=1)
+    windows = windows[:, ::stride]  # (batch, time, channels, kernel)
+    if kind == "depthwise":
+        total: NDArray[Any] = np.einsum("btck,kc->btc", windows, weights)
+    else:
+        total = np.tensordot(windows, weights, axes=((2, 3), (2, 1)))
+    return total
+
+
+class FloatArithmetic(NumpyTarget):
+    """The layers in float; `observe` sees every value by name as it is computed."""
+
+    def __init__(self, observe: Callable[[str, FloatArray], None] = lambda name, value: None):
+        super().__init__()
+        self._observe = observe
 
     def convolve(self, value: FloatArray, layer: Layer) -> FloatArray:
         """See Target."""
-        windows = np.lib.stride_tricks.sliding_window_view(value, layer.kernel, axis=1)
-        windows = windows[:, :: layer.stride]  # (batch, time, channels, kernel)
-        if layer.kind == "depthwise":
-            result = np.einsum("btck,kc->btc", windows, layer.weights)
-        else:
-            result = np.tensordot(windows, layer.weights, axes=((2, 3), (2, 1)))
-        result = result + layer.bias
-        result = np.maximum(result, 0.0) if layer.relu else result
+        result: FloatArray = layer.bias + multiply_accumulate(
+            value, layer.weights, layer.kind, layer.stride
+        )
+        if layer.relu:
+            result = np.maximum(result, 0.0)
         self._observe(layer.name, result)
         return result
 
-    def newest(self, value: FloatArray, drop: int) -> FloatArray:
-        """See Target."""
-        return value[:, drop:]
-
     def add_relu(self, left: FloatArray, right: FloatArray, name: str) -> FloatArray:
         """See Target."""
-        result = np.maximum(left + right, 0.0)
+        result: FloatArray = np.maximum(left + right, 0.0)
         self._observe(name, result)
         return result
 
@@ -179,7 +211,7 @@ class FloatArithmetic:
 
     def classify(self, value: FloatArray, layer: Layer) -> FloatArray:
         """See Target."""
-        logits = value @ layer.weights.T + layer.bias
+        logits = layer.bias + multiply_accumulate(value, layer.weights, layer.kind, layer.stride)
         self._observe(layer.name, logits)
         exponent = np.exp(logits - logits.max(axis=1, keepdims=True))
         posteriors: FloatArray = exponent / exponent.sum(axis=1, keepdims=True)

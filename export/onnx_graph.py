@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from export.network import FoldedNetwork, Layer, walk
+from export.quantised import LOW, QuantisedLayer, QuantisedNetwork
 from kws import frontend
 from kws.config import FeatureConfig
 
@@ -81,6 +82,10 @@ class OnnxTarget:
         """Hook of the quantised target: the value as it is stored."""
         return value
 
+    def relu(self, value: str, name: str) -> str:
+        """The positive part of a value."""
+        return self.writer.node("Relu", value)
+
     def weights(self, layer: Layer) -> tuple[str, str]:
         """The constants (weights, bias) of a layer, weights in ONNX's order of axes."""
         writer, turned = self.writer, onnx_weights(layer)
@@ -104,8 +109,7 @@ class OnnxTarget:
         result = self.writer.node(
             "Conv", value, *self.weights(layer), group=group, strides=[layer.stride]
         )
-        if layer.relu:
-            result = self.writer.node("Relu", result)
+        result = self.relu(result, layer.name) if layer.relu else result
         return self.settle(result, layer.name)
 
     def newest(self, value: str, drop: int) -> str:
@@ -116,8 +120,8 @@ class OnnxTarget:
 
     def add_relu(self, left: str, right: str, name: str) -> str:
         """See Target."""
-        total = self.writer.node("Add", left, right)
-        return self.settle(self.writer.node("Relu", total), name)
+        total = self.relu(self.writer.node("Add", left, right), name)
+        return self.settle(total, name)
 
     def mean(self, value: str, steps: int) -> str:
         """See Target."""
@@ -129,7 +133,63 @@ class OnnxTarget:
         return self.writer.node("Softmax", self.settle(logits, layer.name), axis=1)
 
 
-def onnx_weights(layer: Layer) -> NDArray[np.float32]:
+class OnnxInt8Target(OnnxTarget):
+    """The same graph with every stored value in 8 bits.
+
+    QuantizeLinear and DequantizeLinear stand around float operators, which runtimes fuse into
+    integer ones. Activations are stored 128 higher, as uint8: the same integers, and the type for
+    which ONNX Runtime has kernels on every x86 processor.
+    """
+
+    def __init__(
+        self,
+        writer: GraphWriter,
+        contexts: Mapping[str, str] | None,
+        quantised: QuantisedNetwork,
+    ) -> None:
+        super().__init__(writer, contexts)
+        self.quantised = quantised
+
+    def settle(self, value: str, name: str) -> str:
+        """Round a value to 8 bits and back."""
+        quantisation = self.quantised.values[name]
+        writer = self.writer
+        parameters = (
+            writer.constant(f"{name}.scale", np.array(quantisation.scale, np.float32)),
+            writer.constant(
+                f"{name}.zero_point", np.array(quantisation.zero_point - LOW, np.uint8)
+            ),
+        )
+        stored = writer.node("QuantizeLinear", value, *parameters)
+        return writer.node("DequantizeLinear", stored, *parameters)
+
+    def relu(self, value: str, name: str) -> str:
+        """Nothing where the least int8 already stands for zero; runtimes fuse the better for it."""
+        if self.quantised.values[name].zero_point == LOW:
+            return value
+        return super().relu(value, name)
+
+    def weights(self, layer: Layer) -> tuple[str, str]:
+        """See OnnxTarget; int8 weights and int32 bias, dequantised."""
+        stored = self.quantised.layers[layer.name]
+        scales = stored.weight_scales[0] if layer.kind == "dense" else stored.weight_scales
+        constants = (
+            (f"{layer.name}.weights", onnx_weights(stored), np.asarray(scales)),
+            (f"{layer.name}.bias", stored.bias, np.float32(stored.input.scale) * scales),
+        )
+        dequantised = [
+            self.writer.node(
+                "DequantizeLinear",
+                self.writer.constant(name, content),
+                self.writer.constant(f"{name}.scale", np.asarray(scale)),
+                axis=0,
+            )
+            for name, content, scale in constants
+        ]
+        return dequantised[0], dequantised[1]
+
+
+def onnx_weights(layer: Layer | QuantisedLayer) -> NDArray[Any]:
     """A layer's weights in ONNX's order: (outputs, inputs, kernel), or (outputs, inputs)."""
     if layer.kind == "dense":
         return layer.weights
@@ -143,9 +203,12 @@ def write_onnx(
     graph: str,
     features: FeatureConfig,
     metadata: Mapping[str, str],
-    target: type[OnnxTarget] = OnnxTarget,
+    quantised: QuantisedNetwork | None = None,
 ) -> bytes:
-    """The file of one graph: "window" or "stream", with "_audio" for the front end inside."""
+    """The file of one graph: "window" or "stream", with "_audio" for the front end inside.
+
+    Int8 where integers are given. Raises onnx.checker.ValidationError for what ONNX would refuse.
+    """
     writer = GraphWriter()
     has_audio, has_state = graph.endswith("_audio"), graph.startswith("stream")
     inputs: list[tuple[str, list[int | str]]] = []
@@ -183,7 +246,11 @@ def write_onnx(
             audio = writer.node("Concat", pieces[0], "audio", axis=1)
             kept.append(writer.slice(audio, -overlap, axis=1))
         value = _log_mel(writer, audio, features)
-    walker = target(writer, contexts)
+    walker = (
+        OnnxTarget(writer, contexts)
+        if quantised is None
+        else OnnxInt8Target(writer, contexts, quantised)
+    )
     value = walker.settle(writer.node("Transpose", value, perm=[0, 2, 1]), "features")
     posteriors = walk(network, value, walker)
     if has_state:
@@ -212,11 +279,26 @@ def _log_mel(writer: GraphWriter, audio: str, config: FeatureConfig) -> str:
         onesided=1,
     )
     power = writer.node("ReduceSumSquare", spectrum, writer.numbers(3), keepdims=0)
-    # 1 / floor is part of the filters: one multiplication less, and one name less.
-    filters = frontend.mel_filters(config) * np.float32(1.0 / config.floor)
-    energies = writer.node("MatMul", power, writer.constant("mel_filters", filters))
+    energies = writer.node("MatMul", power, _mel_filters(writer, config))
     one = writer.constant("one", np.array(1.0, np.float32))
     return writer.node("Log", writer.node("Add", energies, one))
+
+
+def _mel_filters(writer: GraphWriter, config: FeatureConfig) -> str:
+    """The filters over the floor, (bins, bands), made when the file is loaded.
+
+    A bin lies in two bands at most: the file holds those and not the zeros, seven times as many.
+    """
+    filters = frontend.mel_filters(config) * np.float32(1.0 / config.floor)
+    bands = np.sort(np.argsort(filters, axis=1)[:, -2:], axis=1)
+    zeros = writer.node("ConstantOfShape", writer.numbers(*filters.shape))
+    return writer.node(
+        "ScatterElements",
+        zeros,
+        writer.constant("mel_bands", bands.astype(np.int64)),
+        writer.constant("mel_weights", np.take_along_axis(filters, bands, axis=1)),
+        axis=1,
+    )
 
 
 def _rename(writer: GraphWriter, old: str, new: str) -> None:
@@ -251,4 +333,5 @@ def _serialise(
     )
     helper.set_model_props(model, dict(metadata))
     onnx.checker.check_model(model, full_check=True)
-    return model.SerializeToString(deterministic=True)
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
