@@ -120,10 +120,11 @@ class TfliteBackend:
     def run(self, features: FloatArray) -> FloatArray:
         """See Backend.run."""
         shape = tuple(self._input["shape"].tolist())
-        if features.shape[1:] != shape[1:]:
+        # Kernels want images, so there may be a height or a depth of one.
+        if [n for n in shape[1:] if n != 1] != [n for n in features.shape[1:] if n != 1]:
             raise ModelError(f"the network takes features of shape {shape}, not {features.shape}")
         # The graph's batch is fixed at 1.
-        return np.concatenate([self._run_one(window[None]) for window in features])
+        return np.concatenate([self._run_one(window.reshape(shape)) for window in features])
 
     def _run_one(self, features: FloatArray) -> FloatArray:
         self._interpreter.set_tensor(self._input["index"], _quantise(features, self._input))
