@@ -80,10 +80,18 @@ def peak_loss(logits: Tensor, labels: tuple[str, ...], smoothing: int = 4) -> Te
     return -torch.log1p(-peak.clamp_max(1.0 - 1e-4)).mean()
 
 
-def _keep_statistics(network: nn.Module, *, frozen: bool) -> None:
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm1d):
-            module.train(not frozen)
+def slide(network: nn.Module, clips: Tensor, streams: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits of clips (clips, labels) and of streams (streams, rows, labels), in one batch.
+
+    Clips (even count, frames, bands) are joined two by two, so that they are as long as a stream:
+    the network's first row then is the first clip's and its last row the second's. Apart, each
+    kind would be normalised by its own statistics and could be told by them.
+    """
+    frames = clips.shape[1]
+    pairs = clips.reshape(len(clips) // 2, 2 * frames, clips.shape[2])
+    logits = network(torch.cat((pairs, streams)))
+    ends = logits[: len(pairs), [0, -1]].reshape(len(clips), -1)
+    return ends, logits[len(pairs) :]
 
 
 @torch.no_grad()
@@ -193,14 +201,11 @@ def fit(
                     config.sampler.masked_bands,
                     masks,
                 )
-                logits = network(inputs)[:, -1]
+                logits, stream_logits = slide(network, inputs, front_end(streams))
                 loss = functional.cross_entropy(
                     logits, target, label_smoothing=config.label_smoothing
                 )
-                # With its own statistics the network could tell streams from clips by the batch.
-                _keep_statistics(network, frozen=True)
-                peak = peak_loss(network(front_end(streams)), labels)
-                _keep_statistics(network, frozen=False)
+                peak = peak_loss(stream_logits, labels)
                 loss = loss + config.peak_weight * peak
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
