@@ -197,12 +197,16 @@ def read_recording(path: Path) -> Int16Array:
 
 
 def fit_length(audio: Int16Array, samples: int = CLIP_SAMPLES) -> Int16Array:
-    """The middle of a longer clip; a shorter one with zeros on both sides."""
-    if len(audio) >= samples:
-        start = (len(audio) - samples) // 2
-        return audio[start : start + samples]
-    before = (samples - len(audio)) // 2
-    return np.pad(audio, (before, samples - len(audio) - before))
+    """The loudest stretch of a longer recording; a shorter one with zeros on both sides."""
+    if len(audio) <= samples:
+        before = (samples - len(audio)) // 2
+        return np.pad(audio, (before, samples - len(audio) - before))
+    power = np.concatenate(([0], np.cumsum(audio.astype(np.int64) ** 2)))
+    energy = power[samples:] - power[:-samples]
+    # Every stretch that holds the whole word is about as loud; the middle one has it in its middle.
+    loudest = np.flatnonzero(energy >= 0.98 * energy.max())
+    start = int(loudest[len(loudest) // 2])
+    return audio[start : start + samples]
 
 
 def read_recordings(paths: Iterable[Path]) -> tuple[list[Int16Array], list[Path], list[Problem]]:

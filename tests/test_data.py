@@ -102,9 +102,14 @@ def test_missing_or_empty_folder_is_a_clear_error(tmp_path: Path, content: str |
 
 
 def test_fit_length_centres() -> None:
-    """Short clips get zeros on both sides and of long ones the middle is kept."""
+    """Short clips get zeros on both sides; of long ones the loudest stretch is kept."""
     assert [0, 7, 0, 0] == data.fit_length(np.array([7], np.int16), 4).tolist()
-    assert [2, 3] == data.fit_length(np.array([1, 2, 3, 4], np.int16), 2).tolist()
+    assert [8, 9] == data.fit_length(np.array([1, 2, 8, 9], np.int16), 2).tolist()
+    assert [0, 0] == data.fit_length(np.zeros(5, np.int16), 2).tolist()
+    long = np.zeros(50_000, np.int16)
+    long[5000:9000] = 1000
+    assert 4000 == pytest.approx(int(np.flatnonzero(data.fit_length(long))[0]), abs=2100)
+    assert 4000 == np.count_nonzero(data.fit_length(long))
 
 
 def test_silence_holds_digital_silence_and_repeats() -> None:

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kws.config import KEYWORDS, SAMPLE_RATE, SILENCE, UNKNOWN
+from kws.config import SAMPLE_RATE, SILENCE, UNKNOWN
 from kws.data import CLIP_SAMPLES, Int16Array
 from kws.train import augment
 from kws.train.materials import Material
@@ -73,8 +73,8 @@ class Sampler:
     ) -> None:
         self.material, self.labels, self.config, self.seed = material, labels, config, seed
         self.extents = {word: extents(clips) for word, clips in material.words.items()}
-        self.keywords = [label for label in labels if label in KEYWORDS]
-        self.others = [word for word in material.words if word not in KEYWORDS]
+        self.keywords = [label for label in labels if label not in (SILENCE, UNKNOWN)]
+        self.others = [word for word in material.words if word not in self.keywords]
         sizes = np.array([len(material.words[word]) for word in self.others], float)
         self.other_share = np.sqrt(sizes) / np.sqrt(sizes).sum() if len(sizes) else sizes
 
