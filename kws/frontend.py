@@ -102,11 +102,19 @@ def log_mel(audio: NDArray[np.int16], config: FeatureConfig | None = None) -> Fl
     frames = frame_count(len(audio), config)
     if frames == 0:
         return np.empty((0, config.bands), np.float32)
-    scaled_window, filters = _tables(config)
     step = audio.strides[0]
     framed = np.lib.stride_tricks.as_strided(
         audio, (frames, config.window), (step * config.hop, step), writeable=False
     )
+    return log_mel_of_frames(framed, config)
+
+
+def log_mel_of_frames(framed: NDArray[np.int16], config: FeatureConfig) -> FloatArray:
+    """`log_mel` of frames that have been cut already: (frames, window) int16 -> (frames, bands).
+
+    A frame gets the same bits whatever frames are beside it.
+    """
+    scaled_window, filters = _tables(config)
     spectrum = np.fft.rfft(framed * scaled_window, config.fft_size)
     power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32, copy=False)
     features: FloatArray = np.log1p(filters(power) * np.float32(1.0 / config.floor))
