@@ -1,3 +1,5 @@
+/* A posterior is a whole number of 256ths, so sums of them are exact, and so is every comparison:
+ * thresholds are generated in the same units. */
 #include "decision.h"
 
 #include <string.h>
@@ -6,61 +8,96 @@ void kws_decision_reset(kws_decision *decision)
 {
     memset(decision, 0, sizeof *decision);
     memset(decision->armed, 1, sizeof decision->armed);
-    for (uint32_t i = 0; i < KWS_SMOOTHED_SCORES; i++) {
-        decision->recent_ends[i] = INT64_MIN / 2;
+}
+
+static void count_up_to(uint16_t *run, int goes_on)
+{
+    *run = (uint16_t)(!goes_on ? 0 : *run < UINT16_MAX ? *run + 1 : UINT16_MAX);
+}
+
+static uint16_t next_of(uint32_t place, uint32_t size)
+{
+    return (uint16_t)(place + 1 == size ? 0 : place + 1);
+}
+
+/* Put one keyword's posterior, in 256ths, into its sum and its runs. */
+static void hear_keyword(kws_decision *decision, uint32_t keyword, uint8_t posterior)
+{
+    uint8_t *const oldest = &decision->smoothed[decision->smoothed_next][keyword];
+    decision->sums[keyword] += posterior - *oldest;
+    *oldest = posterior;
+    const int up = posterior >= kws_released[keyword];
+    count_up_to(&decision->up[keyword], up);
+    count_up_to(&decision->low[keyword], !up);
+    if (decision->low[keyword] >= KWS_REARM_ROWS) {
+        decision->armed[keyword] = 1;
     }
 }
 
-/* The mean of a keyword's scores over the smoothing time; what was not scored counts as zero. */
-static float smoothed(const kws_decision *decision, uint32_t keyword, int64_t end)
+/* Of other speech; what is newer than the context waits in the ring. */
+static void hear_unknown(kws_decision *decision, uint8_t posterior)
 {
-    float sum = 0.0f;
-    for (uint32_t i = 0; i < KWS_SMOOTHED_SCORES; i++) {
-        const uint32_t oldest_first = (decision->next + i) % KWS_SMOOTHED_SCORES;
-        if (decision->recent_ends[oldest_first] > end - KWS_SMOOTHING) {
-            sum += decision->recent[oldest_first][keyword];
-        }
-    }
-    return sum / (float)KWS_SMOOTHED_SCORES;
+    uint8_t *const ring = decision->unknown;
+    const uint32_t oldest = decision->unknown_next;
+    const uint32_t entering =
+        (oldest + KWS_CONTEXT_BEGIN - KWS_CONTEXT_END) % KWS_CONTEXT_BEGIN;
+    /* A row enters the context as KWS_CONTEXT_END newer ones follow it: this one may be the last. */
+    decision->speech -= ring[oldest];
+    ring[oldest] = posterior;
+    decision->speech += ring[entering];
+    decision->unknown_next = next_of(oldest, KWS_CONTEXT_BEGIN);
 }
 
-int kws_decide(kws_decision *decision, const int8_t *posteriors, int64_t start, int64_t end,
-               kws_detection *detection)
+/* The keyword with the largest sum of those that were spoken, or -1. */
+static int spoken_keyword(const kws_decision *decision)
 {
-    if (start >= decision->last_end) { /* no audio in common with what was scored last */
-        memset(decision->armed, 1, sizeof decision->armed);
-    }
-    decision->last_end = end;
-    for (uint32_t i = 0; i < KWS_KEYWORDS; i++) {
-        const int32_t stored = posteriors[kws_keyword_labels[i]];
-        decision->recent[decision->next][i] = (float)(stored - INT8_MIN) / 256.0f;
-    }
-    decision->recent_ends[decision->next] = end;
-    decision->next = (uint8_t)((decision->next + 1) % KWS_SMOOTHED_SCORES);
-
     int best = -1;
-    float best_score = -1.0f;
-    for (uint32_t i = 0; i < KWS_KEYWORDS; i++) {
-        const float score = smoothed(decision, i, end);
-        if (decision->armed[i] && score >= kws_thresholds[i]) {
-            decision->armed[i] = 0;
-            if (score > best_score) {
-                best = (int)i;
-                best_score = score;
-            }
-        }
-        if (score < kws_releases[i]) {
-            decision->armed[i] = 1;
+    for (int i = 0; i < KWS_KEYWORDS; i++) {
+        const int64_t sum = decision->sums[i];
+        const int64_t needed = kws_thresholds[i] + kws_isolation[i] * decision->speech;
+        if (decision->armed[i] && decision->up[i] > 0 && decision->up[i] <= KWS_LONGEST_ROWS &&
+            sum * (INT64_C(1) << 32) >= needed && (best < 0 || sum > decision->sums[best])) {
+            best = i;
         }
     }
-    if (best < 0 || end < decision->deaf_until) {
+    return best;
+}
+
+int kws_decide(kws_decision *decision, const int8_t *posteriors, kws_detection *detection)
+{
+    for (uint32_t i = 0; i < KWS_KEYWORDS; i++) {
+        hear_keyword(decision, i, (uint8_t)(posteriors[kws_keyword_labels[i]] - INT8_MIN));
+    }
+    decision->smoothed_next = next_of(decision->smoothed_next, KWS_SMOOTHED_ROWS);
+    hear_unknown(decision, (uint8_t)(posteriors[KWS_UNKNOWN] - INT8_MIN));
+    decision->rows++;
+    if (decision->rows <= decision->deaf_until) {
         return 0;
     }
-    decision->deaf_until = end + KWS_REFRACTORY;
+    const int best = spoken_keyword(decision);
+    if (best < 0) {
+        return 0;
+    }
+    const uint64_t step = KWS_STRIDE * KWS_HOP;
+    const uint64_t risen = (decision->rows - decision->up[best]) * step;
+    decision->armed[best] = 0;
+    decision->deaf_until = decision->rows - 1 + KWS_REFRACTORY_ROWS;
     detection->label = kws_keyword_labels[best];
     detection->keyword = kws_labels[detection->label];
-    detection->score = best_score;
-    detection->start = (uint64_t)(start > 0 ? start : 0);
-    detection->end = (uint64_t)end;
+    detection->score = (float)decision->sums[best] / (float)(256 * KWS_SMOOTHED_ROWS);
+    detection->start = risen > KWS_LONGEST_WORD ? risen - KWS_LONGEST_WORD : 0;
+    detection->end = decision->rows * step;
     return 1;
+}
+
+void kws_decision_rest(kws_decision *decision, uint64_t rows)
+{
+    int8_t silence[KWS_LABELS];
+    kws_detection none;
+    uint64_t told = rows < KWS_HISTORY_ROWS ? rows : KWS_HISTORY_ROWS;
+    decision->rows += rows - told;
+    memset(silence, INT8_MIN, sizeof silence);
+    for (; told > 0; told--) {
+        kws_decide(decision, silence, &none);
+    }
 }

@@ -1,4 +1,4 @@
-/* From posteriors to detections, as kws/decision.py does it. */
+/* From posteriors to detections, as kws/decision.py does it, in integers. */
 #ifndef KWS_DECISION_H
 #define KWS_DECISION_H
 
@@ -6,20 +6,26 @@
 #include "model.h"
 
 typedef struct {
-    float recent[KWS_SMOOTHED_SCORES][KWS_KEYWORDS];
-    int64_t recent_ends[KWS_SMOOTHED_SCORES];
-    uint8_t next; /* where the next scores are put */
+    uint64_t rows; /* since the stream began */
+    uint64_t deaf_until;
+    int32_t sums[KWS_KEYWORDS]; /* of the rows in `smoothed` */
+    int32_t speech;             /* the sum of the rows in `unknown` that lie in the context */
+    uint16_t up[KWS_KEYWORDS];  /* how many rows up to now were not below kws_released */
+    uint16_t low[KWS_KEYWORDS]; /* and how many were */
     uint8_t armed[KWS_KEYWORDS];
-    int64_t last_end;
-    int64_t deaf_until;
+    uint8_t smoothed[KWS_SMOOTHED_ROWS][KWS_KEYWORDS];
+    uint8_t unknown[KWS_CONTEXT_BEGIN];
+    uint16_t smoothed_next; /* where the next row is put */
+    uint16_t unknown_next;
 } kws_decision;
 
 void kws_decision_reset(kws_decision *decision);
 
-/* Take the posteriors[KWS_LABELS], in 1/256 above -128, of the samples from start to end of the stream; start is negative
- * where the window reaches back before the stream began. Whether a keyword was spoken, which is
- * then in *detection. */
-int kws_decide(kws_decision *decision, const int8_t *posteriors, int64_t start, int64_t end,
-               kws_detection *detection);
+/* Take the next row, posteriors[KWS_LABELS] in 1/256 above -128. Whether a keyword was spoken,
+ * which is then in *detection. */
+int kws_decide(kws_decision *decision, const int8_t *posteriors, kws_detection *detection);
+
+/* Let so many rows pass in which nobody spoke and the network was not asked. */
+void kws_decision_rest(kws_decision *decision, uint64_t rows);
 
 #endif

@@ -26,6 +26,7 @@ static inline int32_t multiply4(const int8_t *weights, int16x2_t even, int16x2_t
 
 void kws_run_dense(const kws_dense *layer, const int8_t *input, int32_t *pairs, int8_t *output)
 {
+    const kws_requantiser out = layer->out; /* for C, stores through `output` might change it */
     const int8_t *weights = layer->weights;
     widen(input, layer->inputs, pairs);
     for (uint32_t row = 0; row < layer->outputs; row += 4) {
@@ -42,10 +43,10 @@ void kws_run_dense(const kws_dense *layer, const int8_t *input, int32_t *pairs, 
             weights += 16;
             x += 2;
         }
-        output[row] = kws_requantise(&layer->out, row, sum0);
-        output[row + 1] = kws_requantise(&layer->out, row + 1, sum1);
-        output[row + 2] = kws_requantise(&layer->out, row + 2, sum2);
-        output[row + 3] = kws_requantise(&layer->out, row + 3, sum3);
+        output[row] = kws_requantise(&out, row, sum0);
+        output[row + 1] = kws_requantise(&out, row + 1, sum1);
+        output[row + 2] = kws_requantise(&out, row + 2, sum2);
+        output[row + 3] = kws_requantise(&out, row + 3, sum3);
     }
 }
 
@@ -54,6 +55,7 @@ void kws_run_dense(const kws_dense *layer, const int8_t *input, int32_t *pairs, 
 void kws_run_dense(const kws_dense *layer, const int8_t *input, int32_t *pairs, int8_t *output)
 {
     (void)pairs;
+    const kws_requantiser out = layer->out; /* for C, stores through `output` might change it */
     const int8_t *weights = layer->weights;
     for (uint32_t row = 0; row < layer->outputs; row += 4) {
         int32_t sum0 = layer->bias[row], sum1 = layer->bias[row + 1];
@@ -68,10 +70,10 @@ void kws_run_dense(const kws_dense *layer, const int8_t *input, int32_t *pairs, 
             }
             weights += 16;
         }
-        output[row] = kws_requantise(&layer->out, row, sum0);
-        output[row + 1] = kws_requantise(&layer->out, row + 1, sum1);
-        output[row + 2] = kws_requantise(&layer->out, row + 2, sum2);
-        output[row + 3] = kws_requantise(&layer->out, row + 3, sum3);
+        output[row] = kws_requantise(&out, row, sum0);
+        output[row + 1] = kws_requantise(&out, row + 1, sum1);
+        output[row + 2] = kws_requantise(&out, row + 2, sum2);
+        output[row + 3] = kws_requantise(&out, row + 3, sum3);
     }
 }
 

@@ -49,6 +49,7 @@ static inline four_sums add_taps(four_sums to, const int8_t *weights, const int8
 void kws_run_depthwise(const kws_depthwise *layer, const int8_t *ring, uint32_t oldest,
                        int8_t *output)
 {
+    const kws_requantiser out = layer->out; /* for C, stores through `output` might change it */
     const uint32_t channels = layer->channels;
     const uint32_t first = layer->kernel - oldest;
     for (uint32_t i = 0; i < channels; i += 4) {
@@ -58,9 +59,9 @@ void kws_run_depthwise(const kws_depthwise *layer, const int8_t *ring, uint32_t 
         four_sums sums = {bias[0], bias[1], bias[2], bias[3]};
         sums = add_taps(sums, weights, rows + oldest * channels, first, channels);
         sums = add_taps(sums, weights + first * channels, rows, oldest, channels);
-        output[i] = kws_requantise(&layer->out, i, sums.s0);
-        output[i + 1] = kws_requantise(&layer->out, i + 1, sums.s1);
-        output[i + 2] = kws_requantise(&layer->out, i + 2, sums.s2);
-        output[i + 3] = kws_requantise(&layer->out, i + 3, sums.s3);
+        output[i] = kws_requantise(&out, i, sums.s0);
+        output[i + 1] = kws_requantise(&out, i + 1, sums.s1);
+        output[i + 2] = kws_requantise(&out, i + 2, sums.s2);
+        output[i + 3] = kws_requantise(&out, i + 3, sums.s3);
     }
 }

@@ -23,7 +23,8 @@ static inline int16x2_t kws_even_bytes(uint32_t word)
     return __sxtb16((int8x4_t)word);
 }
 
-/* Bytes 1 and 3. The instruction can rotate its operand, but GCC does not know that. */
+/* Bytes 1 and 3. The instruction can rotate its operand, but GCC does not know that; the Arm C
+ * Language Extensions have no name for the next one at all. */
 static inline int16x2_t kws_odd_bytes(uint32_t word)
 {
 #if defined(__GNUC__) && defined(__arm__)
@@ -32,6 +33,18 @@ static inline int16x2_t kws_odd_bytes(uint32_t word)
     return halves;
 #else
     return __sxtb16((int8x4_t)(word >> 8));
+#endif
+}
+
+/* The upper half of a * b, rounded. */
+static inline int32_t kws_smmulr(int32_t a, int32_t b)
+{
+#if defined(__GNUC__) && defined(__arm__)
+    int32_t product;
+    __asm__("smmulr %0, %1, %2" : "=r"(product) : "r"(a), "r"(b));
+    return product;
+#else
+    return (int32_t)(((int64_t)a * b + (INT64_C(1) << 31)) >> 32);
 #endif
 }
 

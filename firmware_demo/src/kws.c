@@ -26,6 +26,23 @@ static kws_status check(const kws_detector *detector)
     return detector->mark == MARK ? KWS_OK : KWS_NOT_INITIALISED;
 }
 
+/* Where the features of the next frame go. */
+static int8_t *next_row(kws_detector *detector)
+{
+    return detector->features + detector->rows * KWS_BANDS;
+}
+
+/* Count the row that was put there; whether it made a step complete, which the gate then has. */
+static int row_completes_step(kws_detector *detector)
+{
+    if (++detector->rows < KWS_STRIDE) {
+        return 0;
+    }
+    detector->rows = 0;
+    kws_gate_put(&detector->gate, detector->features);
+    return 1;
+}
+
 kws_status kws_init(void *memory, size_t bytes, kws_detector **detector)
 {
     if (detector == NULL) {
@@ -59,6 +76,10 @@ kws_status kws_reset(kws_detector *detector)
     kws_gate_reset(&detector->gate);
     kws_network_reset(&detector->network);
     kws_decision_reset(&detector->decision);
+    for (int i = 0; i < KWS_LEAD_FRAMES; i++) { /* those that would end before the first one does */
+        memcpy(next_row(detector), kws_silence_features, KWS_BANDS);
+        row_completes_step(detector);
+    }
     return KWS_OK;
 }
 
@@ -79,26 +100,25 @@ kws_status kws_set_gate(kws_detector *detector, int level)
 static int run_step(kws_detector *detector, const int8_t *features, uint64_t step)
 {
     kws_step_scratch *const scratch = &detector->scratch.step;
+    const uint64_t rested = step - detector->decision.rows;
+    if (rested > 0) { /* the gate was closed: what was heard before it is no context */
+        kws_network_reset(&detector->network);
+        kws_decision_rest(&detector->decision, rested);
+    }
     kws_network_step(&detector->network, &scratch->network, features, scratch->logits);
     kws_softmax(scratch->logits, scratch->posteriors);
-    const uint64_t frames = (step + 1) * KWS_STRIDE;
-    const int64_t end = (int64_t)(KWS_WINDOW + (frames - 1) * KWS_HOP);
-    return kws_decide(&detector->decision, scratch->posteriors, end - KWS_SAMPLE_RATE, end,
-                      &detector->detection);
+    return kws_decide(&detector->decision, scratch->posteriors, &detector->detection);
 }
 
-/* One complete frame: its features, and with the last frame of a step the network. */
+/* Hear the complete frame; whether a keyword was spotted. */
 static int run_frame(kws_detector *detector)
 {
     const int16_t *const newest = detector->frontend.samples + KWS_WINDOW - KWS_HOP;
     kws_gate_hear(&detector->gate, newest, KWS_HOP);
-    kws_frontend_make(&detector->frontend, &detector->scratch.frontend,
-                      detector->features + detector->rows * KWS_BANDS);
-    if (++detector->rows < KWS_STRIDE) {
+    kws_frontend_make(&detector->frontend, &detector->scratch.frontend, next_row(detector));
+    if (!row_completes_step(detector)) {
         return 0;
     }
-    detector->rows = 0;
-    kws_gate_put(&detector->gate, detector->features);
     for (int i = 0; i < STEPS_AT_ONCE; i++) {
         uint64_t step;
         const int8_t *const features = kws_gate_get(&detector->gate, &step);

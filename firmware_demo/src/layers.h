@@ -7,13 +7,12 @@
 
 #define KWS_VECTOR 4 /* inputs, outputs and channels come in multiples of this */
 
-/* How sums become 8-bit outputs: each is multiplied by its own multiplier * 2^-(31 + shift). */
+/* How sums become 8-bit outputs: times multiplier * 2^-(31 + shift), plus the zero point, at the
+ * limits of 8 bits where beyond. A ReLU is in it: what it gives is stored from -128 up. */
 typedef struct {
-    const int32_t *multiplier; /* in [2^30, 2^31) */
-    const uint8_t *shift;      /* in [1, 31] */
-    int8_t zero;    /* the output's zero point */
-    int8_t lowest;  /* the activation function: outputs are clamped to [lowest, highest] */
-    int8_t highest;
+    const int32_t *multiplier;    /* for each output, in [2^30, 2^31) */
+    const uint8_t *shift_but_one; /* for each output, shift - 1, in [0, 30] */
+    int8_t zero;                  /* of the output */
 } kws_requantiser;
 
 /* A matrix: convolution over a whole patch, pointwise convolution, classifier. */
@@ -34,13 +33,12 @@ typedef struct {
     uint8_t kernel;
 } kws_depthwise;
 
-/* The sum of two tensors of different scales. */
+/* The sum of two tensors of different scales, then a ReLU. */
 typedef struct {
-    int32_t first_multiplier, second_multiplier, out_multiplier;
-    uint8_t first_shift, second_shift; /* in [0, 31] */
-    uint8_t out_shift;                 /* in [1, 31] */
+    int32_t first_multiplier, second_multiplier, out_multiplier; /* in [2^30, 2^31) */
     int8_t first_zero, second_zero, out_zero;
-    int8_t lowest, highest;
+    uint8_t first_shift, second_shift; /* in [0, 31] */
+    uint8_t out_shift_but_one;         /* in [0, 30] */
 } kws_sum;
 
 /* input[inputs] -> output[outputs]; pairs is room for inputs / 2 words. */

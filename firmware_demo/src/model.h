@@ -39,10 +39,12 @@ extern const kws_dense kws_stem;
 extern const kws_block kws_blocks[KWS_BLOCKS];
 extern const kws_dense kws_classifier;
 
-/* The decision. */
+/* The decision. Posteriors are whole 256ths; sums of them over the smoothed rows are compared with
+ * kws_thresholds + kws_isolation * the sum of the context's unknown speech, both times 2^32. */
 extern const char *const kws_labels[KWS_LABELS];
 extern const uint8_t kws_keyword_labels[KWS_KEYWORDS]; /* index of each keyword's label */
-extern const float kws_thresholds[KWS_KEYWORDS];       /* smoothed posterior from which it is spoken */
-extern const float kws_releases[KWS_KEYWORDS];         /* and below which it may be spoken again */
+extern const uint16_t kws_released[KWS_KEYWORDS];      /* below it a keyword's posterior is low */
+extern const int64_t kws_thresholds[KWS_KEYWORDS];
+extern const int64_t kws_isolation[KWS_KEYWORDS];
 
 #endif

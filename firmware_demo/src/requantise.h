@@ -4,34 +4,41 @@
 
 #include <stdint.h>
 
+#include "dsp.h"
 #include "layers.h"
 
-/* a * b / 2^31 rounded to nearest: gemmlowp's SaturatingRoundingDoublingHighMul. A multiplier is
- * never INT32_MIN, so nothing saturates. Adding half and shifting down arithmetically gives the
- * same as its nudge by sign and division towards zero. */
-static inline int32_t kws_high_multiply(int32_t a, int32_t b)
+/* value * multiplier / 2^31 rounded to nearest, given twice the value, which must not overflow:
+ * gemmlowp's SaturatingRoundingDoublingHighMul. A multiplier is never INT32_MIN, so nothing
+ * saturates, and adding half before the shift is the same as its nudge by sign and division. */
+static inline int32_t kws_high_multiply(int32_t twice, int32_t multiplier)
 {
-    return (int32_t)(((int64_t)a * b + (INT64_C(1) << 30)) >> 31);
+#if KWS_DSP
+    return kws_smmulr(twice, multiplier);
+#else
+    return (int32_t)(((int64_t)twice * multiplier + (INT64_C(1) << 31)) >> 32);
+#endif
 }
 
-/* value / 2^shift rounded to nearest, ties away from zero; shift in [1, 31]. gemmlowp's
- * RoundingDivideByPOT; |value| is far from the limits of its type. */
-static inline int32_t kws_rounding_shift(int32_t value, int32_t shift)
+static inline int8_t kws_saturate(int32_t value)
 {
-    return (value + (1 << (shift - 1)) + (value >> 31)) >> shift;
+    value = value < INT8_MIN ? INT8_MIN : value;
+    return (int8_t)(value > INT8_MAX ? INT8_MAX : value);
 }
 
-static inline int8_t kws_clamp(int32_t value, int32_t lowest, int32_t highest)
+/* value / 2^shift to nearest, ties away from zero, plus an offset, as 8 bits: the
+ * RoundingDivideByPOT of gemmlowp. The shift is at least 1 and comes as shift - 1, the offset as
+ * 2 * offset + 1, so that the half is added together with it in the last place but one. */
+static inline int8_t kws_finish(int32_t value, int32_t shift_but_one, int32_t twice_and_half)
 {
-    value = value < lowest ? lowest : value;
-    return (int8_t)(value > highest ? highest : value);
+    value += value >> 31;
+    return kws_saturate(((value >> shift_but_one) + twice_and_half) >> 1);
 }
 
 /* The sum of one output, or channel -> its 8 bits. */
 static inline int8_t kws_requantise(const kws_requantiser *out, uint32_t output, int32_t sum)
 {
-    sum = kws_rounding_shift(kws_high_multiply(sum, out->multiplier[output]), out->shift[output]);
-    return kws_clamp(sum + out->zero, out->lowest, out->highest);
+    return kws_finish(kws_high_multiply(sum * 2, out->multiplier[output]),
+                      out->shift_but_one[output], 2 * out->zero + 1);
 }
 
 #endif

@@ -4,37 +4,29 @@
 
 #define HEADROOM 20 /* bits by which TFLite raises both inputs before it scales them */
 
-/* As kws_rounding_shift, for a shift of 0 as well. */
-typedef struct {
-    int32_t multiplier, half, sign, shift;
-} scale;
-
-static scale make_scale(int32_t multiplier, int32_t shift)
+/* value / 2^shift to nearest, ties away from zero. */
+static inline int32_t round_off(int32_t value, int32_t half, int32_t shift)
 {
-    const scale made = {multiplier, shift > 0 ? 1 << (shift - 1) : 0, shift > 0 ? -1 : 0, shift};
-    return made;
+    return (value + half + (half > 0 ? value >> 31 : 0)) >> shift;
 }
 
-static inline int32_t rescale(const scale by, int32_t value)
+static inline int32_t half_of(int32_t shift)
 {
-    value = kws_high_multiply(value, by.multiplier);
-    return (value + by.half + (value >> 31 & by.sign)) >> by.shift;
+    return shift > 0 ? 1 << (shift - 1) : 0;
 }
 
 void kws_run_sum(const kws_sum *layer, const int8_t *first, const int8_t *second, uint32_t count,
                  int8_t *output)
 {
-    const scale first_scale = make_scale(layer->first_multiplier, layer->first_shift);
-    const scale second_scale = make_scale(layer->second_multiplier, layer->second_shift);
-    const int32_t first_zero = layer->first_zero, second_zero = layer->second_zero;
-    const int32_t out_zero = layer->out_zero;
-    const int32_t lowest = layer->lowest, highest = layer->highest;
+    const kws_sum sum = *layer; /* stores through `output` might change the layer, for C */
+    const int32_t first_half = half_of(sum.first_shift), second_half = half_of(sum.second_shift);
     for (uint32_t i = 0; i < count; i++) {
-        const int32_t a = (first[i] - first_zero) * (1 << HEADROOM);
-        const int32_t b = (second[i] - second_zero) * (1 << HEADROOM);
-        const int32_t sum = rescale(first_scale, a) + rescale(second_scale, b);
-        const int32_t rounded = kws_rounding_shift(
-            kws_high_multiply(sum, layer->out_multiplier), layer->out_shift);
-        output[i] = kws_clamp(rounded + out_zero, lowest, highest);
+        const int32_t a = (first[i] - sum.first_zero) * (2 << HEADROOM);
+        const int32_t b = (second[i] - sum.second_zero) * (2 << HEADROOM);
+        const int32_t both =
+            round_off(kws_high_multiply(a, sum.first_multiplier), first_half, sum.first_shift) +
+            round_off(kws_high_multiply(b, sum.second_multiplier), second_half, sum.second_shift);
+        output[i] = kws_finish(kws_high_multiply(both * 2, sum.out_multiplier),
+                               sum.out_shift_but_one, 2 * sum.out_zero + 1);
     }
 }

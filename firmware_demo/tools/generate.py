@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from export.integer import run_step, zero_contexts
 from export.quantised import QuantisedNetwork
 from firmware_demo.tools.c_source import array
+from firmware_demo.tools.decision_tables import decision_tables
 from firmware_demo.tools.frontend_tables import FrontendTables, frontend_tables
 from firmware_demo.tools.network_tables import VECTOR, network_source
-from kws.config import SILENCE, UNKNOWN
+from kws.decision import WORD_MS
 from kws.errors import ModelError
 from kws.manifest import Manifest
 
@@ -84,6 +85,7 @@ def write(sources: dict[str, str], folder: Path) -> None:
 def memory_of(manifest: Manifest, quantised: QuantisedNetwork) -> Memory:
     """What src/*.h will take; a compile-time check in src/kws.c holds the sum to it."""
     features, network = manifest.features, quantised.network
+    decision = decision_tables(manifest)
     step = network.stem.stride * network.bands
     rings = sum(block.depthwise.kernel for block in network.blocks) + network.pool
     stem = network.stem.kernel * network.bands
@@ -91,9 +93,7 @@ def memory_of(manifest: Manifest, quantised: QuantisedNetwork) -> Memory:
         frontend=2 * features.window + 8,
         gate=_preroll_steps(manifest, quantised) * step + 32,
         network=stem + rings * network.channels + len(network.blocks) + 8,
-        decision=_smoothed_scores(manifest) * (4 * len(manifest.keywords) + 8)
-        + len(manifest.keywords)
-        + 64,
+        decision=(decision.smoothed + 9) * len(manifest.keywords) + decision.context_begin + 64,
         scratch=max(
             6 * features.fft_size,
             2 * stem + 3 * network.channels + 5 * (len(manifest.labels) + VECTOR),
@@ -111,17 +111,13 @@ def _preroll_steps(manifest: Manifest, quantised: QuantisedNetwork) -> int:
     return max(1, round(manifest.vad.preroll_ms / _step_ms(manifest, quantised)))
 
 
-def _smoothed_scores(manifest: Manifest) -> int:
-    return max(1, -(-manifest.decision.smoothing_ms // manifest.decision.hop_ms))
-
-
 def _sizes(
     manifest: Manifest, quantised: QuantisedNetwork, tables: FrontendTables, memory: Memory
 ) -> str:
-    features, decision, network = manifest.features, manifest.decision, quantised.network
+    features, network = manifest.features, quantised.network
+    decision = decision_tables(manifest)
     stem = network.stem.kernel * network.bands
     labels = len(manifest.labels)
-    per_ms = features.sample_rate / 1000
     macs = sum(layer.weights.size for layer in quantised.layers.values())
     values = {
         "KWS_SAMPLE_RATE": features.sample_rate,
@@ -145,9 +141,16 @@ def _sizes(
         "KWS_SOFTMAX_SHIFT": quantised.softmax.left_shift,
         "KWS_SOFTMAX_LEAST": f"({quantised.softmax.least_difference})",
         "KWS_KEYWORDS": len(manifest.keywords),
-        "KWS_SMOOTHED_SCORES": _smoothed_scores(manifest),
-        "KWS_SMOOTHING": max(1, round(decision.smoothing_ms * per_ms)),
-        "KWS_REFRACTORY": round(decision.refractory_ms * per_ms),
+        "KWS_UNKNOWN": decision.unknown,
+        "KWS_SMOOTHED_ROWS": decision.smoothed,
+        "KWS_CONTEXT_BEGIN": decision.context_begin,
+        "KWS_CONTEXT_END": decision.context_end,
+        "KWS_LONGEST_ROWS": decision.longest,
+        "KWS_REARM_ROWS": decision.rearm,
+        "KWS_REFRACTORY_ROWS": decision.refractory,
+        "KWS_HISTORY_ROWS": decision.history,
+        "KWS_LONGEST_WORD": WORD_MS * features.sample_rate // 1000,
+        "KWS_LEAD_FRAMES": -(-(features.window - features.hop) // features.hop),
         "KWS_PREROLL_STEPS": _preroll_steps(manifest, quantised),
         "KWS_HANGOVER_STEPS": round(manifest.vad.hangover_ms / _step_ms(manifest, quantised)),
         "KWS_MEMORY_BYTES": memory.total,
@@ -171,27 +174,19 @@ def _frontend_source(tables: FrontendTables) -> str:
 
 
 def _decision_source(manifest: Manifest) -> str:
-    columns = [i for i, label in enumerate(manifest.labels) if label not in (SILENCE, UNKNOWN)]
-    thresholds = np.array([manifest.threshold(keyword) for keyword in manifest.keywords])
+    decision = decision_tables(manifest)
+    arrays = (
+        ("uint8_t", "kws_keyword_labels", decision.keyword_labels),
+        ("uint16_t", "kws_released", decision.released),
+        ("int64_t", "kws_thresholds", decision.thresholds),
+        ("int64_t", "kws_isolation", decision.isolation),
+    )
     return '#include "model.h"\n\n' + "\n".join(
         (
             _strings("kws_labels", manifest.labels),
-            array("uint8_t", "kws_keyword_labels", np.array(columns), static=False),
-            array("float", "kws_thresholds", _not_below(thresholds), static=False),
-            array(
-                "float",
-                "kws_releases",
-                _not_below(thresholds * manifest.decision.release),
-                static=False,
-            ),
+            *(array(kind, name, values, static=False) for kind, name, values in arrays),
         )
     )
-
-
-def _not_below(values: NDArray[np.float64]) -> NDArray[np.float32]:
-    """The least float32 that is not below each value: a float32 compares to both alike."""
-    rounded = values.astype(np.float32)
-    return np.where(rounded < values, np.nextafter(rounded, np.float32(2.0)), rounded)
 
 
 def _strings(name: str, texts: tuple[str, ...]) -> str:

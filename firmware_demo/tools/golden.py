@@ -4,11 +4,11 @@ All files are raw little-endian numbers, row by row:
 
     audio.bin       int16  samples
     features.bin    int8   (frames, bands)
-    posteriors.bin  int8   (steps, labels), one row for each step from the start of the stream
+    posteriors.bin  int8   (steps, labels), one row for each step of the features
     detections.bin  int32  (detections, 4): label, score in 1/65536, first and last sample
     layers_in.bin   int8   (STEPS, stride, bands), a loud part of the features, heard after silence
     layers.bin      int8   (STEPS, ...) every layer's output in the order in which they run
-    scores.bin      int32  (scores, 2 + labels): first and last sample, stored posteriors
+    scores.bin      int32  (SCORES, 1 + labels): rows rested before it, stored posteriors
     decided.bin     int32  as detections.bin, for scores.bin
 """
 
@@ -21,9 +21,9 @@ from export.integer import IntegerArithmetic, run_step, zero_contexts
 from export.network import Layer, walk
 from export.quantised import QuantisedNetwork
 from firmware_demo.tools.generate import silence_rows
-from kws.decision import Decider, Detection
+from kws.decision import Decider
 from kws.frontend import log_mel
-from kws.manifest import Manifest
+from kws.manifest import MODES, Manifest
 
 Int8Array = NDArray[np.int8]
 Int32Array = NDArray[np.int32]
@@ -44,7 +44,7 @@ def golden(
         "audio.bin": audio,
         "features.bin": features,
         "posteriors.bin": posteriors,
-        "detections.bin": decide(manifest, _windows(manifest, quantised, posteriors)),
+        "detections.bin": decide(manifest, _from_start(manifest, quantised, posteriors)),
         "layers_in.bin": inputs,
         "layers.bin": _layers(quantised, inputs),
         "scores.bin": scores,
@@ -60,26 +60,35 @@ def stream(quantised: QuantisedNetwork, features: Int8Array) -> Int8Array:
 
 
 def decide(manifest: Manifest, scores: Int32Array) -> Int32Array:
-    """Detections (detections, 4) of scores (scores, 2 + labels)."""
-    thresholds = {keyword: manifest.threshold(keyword) for keyword in manifest.keywords}
-    decider = Decider(manifest.labels, thresholds, manifest.decision)
+    """Detections (detections, 4) of scores (rows, 1 + labels): rows rested, stored posteriors."""
+    decider = Decider(manifest.labels, manifest.operating_point(MODES[0]), manifest.decision)
+    rate = manifest.features.sample_rate
     detections = []
-    for start, end, *stored in scores.tolist():
-        posteriors = (np.array(stored, np.float32) + 128) / np.float32(256)
-        detection = decider.update(posteriors, start, end)
-        if detection is not None:
-            detections.append(_row(manifest, detection))
+    for rested, *stored in scores.tolist():
+        decider.rest(rested)
+        posteriors = (np.array([stored], np.float32) + 128) / np.float32(256)
+        detections += [
+            (
+                manifest.labels.index(detection.keyword),
+                round(detection.score * 65536),
+                round(detection.start * rate),
+                round(detection.end * rate),
+            )
+            for detection in decider.update(posteriors)
+        ]
     return np.array(detections, np.int32).reshape(-1, 4)
 
 
-def _row(manifest: Manifest, detection: Detection) -> tuple[int, int, int, int]:
-    rate = manifest.features.sample_rate
-    return (
-        manifest.labels.index(detection.keyword),
-        round(detection.score * 65536),
-        round(detection.start * rate),
-        round(detection.end * rate),
-    )
+def _from_start(
+    manifest: Manifest, quantised: QuantisedNetwork, posteriors: Int8Array
+) -> Int32Array:
+    """Scores of a stream: before the first whole frame lie those that begin in digital silence."""
+    features = manifest.features
+    stride = quantised.network.stem.stride
+    lead = -(-(features.window - features.hop) // features.hop) // stride
+    silence = np.full((lead * stride, features.bands), quantised.values["features"].zero_point)
+    rows = np.concatenate((stream(quantised, silence.astype(np.int8)), posteriors))
+    return np.insert(rows.astype(np.int32), 0, 0, axis=1)
 
 
 def _steps(quantised: QuantisedNetwork, features: Int8Array) -> Int8Array:
@@ -94,13 +103,6 @@ def _silence(quantised: QuantisedNetwork) -> dict[str, Int8Array]:
         name: np.broadcast_to(rows[name], context.shape)
         for name, context in zero_contexts(quantised).items()
     }
-
-
-def _windows(manifest: Manifest, quantised: QuantisedNetwork, posteriors: Int8Array) -> Int32Array:
-    features = manifest.features
-    frames = (np.arange(len(posteriors)) + 1) * quantised.network.stem.stride
-    ends = features.window + (frames - 1) * features.hop
-    return np.column_stack((ends - features.sample_rate, ends, posteriors)).astype(np.int32)
 
 
 def _loudest(steps: Int8Array) -> Int8Array:
@@ -146,17 +148,13 @@ def _layers(quantised: QuantisedNetwork, inputs: Int8Array) -> Int8Array:
 
 
 def _scores(manifest: Manifest) -> Int32Array:
-    """Posteriors that rise and fall at random about the thresholds, with gaps in time."""
+    """Posteriors that rise and fall at random about the thresholds, with rests between them."""
     random = np.random.default_rng(7)
-    labels, hop = len(manifest.labels), manifest.features.hop
-    rate = manifest.features.sample_rate
-    pauses = np.where(random.random(SCORES) < 0.01, random.integers(1, 200, SCORES), 2)
-    ends = np.cumsum(pauses) * hop
+    labels = len(manifest.labels)
+    rests = np.where(random.random(SCORES) < 0.01, random.integers(1, 200, SCORES), 0)
     levels = np.zeros((SCORES, labels))
-    for _ in range(SCORES // 20):
+    for _ in range(SCORES // 40):
         at, label = random.integers(SCORES), random.integers(labels)
-        length, height = random.integers(1, 30), random.uniform(0.2, 1.0)
-        levels[at : at + length, label] = height
-    noisy = levels + random.normal(0.0, 0.05, levels.shape)
-    stored = np.clip(np.rint(noisy * 256) - 128, -128, 127)
-    return np.column_stack((ends - rate, ends, stored)).astype(np.int32)
+        levels[at : at + random.integers(1, 90), label] = random.uniform(0.2, 1.2)
+    stored = np.clip(np.rint((levels + random.normal(0.0, 0.05, levels.shape)) * 256), 0, 255)
+    return np.insert(stored.astype(np.int32) - 128, 0, rests, axis=1)

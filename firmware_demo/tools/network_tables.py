@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from export.quantised import QuantisedAdd, QuantisedLayer, QuantisedNetwork
+from export.quantised import LOW, QuantisedAdd, QuantisedLayer, QuantisedNetwork
 from firmware_demo.tools.c_source import array
 from kws.errors import ModelError
 
@@ -75,15 +75,23 @@ def _arrays(name: str, layer: QuantisedLayer, stored: Int8Array, rows: Int8Array
             f"layer {layer.name} multiplies its sums by more than 1/2, which the firmware's "
             "arithmetic does not hold; calibrate the model on more recordings and export it again"
         )
-    if (np.abs(bias) + 128 * np.abs(taps).sum(axis=1) + (1 << (shift - 1)) >= 2**31).any():
-        raise ModelError(f"the sums of layer {layer.name} could exceed 32 bits; export it again")
-    # A row of zeros that fills up the last four needs an allowed shift too.
+    if (np.abs(bias) + 128 * np.abs(taps).sum(axis=1) >= 2**30).any():
+        raise ModelError(f"the sums of layer {layer.name} could exceed 31 bits; export it again")
+    _require_whole_range(layer.name, layer.low)
     return [
         array("int8_t", f"{name}_weights", stored.reshape(-1)),
         array("int32_t", f"{name}_bias", _padded(bias)),
         array("int32_t", f"{name}_multiplier", _padded(multiplier)),
-        array("uint8_t", f"{name}_shift", np.maximum(_padded(shift), 1)),
+        array("uint8_t", f"{name}_shift_but_one", _padded(shift - 1)),
     ]
+
+
+def _require_whole_range(name: str, low: int) -> None:
+    if low != LOW:
+        raise ModelError(
+            f"layer {name} gives no value below {low} though {LOW} could be stored; the firmware "
+            "takes activations that use all of 8 bits; export the model again"
+        )
 
 
 def _padded(rows: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -93,9 +101,7 @@ def _padded(rows: NDArray[np.generic]) -> NDArray[np.generic]:
 
 
 def _literal(name: str, layer: QuantisedLayer) -> str:
-    requantiser = (
-        f"{{{name}_multiplier, {name}_shift, {layer.output.zero_point}, {layer.low}, 127}}"
-    )
+    requantiser = f"{{{name}_multiplier, {name}_shift_but_one, {layer.output.zero_point}}}"
     if layer.kind == "depthwise":
         kernel, channels = layer.weights.shape
         sizes = f"{channels}, {kernel}"
@@ -106,11 +112,11 @@ def _literal(name: str, layer: QuantisedLayer) -> str:
 
 
 def _sum_literal(add: QuantisedAdd) -> str:
+    _require_whole_range(add.name, add.low)
     rescales = (add.left_rescale, add.right_rescale, add.output_rescale)
     values = (
         *(rescale.multiplier for rescale in rescales),
-        *(-rescale.shift for rescale in rescales),
         *(add.left.zero_point, add.right.zero_point, add.output.zero_point),
-        *(add.low, 127),
+        *(-add.left_rescale.shift, -add.right_rescale.shift, -add.output_rescale.shift - 1),
     )
     return "{" + ", ".join(str(value) for value in values) + "}"

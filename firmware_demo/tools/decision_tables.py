@@ -1,0 +1,65 @@
+"""The decision's configuration in the integers of src/decision.c."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kws.config import SILENCE, UNKNOWN
+from kws.decision import STEP_MS
+from kws.manifest import MODES, Manifest
+
+
+@dataclass(frozen=True)
+class DecisionTables:
+    """Durations in rows, one per step of the network; posteriors in 256ths."""
+
+    smoothed: int
+    context_begin: int  # rows ago
+    context_end: int
+    longest: int
+    rearm: int
+    refractory: int
+    history: int  # rows after which nothing older matters
+    unknown: int  # index of the label
+    keyword_labels: NDArray[np.uint8]  # (keywords,) index of each keyword's label
+    released: NDArray[np.uint16]  # (keywords,)
+    thresholds: NDArray[np.int64]  # (keywords,) of sums over the smoothed rows, times 2^32
+    isolation: NDArray[np.int64]  # (keywords,) per 256th of unknown in the context, times 2^32
+
+
+def decision_tables(manifest: Manifest) -> DecisionTables:
+    """The tables for commands spoken alone, at the model's own sensitivity."""
+    config = manifest.decision
+    point = manifest.operating_point(MODES[0])
+    thresholds = np.array([point[keyword] for keyword in manifest.keywords])
+    smoothed = max(1, _rows(config.smoothing_ms))
+    context_end = smoothed + _rows(config.lead_ms)
+    context = _rows(config.context_ms)
+    longest, rearm = max(1, _rows(config.longest_ms)), max(1, _rows(config.rearm_ms))
+    hears_unknown = UNKNOWN in manifest.labels and context > 0
+    per_row = config.isolation * smoothed / context if hears_unknown else 0.0
+    released = (thresholds * config.release).astype(np.float32)
+    return DecisionTables(
+        smoothed=smoothed,
+        context_begin=context_end + context,
+        context_end=context_end,
+        longest=longest,
+        rearm=rearm,
+        refractory=_rows(config.refractory_ms),
+        history=max(context_end + context, longest + 1, rearm),
+        unknown=manifest.labels.index(UNKNOWN) if hears_unknown else 0,
+        keyword_labels=np.array(
+            [i for i, label in enumerate(manifest.labels) if label not in (SILENCE, UNKNOWN)],
+            np.uint8,
+        ),
+        released=np.ceil(released.astype(np.float64) * 256).astype(np.uint16),
+        thresholds=np.rint(thresholds * (256 * smoothed) * 2.0**32).astype(np.int64),
+        isolation=np.rint(per_row * (1.0 - thresholds) * 2.0**32).astype(np.int64),
+    )
+
+
+def _rows(milliseconds: int) -> int:
+    return milliseconds // STEP_MS
