@@ -1,6 +1,7 @@
 """Training: the network streams, batches repeat, and a stopped run goes on to the same bits."""
 
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +16,13 @@ from kws.frontend import log_mel  # noqa: E402
 from kws.train import augment, checkpoint  # noqa: E402
 from kws.train.__main__ import main  # noqa: E402
 from kws.train.features import LogMel  # noqa: E402
-from kws.train.fit import FitConfig, fit  # noqa: E402
+from kws.train.fit import FitConfig, fit, peak_loss, slide  # noqa: E402
 from kws.train.materials import Material, load_material  # noqa: E402
 from kws.train.network import Network, NetworkConfig, parameter_count  # noqa: E402
 from kws.train.sampler import Sampler, SamplerConfig  # noqa: E402
+from kws.train.tones import bursts, tones  # noqa: E402
+
+torch.set_num_threads(1)  # nets this small only wait for further threads
 
 TINY = FitConfig(
     epochs=3,
@@ -127,6 +131,50 @@ def test_shift_moves_by_whole_samples() -> None:
     moved = augment.shift_and_stretch(audio, torch.tensor([0.25]), torch.tensor([1.0]))
     assert torch.allclose(moved[0, 4000:], audio[0, :12_000], atol=1e-3)
     assert float(moved[0, :3999].abs().max()) == 0.0
+
+
+def test_streams_repeat_and_are_as_long_as_two_clips(material: Material) -> None:
+    """Streams without commands are a function of seed and epoch, and pair up with clips."""
+
+    def streams(epoch: int) -> torch.Tensor:
+        return next(Sampler(material, LABELS, TINY.sampler, 3).streams(epoch))
+
+    assert torch.equal(streams(0), streams(0))
+    assert not torch.equal(streams(0), streams(1))
+    assert torch.isfinite(streams(0)).all()
+    assert (2, 196, 40) == tuple(LogMel()(streams(0)).shape)
+
+
+def test_sliding_over_pairs_gives_each_clip_its_own_row(network: Network) -> None:
+    """Clips joined two by two get the logits they get alone, and so do streams."""
+    generator = torch.Generator().manual_seed(0)
+    clips = torch.rand(4, 98, 40, generator=generator) * 10
+    streams = torch.rand(3, 196, 40, generator=generator) * 10
+    with torch.no_grad():
+        of_clips, of_streams = slide(network, clips, streams)
+        assert torch.allclose(network(clips)[:, 0], of_clips, atol=1e-4)
+        assert torch.allclose(network(streams), of_streams, atol=1e-4)
+
+
+def test_peak_loss_punishes_the_highest_command_alone() -> None:
+    """A stream costs what its highest smoothed command score costs; unknown costs nothing."""
+    quiet = torch.zeros(1, 20, len(LABELS))
+    quiet[..., LABELS.index("unknown")] = 20.0
+    spike = quiet.clone()
+    spike[0, 5:9, LABELS.index("stop")] = 40.0
+    assert float(peak_loss(quiet, LABELS)) < 1e-3
+    assert float(peak_loss(spike, LABELS)) > 5.0
+
+
+@pytest.mark.parametrize("make", [tones, bursts])
+def test_made_up_sounds_repeat_and_fit_16_bits(make: Callable[..., Iterator[np.ndarray]]) -> None:
+    """Sounds made from nothing repeat with their seed and reach half of full scale."""
+    first = list(make(5, np.random.default_rng(1)))
+    again = list(make(5, np.random.default_rng(1)))
+    for sound, same in zip(first, again, strict=True):
+        assert np.array_equal(sound, same)
+        assert (np.int16, 48_000) == (sound.dtype, len(sound))
+        assert 16_000 == np.abs(sound.astype(int)).max()
 
 
 def test_resumed_run_is_bit_equal(material: Material, tmp_path: Path) -> None:
