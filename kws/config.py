@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 SAMPLE_RATE = 16_000  # Hz
 
@@ -63,8 +63,8 @@ class VadConfig:
 
     aggressiveness: int = 2  # webrtcvad: 0 lets most through, 3 least
     frame_ms: int = 20  # webrtcvad takes 10, 20 or 30
-    hangover_ms: int = 500  # the gate stays open this long after the last speech frame
-    preroll_ms: int = 300  # as the gate opens, the network catches up on this long before
+    hangover_ms: int = 700  # the gate stays open this long after the last speech frame
+    preroll_ms: int = 420  # as the gate opens, the network catches up on this long before
 
     def __post_init__(self) -> None:
         _require(self.aggressiveness in (0, 1, 2, 3), "an aggressiveness of 0 to 3", self)
@@ -75,17 +75,33 @@ class VadConfig:
 
 @dataclass(frozen=True)
 class DecisionConfig:
-    """How posteriors become detections."""
+    """How posteriors become detections; kws/decision.py tells what each number does.
 
-    hop_ms: int = 60  # the last second is scored this often
-    smoothing_ms: int = 120  # posteriors are averaged over this long
-    threshold: float = 0.8  # smoothed posterior, used where a keyword has no own threshold
-    release: float = 0.8  # a keyword re-arms below this share of its threshold
-    refractory_ms: int = 400  # after a detection nothing fires for this long
+    The network's window slides over a word for most of a second, so a command that was spoken
+    alone is the answer of the whole next half second, and a syllable of a sentence is not.
+    """
+
+    hop_ms: int = 60  # the network is called this often
+    smoothing_ms: int = 520  # posteriors are averaged over this long
+    threshold: float = 0.6  # smoothed posterior, used where a keyword has no own threshold
+    isolation: float = 0.8  # 0 to 1: how much other speech just before raises the thresholds
+    context_ms: int = 800  # so long before the word counts as just before ...
+    lead_ms: int = 280  # ... and ends this long before the smoothing begins: the word itself
+    longest_ms: int = 1_400  # a score that has stayed up for longer is no word
+    release: float = 0.5  # a keyword re-arms below this share of its threshold ...
+    rearm_ms: int = 100  # ... held for this long
+    refractory_ms: int = 500  # after a detection nothing fires for this long
 
     def __post_init__(self) -> None:
         _require(10 <= self.hop_ms <= 1_000, "a hop_ms of 10 to 1000", self)
-        _require(0 <= self.smoothing_ms <= 10_000, "a smoothing_ms of 0 to 10000", self)
         _require(0.0 < self.threshold <= 1.0, "a threshold in (0, 1]", self)
+        _require(0.0 <= self.isolation <= 1.0, "an isolation in [0, 1]", self)
         _require(0.0 < self.release <= 1.0, "a release in (0, 1]", self)
-        _require(0 <= self.refractory_ms <= 60_000, "a refractory_ms of 0 to 60000", self)
+        for name in ("smoothing_ms", "context_ms", "lead_ms", "rearm_ms"):
+            _require(0 <= getattr(self, name) <= 10_000, f"a {name} of 0 to 10000", self)
+        for name in ("longest_ms", "refractory_ms"):
+            _require(0 <= getattr(self, name) <= 60_000, f"a {name} of 0 to 60000", self)
+
+    def connected(self) -> DecisionConfig:
+        """For keywords within running speech: decided sooner, whatever was said before."""
+        return replace(self, isolation=0.0, smoothing_ms=min(self.smoothing_ms, 240))

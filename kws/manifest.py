@@ -9,7 +9,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -18,10 +18,12 @@ from kws.errors import ModelError
 
 VERSION = 1
 DEFAULT_MODEL = "commands"
+MODES = ("isolated", "connected")
+SENSITIVITIES = ("low", "medium", "high")
 MODELS = Path(__file__).parent / "models"
 
 # <graph>[.int8].<format>: "window" takes one second, "stream" one step and its state.
-ARTEFACT_KEY = re.compile(r"(window|stream)(\.int8)?\.(onnx|tflite)")
+ARTEFACT_KEY = re.compile(r"(window|stream)(_audio)?(\.int8)?\.(onnx|tflite)")
 
 _AGAIN = "copy or install the model again"
 
@@ -54,6 +56,8 @@ class Manifest:
     licence: str
     provenance: Mapping[str, Any]  # data sets and their licences, command, seed, commit
     measurements: Mapping[str, Any]  # written by scripts, read by people
+    # Thresholds as above by mode, one of MODES, and sensitivity, one of SENSITIVITIES.
+    presets: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
 
     @property
     def keywords(self) -> tuple[str, ...]:
@@ -63,6 +67,30 @@ class Manifest:
     def threshold(self, keyword: str) -> float:
         """The smoothed posterior from which `keyword` counts as spoken, in (0, 1]."""
         return self.thresholds.get(keyword, self.decision.threshold)
+
+    def operating_point(self, mode: str, sensitivity: str | None = None) -> Mapping[str, float]:
+        """The thresholds of a mode, one of MODES, at a sensitivity, one of SENSITIVITIES.
+
+        Without a sensitivity it is the model's own: `thresholds` for the first mode, the medium
+        preset for the other. Raises ValueError for an unknown name, and ModelError where the
+        model was given no such preset.
+        """
+        if mode not in MODES:
+            raise ValueError(f"the modes are {', '.join(MODES)}, not {mode!r}")
+        if sensitivity not in (None, *SENSITIVITIES):
+            raise ValueError(
+                f"the sensitivities are {', '.join(SENSITIVITIES)}, not {sensitivity!r}"
+            )
+        points = self.presets.get(mode, {})
+        if sensitivity is None:
+            own = self.thresholds if mode == MODES[0] else points.get("medium", self.thresholds)
+            return {word: own.get(word, self.decision.threshold) for word in self.keywords}
+        if sensitivity not in points:
+            raise ModelError(
+                f"the model {self.name} has no preset {mode} {sensitivity}; "
+                "choose a threshold instead, or make presets with kws calibrate"
+            )
+        return points[sensitivity]
 
 
 def find_manifest(model: str | os.PathLike[str] | None = None) -> Path:
@@ -126,8 +154,8 @@ def write_manifest(manifest: Manifest, path: str | os.PathLike[str]) -> None:
     """
     path = Path(path)
     content = dataclasses.asdict(manifest)
-    for field in ("thresholds", "artefacts", "provenance", "measurements"):
-        content[field] = json.loads(json.dumps(content[field], sort_keys=True))
+    for name in ("thresholds", "artefacts", "provenance", "measurements", "presets"):
+        content[name] = json.loads(json.dumps(content[name], sort_keys=True))
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     _decode(json.loads(text))
     unfinished = path.with_name(path.name + ".part")
@@ -195,24 +223,27 @@ def _decode(content: object) -> Manifest:
         features=_section(FeatureConfig, raw["features"], "features"),
         vad=_section(VadConfig, raw["vad"], "vad"),
         decision=_section(DecisionConfig, raw["decision"], "decision"),
-        thresholds=_thresholds(raw["thresholds"], keywords),
+        thresholds=_thresholds(raw["thresholds"], keywords, "thresholds"),
         artefacts=_artefacts(raw["artefacts"]),
         parameters=_value(int, raw["parameters"], "parameters"),
         licence=_value(str, raw["licence"], "licence"),
         provenance=_value(dict, raw["provenance"], "provenance"),
         measurements=_value(dict, raw["measurements"], "measurements"),
+        presets=_presets(raw.get("presets", {}), keywords),
     )
 
 
 def _fields(kind: type, content: object, where: str) -> dict[str, Any]:
     """`content`, once it has exactly the fields of the dataclass `kind`."""
     given: dict[str, Any] = _value(dict, content, where)
-    wanted = [field.name for field in dataclasses.fields(kind)]
-    if unknown := sorted(given.keys() - set(wanted)):
+    fields = dataclasses.fields(kind)
+    names = [entry.name for entry in fields]
+    if unknown := sorted(given.keys() - set(names)):
         raise ModelError(
-            f"{where} has the unknown key {unknown[0]!r}; known are {', '.join(wanted)}"
+            f"{where} has the unknown key {unknown[0]!r}; known are {', '.join(names)}"
         )
-    if missing := [name for name in wanted if name not in given]:
+    optional = {f.name for f in fields if f.default_factory is not dataclasses.MISSING}
+    if missing := [name for name in names if name not in given and name not in optional]:
         raise ModelError(f"{where} lacks the key {missing[0]!r}")
     return given
 
@@ -248,14 +279,30 @@ def _labels(content: object) -> tuple[str, ...]:
     return labels
 
 
-def _thresholds(content: object, keywords: set[str]) -> dict[str, float]:
+def _presets(content: object, keywords: set[str]) -> dict[str, dict[str, dict[str, float]]]:
+    presets: dict[str, dict[str, dict[str, float]]] = {}
+    for mode, points in _value(dict, content, "presets").items():
+        if mode not in MODES:
+            raise ModelError(f"presets has the mode {mode!r}; known are {', '.join(MODES)}")
+        presets[mode] = {}
+        for name, thresholds in _value(dict, points, f"presets.{mode}").items():
+            if name not in SENSITIVITIES:
+                raise ModelError(
+                    f"presets.{mode} has the sensitivity {name!r}; "
+                    f"known are {', '.join(SENSITIVITIES)}"
+                )
+            presets[mode][name] = _thresholds(thresholds, keywords, f"presets.{mode}.{name}")
+    return presets
+
+
+def _thresholds(content: object, keywords: set[str], where: str) -> dict[str, float]:
     thresholds = {}
-    for keyword, value in _value(dict, content, "thresholds").items():
+    for keyword, value in _value(dict, content, where).items():
         if keyword not in keywords:
-            raise ModelError(f"thresholds holds {keyword!r}, which is not a keyword of this model")
-        threshold = _value(float, value, f"thresholds.{keyword}")
+            raise ModelError(f"{where} holds {keyword!r}, which is not a keyword of this model")
+        threshold = _value(float, value, f"{where}.{keyword}")
         if not 0.0 < threshold <= 1.0:
-            raise ModelError(f"thresholds.{keyword} should be in (0, 1], got {threshold}")
+            raise ModelError(f"{where}.{keyword} should be in (0, 1], got {threshold}")
         thresholds[keyword] = threshold
     return thresholds
 

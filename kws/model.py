@@ -1,9 +1,12 @@
-"""A manifest and the backend that runs it, joined and tried."""
+"""A manifest and the networks that it names, joined and tried."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ from kws.backends import Backend, open_backend
 from kws.errors import ModelError
 from kws.frontend import FloatArray, frame_count, log_mel
 from kws.manifest import Manifest, find_manifest, read_artefact, read_manifest
+from kws.stream import STEP_FRAMES, OnnxStream, OnnxStreamGraph, Stream, WindowStream
 
 FORMATS = ("onnx", "tflite")
 
@@ -22,14 +26,59 @@ class Model:
 
     manifest: Manifest
     path: Path  # of the manifest
-    artefact: str  # key of the artefact that runs, such as "window.onnx"
-    backend: Backend
+    artefact: str  # key of the artefact that a detector runs, such as "stream.onnx"
+    provider: str | None = None  # see kws.backends.open_backend
 
     @property
     def frames(self) -> int:
         """How many feature frames the network sees at once: those of one second."""
         features = self.manifest.features
         return frame_count(features.sample_rate, features)
+
+    @cached_property
+    def backend(self) -> Backend:
+        """The network of whole windows, tried; raises ModelError where there is none."""
+        key = self.artefact
+        if not key.startswith("window"):
+            key = _choose(self.manifest, self.path, (key.rpartition(".")[2],), ("window",))
+        with self._blamed(key):
+            backend = open_backend(key.rpartition(".")[2], self._content(key), self.provider)
+            features = self.manifest.features
+            silence = log_mel(np.zeros(features.sample_rate, np.int16), features)
+            _check(backend.run(silence[None]), 1, self.manifest)
+        return backend
+
+    def open_stream(self) -> Stream:
+        """A new stream through the network: by the stream graph, else window after window."""
+        if self.artefact.startswith("stream"):
+            return OnnxStream(self._stream_graph)
+        features = self.manifest.features
+        hop = self.manifest.decision.hop_ms * features.sample_rate // 1000
+        steps = max(1, hop // (STEP_FRAMES * features.hop))
+        return WindowStream(self.backend, self.frames, features.bands, steps)
+
+    @cached_property
+    def _stream_graph(self) -> OnnxStreamGraph:
+        with self._blamed(self.artefact):
+            content = self._content(self.artefact)
+            graph = OnnxStreamGraph(content, self.provider or "cpu", self.frames)
+            silence = np.zeros((graph.frames, self.manifest.features.bands), np.float32)
+            _check(OnnxStream(graph).process(silence), graph.steps, self.manifest)
+        return graph
+
+    def _content(self, key: str) -> bytes:
+        return read_artefact(self.path.parent, self.manifest.artefacts[key])
+
+    @contextmanager
+    def _blamed(self, key: str) -> Iterator[None]:
+        """Names the artefact's file in what is said against it."""
+        path = self.path.parent / self.manifest.artefacts[key].file
+        try:
+            yield
+        except (ModelError, ValueError) as error:
+            raise ModelError(
+                str(error) if str(path) in str(error) else f"{path}: {error}"
+            ) from error
 
 
 def load_model(
@@ -42,36 +91,34 @@ def load_model(
     """Load a packaged model by name, or any model by its folder or the path of its manifest.
 
     `backend` is "onnx" or "tflite"; by default whichever the model comes with, ONNX first.
-    `artefact` is one of the manifest's keys, such as "window.int8.onnx", and leaves no choice.
-    `provider` is "cpu" (the default) or "cuda". Raises ModelError where the model is missing or
-    damaged and BackendUnavailable where it cannot run here; both say what to do.
+    `artefact` is one of the manifest's keys, such as "window.int8.onnx", and leaves no choice;
+    without it a detector takes the stream graph where there is one. `provider` is "cpu" (the
+    default) or "cuda". Raises ModelError where the model is missing or damaged and
+    BackendUnavailable where it cannot run here; both say what to do.
     """
     path = find_manifest(model)
     manifest = read_manifest(path)
-    key = _choose_artefact(manifest, path, backend, artefact)
-    content = read_artefact(path.parent, manifest.artefacts[key])
-    opened = open_backend(key.rpartition(".")[2], content, provider)
-    loaded = Model(manifest, path, key, opened)
-    try:
-        _try(loaded)
-    except (ModelError, ValueError) as error:
-        raise ModelError(f"{path.parent / manifest.artefacts[key].file}: {error}") from error
-    return loaded
-
-
-def _choose_artefact(
-    manifest: Manifest, path: Path, backend: str | None, artefact: str | None
-) -> str:
-    if artefact is not None:
-        if artefact in manifest.artefacts:
-            return artefact
+    if artefact is not None and artefact not in manifest.artefacts:
         raise ModelError(
             f"{path} has no artefact {artefact}; it has {', '.join(sorted(manifest.artefacts))}"
         )
     if backend not in (None, *FORMATS):
         raise ValueError(f"the backends are {', '.join(FORMATS)}, not {backend!r}")
     formats = FORMATS if backend is None else (backend,)
-    keys = [f"window{kind}.{form}" for form in formats for kind in ("", ".int8")]
+    key = artefact or _choose(manifest, path, formats, ("stream", "window"))
+    loaded = Model(manifest, path, key, provider)
+    loaded.open_stream()
+    return loaded
+
+
+def _choose(
+    manifest: Manifest, path: Path, formats: tuple[str, ...], graphs: tuple[str, ...]
+) -> str:
+    keys = [
+        f"{graph}{kind}.{form}" for form in formats for graph in graphs for kind in ("", ".int8")
+    ]
+    # Until it has a stream of its own, TFLite goes window by window.
+    keys = [key for key in keys if not (key.startswith("stream") and key.endswith("tflite"))]
     for key in keys:
         if key in manifest.artefacts:
             return key
@@ -81,16 +128,13 @@ def _choose_artefact(
     )
 
 
-def _try(model: Model) -> None:
-    """Run the network once on digital silence, so that a misfit shows now and not in mid-stream."""
-    features = model.manifest.features
-    silence = log_mel(np.zeros(features.sample_rate, np.int16), features)
-    posteriors: FloatArray = model.backend.run(silence[None])
-    expected = (1, len(model.manifest.labels))
+def _check(posteriors: FloatArray, rows: int, manifest: Manifest) -> None:
+    """Refuse a network that answers otherwise than its manifest says."""
+    expected = (rows, len(manifest.labels))
     if posteriors.shape != expected:
         raise ModelError(
             f"expected posteriors of shape {expected}, one per label, got {posteriors.shape}"
         )
     # An int8 softmax adds up to 1 only to a rounding error per label.
-    if not abs(float(posteriors.sum()) - 1.0) < 0.05 or posteriors.min() < 0.0:
+    if not np.abs(posteriors.sum(axis=1) - 1.0).max() < 0.05 or posteriors.min() < 0.0:
         raise ModelError("expected posteriors that add up to 1; is the softmax in the graph?")

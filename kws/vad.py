@@ -28,12 +28,14 @@ class SpeechGate:
         self._vad = self._webrtcvad.Vad(self.config.aggressiveness)
         self._open_for = -1  # ms left without further speech
 
-    def process(self, frame: NDArray[np.int16]) -> bool:
-        """Whether the gate is open after this frame of `config.frame_ms`, int16."""
-        if self._vad.is_speech(frame.tobytes(), SAMPLE_RATE):
-            self._open_for = self.config.hangover_ms
-        else:
-            self._open_for -= self.config.frame_ms
+    def process(self, audio: NDArray[np.int16]) -> bool:
+        """Whether the gate is open after this audio, int16, of one or more `config.frame_ms`."""
+        size = SAMPLE_RATE * self.config.frame_ms // 1000
+        for start in range(0, len(audio), size):
+            if self._vad.is_speech(audio[start : start + size].tobytes(), SAMPLE_RATE):
+                self._open_for = self.config.hangover_ms
+            else:
+                self._open_for -= self.config.frame_ms
         return self._open_for >= 0
 
 

@@ -18,7 +18,9 @@ LAYERS = (
     {"errors", "config"},
     {"frontend", "vad", "manifest", "decision", "metrics", "audio"},
     {"backends"},
+    {"stream"},
     {"model"},
+    {"listener"},
     {"detector"},
 )
 HEAVY = {"torch", "tensorboard", "onnx", "onnxscript"}
