@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
@@ -16,7 +16,7 @@ from kws.config import SAMPLE_RATE
 from kws.decision import Decider, Detection
 from kws.errors import AudioError
 from kws.listener import Listener
-from kws.manifest import MODES
+from kws.manifest import MODES, Manifest
 from kws.model import Model, load_model
 
 Int16Array = NDArray[np.int16]
@@ -49,19 +49,11 @@ class Detector:
         BackendUnavailable where webrtcvad does not import, and ValueError for a threshold or
         sensitivity that does not exist.
         """
-        if threshold is not None and not 0.0 < threshold <= 1.0:
-            raise ValueError(f"expected a threshold in (0, 1], got {threshold}")
         if not isinstance(model, Model):
             model = load_model(model, backend=backend, provider=provider)
         self.model = model
-        manifest = model.manifest
         self._listener = Listener(model, vad)
-        config = manifest.decision if isolated else manifest.decision.connected()
-        if threshold is None:
-            thresholds = manifest.operating_point(MODES[0 if isolated else 1], sensitivity)
-        else:
-            thresholds = dict.fromkeys(manifest.keywords, threshold)
-        self._decider = Decider(manifest.labels, thresholds, config)
+        self._decider = open_decider(model.manifest, threshold, sensitivity, isolated)
         self._hop = np.zeros(self._listener.hop, np.int16)  # fills up block by block
         self.reset()
 
@@ -105,11 +97,10 @@ class Detector:
 
     def finish(self) -> list[Detection]:
         """What the end of the stream still decides, as though silence followed; then `reset`."""
-        length = self._heard / SAMPLE_RATE
-        silence = np.zeros(SAMPLE_RATE * self.model.manifest.vad.hangover_ms // 1000, np.int16)
-        detections = [replace(late, end=min(late.end, length)) for late in self.process(silence)]
+        length = self._heard
+        late = clip_ends(self.process(silence_after(self.model.manifest)), length)
         self.reset()
-        return detections
+        return late
 
     def _hear(self, audio: Int16Array) -> list[Detection]:
         self._heard += len(audio)
@@ -128,6 +119,20 @@ class Detector:
         return detections
 
 
+def open_decider(
+    manifest: Manifest, threshold: float | None, sensitivity: str | None, isolated: bool
+) -> Decider:
+    """What decides for a `Detector` of these settings; raises ValueError as it does."""
+    if threshold is not None and not 0.0 < threshold <= 1.0:
+        raise ValueError(f"expected a threshold in (0, 1], got {threshold}")
+    config = manifest.decision if isolated else manifest.decision.connected()
+    if threshold is None:
+        thresholds = manifest.operating_point(MODES[0 if isolated else 1], sensitivity)
+    else:
+        thresholds = dict.fromkeys(manifest.keywords, threshold)
+    return Decider(manifest.labels, thresholds, config)
+
+
 def check_block(pcm: NDArray[Any]) -> None:
     """Raise AudioError for what `Detector.process` does not take, and say what to do."""
     wanted = "expected a one-dimensional NumPy array of int16 or float32"
@@ -140,3 +145,14 @@ def check_block(pcm: NDArray[Any]) -> None:
     if pcm.dtype == np.float32 and not np.isfinite(pcm).all():
         bad = int(np.count_nonzero(~np.isfinite(pcm)))
         raise AudioError(f"{bad} of {len(pcm)} samples are NaN or infinite; the block was left out")
+
+
+def silence_after(manifest: Manifest) -> Int16Array:
+    """What a detector hears at the end of a stream, so that the last word is decided."""
+    return np.zeros(SAMPLE_RATE * manifest.vad.hangover_ms // 1000, np.int16)
+
+
+def clip_ends(detections: Sequence[Detection], samples: int) -> list[Detection]:
+    """The detections, none decided later than the stream's so many samples ended."""
+    length = samples / SAMPLE_RATE
+    return [replace(each, end=min(each.end, length)) for each in detections]

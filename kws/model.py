@@ -51,14 +51,15 @@ class Model:
     def open_stream(self) -> Stream:
         """A new stream through the network: by the stream graph, else window after window."""
         if self.artefact.startswith("stream"):
-            return OnnxStream(self._stream_graph)
+            return OnnxStream(self.stream_graph)
         features = self.manifest.features
         hop = self.manifest.decision.hop_ms * features.sample_rate // 1000
         steps = max(1, hop // (STEP_FRAMES * features.hop))
         return WindowStream(self.backend, self.frames, features.bands, steps)
 
     @cached_property
-    def _stream_graph(self) -> OnnxStreamGraph:
+    def stream_graph(self) -> OnnxStreamGraph:
+        """The network of steps and state, tried; the artefact must be one."""
         with self._blamed(self.artefact):
             content = self._content(self.artefact)
             graph = OnnxStreamGraph(content, self.provider or "cpu", self.frames)

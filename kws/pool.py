@@ -1,0 +1,173 @@
+"""Many streams at once: the front end and the network run one time for all of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kws.audio import to_int16
+from kws.config import SAMPLE_RATE
+from kws.decision import Detection
+from kws.detector import check_block, clip_ends, open_decider, silence_after
+from kws.frontend import FloatArray, log_mel_of_frames
+from kws.model import Model, load_model
+from kws.streams import open_streams
+from kws.vad import SpeechGate
+
+Int16Array = NDArray[np.int16]
+
+
+class DetectorPool:
+    """A fixed number of streams, in each of which it detects what a `Detector` of its own would.
+
+    The cheapest way to hear several microphones, or an archive: most of what a hop costs one
+    stream is the same for thirty. Not safe to share between threads.
+    """
+
+    def __init__(
+        self,
+        model: Model | str | os.PathLike[str] | None = None,
+        streams: int = 1,
+        *,
+        threshold: float | None = None,
+        sensitivity: str | None = None,
+        isolated: bool = True,
+        vad: bool = True,
+        backend: str | None = None,
+        provider: str | None = None,
+    ) -> None:
+        """`streams` is how many there are, at least 1; the rest is as in `Detector`."""
+        if streams < 1:
+            raise ValueError(f"expected at least 1 stream, got {streams}")
+        if not isinstance(model, Model):
+            model = load_model(model, backend=backend, provider=provider)
+        self.model = model
+        manifest = model.manifest
+        self._features = manifest.features
+        self._network = open_streams(model, streams)
+        self._deciders = [
+            open_decider(manifest, threshold, sensitivity, isolated) for _ in range(streams)
+        ]
+        self._gates = [SpeechGate(manifest.vad) for _ in range(streams)] if vad else None
+        self._hop = self._network.frames * self._features.hop  # samples
+        # Frames of a hop begin in the audio before it.
+        self._overlap = self._features.window - self._features.hop
+        self._preroll = -(-manifest.vad.preroll_ms * SAMPLE_RATE // 1000 // self._hop)  # hops
+        kept = (self._preroll + 1) * self._hop + self._overlap
+        self._audio = np.zeros((streams, kept), np.int16)
+        self._pending: list[Int16Array] = [np.empty(0, np.int16)] * streams  # less than a hop each
+        self._heard = [0] * streams  # whole hops
+        self._scored = [0] * streams  # hops that the network has heard or that were rested through
+
+    def __len__(self) -> int:
+        return len(self._deciders)
+
+    def reset(self, stream: int) -> None:
+        """Let one stream begin anew, as though digital silence had gone before."""
+        if self._gates:
+            self._gates[stream].reset()
+        self._network.reset(stream)
+        self._deciders[stream].reset()
+        self._audio[stream] = 0
+        self._pending[stream] = np.empty(0, np.int16)
+        self._heard[stream] = self._scored[stream] = 0
+
+    def process(self, blocks: Sequence[NDArray[Any] | None]) -> list[list[Detection]]:
+        """Hear a block of each stream, as `Detector.process` does; None is a block of no samples.
+
+        Returns the detections of each stream. Raises AudioError, and leaves all streams as they
+        were, for a block that `Detector.process` refuses, and ValueError for another number of
+        blocks than there are streams.
+        """
+        if len(blocks) != len(self):
+            raise ValueError(f"expected {len(self)} blocks, one per stream, got {len(blocks)}")
+        for block in blocks:
+            if block is not None:
+                check_block(block)
+        for stream, block in enumerate(blocks):
+            if block is not None:
+                audio = block if block.dtype == np.int16 else to_int16(block)
+                self._pending[stream] = np.concatenate((self._pending[stream], audio))
+        detections: list[list[Detection]] = [[] for _ in blocks]
+        for begin in range(0, max(map(len, self._pending)) - self._hop + 1, self._hop):
+            end = begin + self._hop
+            ready = [s for s, audio in enumerate(self._pending) if len(audio) >= end]
+            hops = np.stack([self._pending[stream][begin:end] for stream in ready])
+            for stream, detection in self._hear(ready, hops):
+                detections[stream].append(detection)
+        self._pending = [audio[len(audio) // self._hop * self._hop :] for audio in self._pending]
+        return detections
+
+    def finish(self, stream: int) -> list[Detection]:
+        """What the end of one stream still decides, as `Detector.finish`; then `reset` it."""
+        length = self._heard[stream] * self._hop + len(self._pending[stream])
+        blocks: list[NDArray[Any] | None] = [None] * len(self)
+        blocks[stream] = silence_after(self.model.manifest)
+        late = clip_ends(self.process(blocks)[stream], length)
+        self.reset(stream)
+        return late
+
+    def _hear(self, ready: list[int], hops: Int16Array) -> Iterator[tuple[int, Detection]]:
+        """Hear one hop (ready, hop) of each of these streams."""
+        self._remember(ready, hops)
+        speaking = [
+            stream
+            for stream, hop in zip(ready, hops, strict=True)
+            if self._gates is None or self._gates[stream].process(hop)
+        ]
+        if self._gates:
+            for stream in speaking:
+                self._rest(stream)
+        while speaking:
+            features = self._frames(speaking)
+            for stream in speaking:
+                self._scored[stream] += 1
+            rows = self._network.process(speaking, features)
+            for stream, posteriors in zip(speaking, rows, strict=True):
+                for detection in self._deciders[stream].update(posteriors):
+                    yield stream, detection
+            # Where a gate has just opened, the network catches up on the preroll.
+            speaking = [s for s in speaking if self._scored[s] < self._heard[s]]
+
+    def _remember(self, ready: list[int], hops: Int16Array) -> None:
+        if len(ready) == len(self):
+            self._audio[:, : -self._hop] = self._audio[:, self._hop :]
+            self._audio[:, -self._hop :] = hops
+        else:
+            kept = self._audio[ready, self._hop :]
+            self._audio[ready] = np.concatenate((kept, hops), axis=1)
+        for stream in ready:
+            self._heard[stream] += 1
+
+    def _rest(self, stream: int) -> None:
+        """Skip what was heard before the preroll while the gate was closed."""
+        rested = self._heard[stream] - 1 - self._preroll - self._scored[stream]
+        if rested > 0:
+            self._network.reset(stream)
+            self._scored[stream] += rested
+            self._deciders[stream].rest(rested * self._network.steps)
+
+    def _frames(self, speaking: list[int]) -> FloatArray:
+        """The frames (streams, frames, bands) of the first hop that each has not scored."""
+        config = self._features
+        length = self._overlap + self._hop
+        ends = [
+            self._audio.shape[1] - (self._heard[stream] - self._scored[stream] - 1) * self._hop
+            for stream in speaking
+        ]
+        audio = np.stack(
+            [self._audio[s, end - length : end] for s, end in zip(speaking, ends, strict=True)]
+        )
+        framed = np.lib.stride_tricks.sliding_window_view(audio, config.window, axis=1)
+        framed = framed[:, :: config.hop].reshape(-1, config.window)
+        features = log_mel_of_frames(framed, config)
+        features = features.reshape(len(speaking), self._network.frames, config.bands)
+        for place, stream in enumerate(speaking):
+            if self._scored[stream] == 0:
+                # Frames that begin before the stream does are silence; see StreamingFrontend.
+                features[place, : -(-self._overlap // config.hop)] = 0.0
+        return features
