@@ -57,8 +57,9 @@ class DetectorPool:
         # Frames of a hop begin in the audio before it.
         self._overlap = self._features.window - self._features.hop
         self._preroll = -(-manifest.vad.preroll_ms * SAMPLE_RATE // 1000 // self._hop)  # hops
-        kept = (self._preroll + 1) * self._hop + self._overlap
-        self._audio = np.zeros((streams, kept), np.int16)
+        # The latest hops of each stream, each in the place of its number, round and round.
+        self._places = self._preroll + 2
+        self._audio = np.zeros((streams, self._places, self._hop), np.int16)
         self._pending: list[Int16Array] = [np.empty(0, np.int16)] * streams  # less than a hop each
         self._heard = [0] * streams  # whole hops
         self._scored = [0] * streams  # hops that the network has heard or that were rested through
@@ -113,7 +114,9 @@ class DetectorPool:
 
     def _hear(self, ready: list[int], hops: Int16Array) -> Iterator[tuple[int, Detection]]:
         """Hear one hop (ready, hop) of each of these streams."""
-        self._remember(ready, hops)
+        self._audio[ready, [self._heard[stream] % self._places for stream in ready]] = hops
+        for stream in ready:
+            self._heard[stream] += 1
         speaking = [
             stream
             for stream, hop in zip(ready, hops, strict=True)
@@ -133,16 +136,6 @@ class DetectorPool:
             # Where a gate has just opened, the network catches up on the preroll.
             speaking = [s for s in speaking if self._scored[s] < self._heard[s]]
 
-    def _remember(self, ready: list[int], hops: Int16Array) -> None:
-        if len(ready) == len(self):
-            self._audio[:, : -self._hop] = self._audio[:, self._hop :]
-            self._audio[:, -self._hop :] = hops
-        else:
-            kept = self._audio[ready, self._hop :]
-            self._audio[ready] = np.concatenate((kept, hops), axis=1)
-        for stream in ready:
-            self._heard[stream] += 1
-
     def _rest(self, stream: int) -> None:
         """Skip what was heard before the preroll while the gate was closed."""
         rested = self._heard[stream] - 1 - self._preroll - self._scored[stream]
@@ -154,13 +147,14 @@ class DetectorPool:
     def _frames(self, speaking: list[int]) -> FloatArray:
         """The frames (streams, frames, bands) of the first hop that each has not scored."""
         config = self._features
-        length = self._overlap + self._hop
-        ends = [
-            self._audio.shape[1] - (self._heard[stream] - self._scored[stream] - 1) * self._hop
-            for stream in speaking
-        ]
-        audio = np.stack(
-            [self._audio[s, end - length : end] for s, end in zip(speaking, ends, strict=True)]
+        places = [self._scored[stream] % self._places for stream in speaking]
+        before = [(place - 1) % self._places for place in places]
+        audio = np.concatenate(
+            (
+                self._audio[speaking, before, self._hop - self._overlap :],
+                self._audio[speaking, places],
+            ),
+            axis=1,
         )
         framed = np.lib.stride_tricks.sliding_window_view(audio, config.window, axis=1)
         framed = framed[:, :: config.hop].reshape(-1, config.window)
