@@ -1,68 +1,149 @@
-"""`python -m export CHECKPOINT --out DIR`: every file of a model, proven equal, and its manifest."""
+"""`python -m export CHECKPOINT --out DIR`: every file of a model, and then its manifest.
+
+The manifest is written only when all files agree with the checkpoint on real recordings.
+"""
 
 from __future__ import annotations
 
 import argparse
+import logging
+import os
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from export.build import build
+import numpy as np
+
+from export.build import build, quantised_of
+from export.calibrate import calibrate, calibration_clips
 from export.fold import fold
+from export.model_card import write_model_card
+from export.verify import measurements_of, reference_of, verify
+from kws import __version__
 from kws.config import DecisionConfig, VadConfig
-from kws.errors import KwsError
-from kws.manifest import DEFAULT_MODEL, VERSION, Manifest, describe_artefact, write_manifest
+from kws.data import corpus_root, find_corpus
+from kws.errors import KwsError, writing
+from kws.evalset import EvaluationSet, default_split, load_evaluation_set
+from kws.frontend import log_mel
+from kws.manifest import (
+    DEFAULT_MODEL,
+    VERSION,
+    Manifest,
+    describe_artefact,
+    read_manifest,
+    write_manifest,
+)
 from kws.train.checkpoint import load_network
 from kws.train.network import parameter_count
 
 LICENCE = "Apache-2.0"
+ENOUGH_CLIPS = 500
+
+logger = logging.getLogger("export")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m export", description=__doc__)
+    data = os.environ.get("KWS_DATA")
+    parser = argparse.ArgumentParser(
+        prog="python -m export", description=__doc__, allow_abbrev=False
+    )
     parser.add_argument("checkpoint", type=Path, help="what `python -m kws.train` wrote")
     parser.add_argument("--out", type=Path, required=True, help="folder for the model")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=data,
+        required=not data,
+        help="the recordings that it was trained on, to calibrate int8 and to verify "
+        "(default: the environment variable KWS_DATA)",
+    )
     parser.add_argument("--name", default=DEFAULT_MODEL, help=f"default: {DEFAULT_MODEL}")
+    parser.add_argument("--description", help="one line for people (default: made from the labels)")
+    parser.add_argument(
+        "--keep-decision",
+        action="store_true",
+        help="keep thresholds, gate and decision settings of the manifest that is there",
+    )
     options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        export(options.checkpoint, options.out, options.name)
+        export(options)
     except KwsError as error:
         print(f"export: error: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def export(checkpoint: Path, out: Path, name: str) -> None:
-    """Write the artefacts and then the manifest."""
-    trained, features, labels, state = load_network(checkpoint)
-    out.mkdir(parents=True, exist_ok=True)
-    artefacts = {}
-    for key, content in build(fold(trained), name, labels, features, LICENCE).items():
-        path = out / f"{name}.{key}"
-        path.write_bytes(content)
-        artefacts[key] = describe_artefact(path)
+def export(options: argparse.Namespace) -> None:
+    """Build, verify and only then write; raises KwsError with nothing written otherwise."""
+    trained, features, labels, state = load_network(options.checkpoint)
+    path = options.out / f"{options.name}.json"
+    kept = read_manifest(path) if options.keep_decision else None
+    network = fold(trained)
+
+    logger.info("calibrating int8")
+    heard = calibration_clips(options.data, labels)
+    ranges = calibrate(network, np.stack([log_mel(audio, features) for audio in heard]))
+    keywords = len(labels) - sum(label in labels for label in ("silence", "unknown"))
     manifest = Manifest(
         version=VERSION,
-        name=name,
-        description=f"Ten English command words, {len(labels)} classes, streaming",
+        name=options.name,
+        description=options.description or f"{keywords} command words, small and streaming",
         labels=labels,
         features=features,
-        vad=VadConfig(),
-        decision=DecisionConfig(),
-        thresholds={},
-        artefacts=artefacts,
+        vad=kept.vad if kept else VadConfig(),
+        decision=kept.decision if kept else DecisionConfig(),
+        thresholds=kept.thresholds if kept else {},
+        artefacts={},
         parameters=parameter_count(trained),
         licence=LICENCE,
-        provenance={
-            "sources": state["sources"],
-            "options": state["options"],
-            "epoch": state["epoch"],
-        },
-        measurements={
-            "validation_in_training": {"accuracy": state["scores"]["validation_accuracy"]}
-        },
+        provenance=_provenance(state, {"clips": len(heard), "ranges": ranges}),
+        measurements={},
     )
-    write_manifest(manifest, out / f"{name}.json")
+    contents = build(manifest, network)
+
+    logger.info("verifying")
+    clips = _clips(options.data, labels)
+    reference = reference_of(trained, features, labels, clips)
+    measured = verify(manifest, contents, quantised_of(manifest, network), reference, clips)
+
+    with writing(options.out):
+        options.out.mkdir(parents=True, exist_ok=True)
+        artefacts = {}
+        for key, content in contents.items():
+            file = options.out / f"{options.name}.{key}"
+            part = file.with_name(file.name + ".part")
+            part.write_bytes(content)
+            part.replace(file)
+            artefacts[key] = describe_artefact(file)
+        measurements = {"export": measurements_of(measured, reference, clips)}
+        write_manifest(replace(manifest, artefacts=artefacts, measurements=measurements), path)
+        card = write_model_card(options.out)
+    logger.info("wrote %s and %s", path, card)
+
+
+def _provenance(state: dict[str, Any], quantisation: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "kws_version": __version__,
+        "sources": state["sources"],
+        "network": state["network"],
+        "training": {**state["options"], "epochs_done": state["epoch"]},
+        "quantisation": quantisation,
+    }
+
+
+def _clips(data: Path, labels: tuple[str, ...]) -> EvaluationSet:
+    """The clips to verify on: those of the validation split where there are any."""
+    corpus = find_corpus(corpus_root(data))
+    split = "validation" if corpus.split("validation") else default_split(corpus)
+    clips = load_evaluation_set(data, labels, split)
+    if len(clips.audio) < ENOUGH_CLIPS:
+        logger.warning(
+            "only %d clips to verify on; %d would prove more", len(clips.audio), ENOUGH_CLIPS
+        )
+    return clips
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from export.network import Block, FoldedNetwork, Kind, Layer
+from export.network import CLASSIFIER, Block, FoldedNetwork, Kind, Layer
 from kws.train.network import Block as TrainedBlock
 from kws.train.network import Network
 
@@ -34,9 +34,9 @@ def fold(network: Network) -> FoldedNetwork:
         pointwise = _folded(f"{name}.pointwise", weights, none, block.pointwise_norm)
         blocks.append(Block(name, depthwise, pointwise))
     classifier = Layer(
-        "classifier",
-        "dense",
-        _double(network.classifier.weight).astype(np.float32),
+        CLASSIFIER,
+        "full",
+        _double(network.classifier.weight)[:, None].astype(np.float32),
         _double(network.classifier.bias).astype(np.float32),
     )
     return FoldedNetwork(stem, tuple(blocks), network.config.pool, classifier)

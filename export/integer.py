@@ -67,12 +67,12 @@ class IntegerArithmetic(NumpyTarget):
 
     def mean(self, value: Int8Array, steps: int) -> Int8Array:
         """See Target; halves away from zero."""
-        total = value.astype(np.int64).sum(axis=1)
+        total = value.astype(np.int64).sum(axis=1, keepdims=True)
         return clamp(np.sign(total) * ((np.abs(total) + steps // 2) // steps), LOW)
 
     def classify(self, value: Int8Array, layer: Layer) -> Int8Array:
         """See Target."""
-        logits = _layer(value, self._quantised.layers[layer.name]).astype(np.int64)
+        logits = self.convolve(value, layer)[:, 0].astype(np.int64)
         softmax = self._quantised.softmax
         difference = logits - logits.max(axis=1, keepdims=True)
         counts = difference >= softmax.least_difference

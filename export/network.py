@@ -1,7 +1,7 @@
 """The trained network with every normalisation folded away, and the one walk through its layers.
 
 Convolutions are unpadded, so folding a normalisation before or after one is exact. What is left is
-convolution, addition, mean and one dense layer; `walk` goes through them in order and leaves the
+convolution, addition, mean and softmax; `walk` goes through them in order and leaves the
 meaning of each to its target: a file writer, or arithmetic in NumPy.
 """
 
@@ -17,21 +17,21 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float32]
 
 Value = TypeVar("Value")
-Kind = Literal["full", "depthwise", "dense"]
+CLASSIFIER = "classifier"  # the name of its layer
+Kind = Literal["full", "depthwise"]
 
 
 def kernel_of(weights: NDArray[Any], kind: Kind) -> int:
     """Time steps that one output of such weights depends on."""
-    sizes: dict[str, int] = {"full": weights.shape[1], "depthwise": len(weights), "dense": 1}
-    return sizes[kind]
+    return len(weights) if kind == "depthwise" else int(weights.shape[1])
 
 
 @dataclass(frozen=True)
 class Layer:
     """Weights of one layer, float32.
 
-    `weights` is (outputs, kernel, inputs) of a full convolution over time, (kernel, channels) of a
-    depthwise one and (outputs, inputs) of a dense layer; `bias` is (outputs,).
+    `weights` is (outputs, kernel, inputs) of a full convolution over time and (kernel, channels)
+    of a depthwise one; `bias` is (outputs,). The classifier is a convolution whose kernel is 1.
     """
 
     name: str
@@ -122,10 +122,10 @@ class Target(Protocol[Value]):
         """relu(left + right)"""
 
     def mean(self, value: Value, steps: int) -> Value:
-        """The mean over time of the `steps` that are there."""
+        """The mean over time of the `steps` that are there, as one step."""
 
     def classify(self, value: Value, layer: Layer) -> Value:
-        """The dense layer and the softmax."""
+        """The classifier on the one step that is left, and the softmax."""
 
 
 def walk(network: FoldedNetwork, features: Value, target: Target[Value]) -> Value:
@@ -168,9 +168,6 @@ def multiply_accumulate(
     value: NDArray[Any], weights: NDArray[Any], kind: Kind, stride: int
 ) -> NDArray[Any]:
     """The sums of products of a layer, before its bias; weights as in Layer."""
-    if kind == "dense":
-        products: NDArray[Any] = value @ weights.T
-        return products
     kernel = kernel_of(weights, kind)
     windows = np.lib.stride_tricks.sliding_window_view(value, kernel, axis=1)
     windows = windows[:, ::stride]  # (batch, time, channels, kernel)
@@ -206,13 +203,12 @@ class FloatArithmetic(NumpyTarget):
 
     def mean(self, value: FloatArray, steps: int) -> FloatArray:
         """See Target."""
-        result: FloatArray = value.mean(axis=1)
+        result: FloatArray = value.mean(axis=1, keepdims=True)
         return result
 
     def classify(self, value: FloatArray, layer: Layer) -> FloatArray:
         """See Target."""
-        logits = layer.bias + multiply_accumulate(value, layer.weights, layer.kind, layer.stride)
-        self._observe(layer.name, logits)
+        logits = self.convolve(value, layer)[:, 0]
         exponent = np.exp(logits - logits.max(axis=1, keepdims=True))
         posteriors: FloatArray = exponent / exponent.sum(axis=1, keepdims=True)
         return posteriors

@@ -23,7 +23,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from export.network import FoldedNetwork, Layer, walk
+from export.network import CLASSIFIER, FoldedNetwork, Layer, walk
 from export.quantised import LOW, QuantisedLayer, QuantisedNetwork
 from kws import frontend
 from kws.config import FeatureConfig
@@ -88,10 +88,9 @@ class OnnxTarget:
 
     def weights(self, layer: Layer) -> tuple[str, str]:
         """The constants (weights, bias) of a layer, weights in ONNX's order of axes."""
-        writer, turned = self.writer, onnx_weights(layer)
         return (
-            writer.constant(f"{layer.name}.weights", turned),
-            writer.constant(f"{layer.name}.bias", layer.bias),
+            self.writer.constant(f"{layer.name}.weights", onnx_weights(layer)),
+            self.writer.constant(f"{layer.name}.bias", layer.bias),
         )
 
     def extend(self, value: str, name: str) -> str:
@@ -125,12 +124,14 @@ class OnnxTarget:
 
     def mean(self, value: str, steps: int) -> str:
         """See Target."""
-        return self.writer.node("ReduceMean", value, self.writer.numbers(2), keepdims=0)
+        return self.writer.node("ReduceMean", value, self.writer.numbers(2))
 
     def classify(self, value: str, layer: Layer) -> str:
         """See Target."""
-        logits = self.writer.node("Gemm", value, *self.weights(layer), transB=1)
-        return self.writer.node("Softmax", self.settle(logits, layer.name), axis=1)
+        flat = self.writer.node("Flatten", value, axis=1)
+        weights, bias = self.weights(layer)
+        logits = self.writer.node("Gemm", flat, weights, bias, transB=1)
+        return self.writer.node("Softmax", logits, axis=1)
 
 
 class OnnxInt8Target(OnnxTarget):
@@ -170,18 +171,23 @@ class OnnxInt8Target(OnnxTarget):
         return super().relu(value, name)
 
     def weights(self, layer: Layer) -> tuple[str, str]:
-        """See OnnxTarget; int8 weights and int32 bias, dequantised."""
+        """See OnnxTarget; int8 weights and int32 bias, dequantised.
+
+        The classifier stays float: it is small, and the posteriors are the finer for it.
+        """
+        if layer.name == CLASSIFIER:
+            return super().weights(layer)
         stored = self.quantised.layers[layer.name]
-        scales = stored.weight_scales[0] if layer.kind == "dense" else stored.weight_scales
+        scales = stored.weight_scales
         constants = (
-            (f"{layer.name}.weights", onnx_weights(stored), np.asarray(scales)),
+            (f"{layer.name}.weights", onnx_weights(stored), scales),
             (f"{layer.name}.bias", stored.bias, np.float32(stored.input.scale) * scales),
         )
         dequantised = [
             self.writer.node(
                 "DequantizeLinear",
                 self.writer.constant(name, content),
-                self.writer.constant(f"{name}.scale", np.asarray(scale)),
+                self.writer.constant(f"{name}.scale", scale),
                 axis=0,
             )
             for name, content, scale in constants
@@ -190,9 +196,9 @@ class OnnxInt8Target(OnnxTarget):
 
 
 def onnx_weights(layer: Layer | QuantisedLayer) -> NDArray[Any]:
-    """A layer's weights in ONNX's order: (outputs, inputs, kernel), or (outputs, inputs)."""
-    if layer.kind == "dense":
-        return layer.weights
+    """A layer's weights in ONNX's order: (outputs, inputs, kernel); two axes of the classifier."""
+    if layer.name == CLASSIFIER:
+        return np.ascontiguousarray(layer.weights[:, 0])
     if layer.kind == "depthwise":
         return np.ascontiguousarray(layer.weights.T[:, None])
     return np.ascontiguousarray(layer.weights.transpose(0, 2, 1))
@@ -257,9 +263,9 @@ def write_onnx(
         for name, _, time in network.contexts():
             newest = writer.slice(walker.joined[name], -time, axis=2)
             kept.append(writer.node("Flatten", newest, axis=1))
-        _rename(writer, writer.node("Concat", *kept, axis=1), "next_state")
-    _rename(writer, posteriors, "posteriors")
-    return _serialise(writer, graph, inputs, outputs, metadata)
+        rename(writer, writer.node("Concat", *kept, axis=1), "next_state")
+    rename(writer, posteriors, "posteriors")
+    return serialise(writer, graph, inputs, outputs, metadata)
 
 
 def _log_mel(writer: GraphWriter, audio: str, config: FeatureConfig) -> str:
@@ -301,13 +307,13 @@ def _mel_filters(writer: GraphWriter, config: FeatureConfig) -> str:
     )
 
 
-def _rename(writer: GraphWriter, old: str, new: str) -> None:
+def rename(writer: GraphWriter, old: str, new: str) -> None:
     """Give a tensor that only the caller of the graph reads its public name."""
     for node in writer.nodes:
         node.output[:] = [new if name == old else name for name in node.output]
 
 
-def _serialise(
+def serialise(
     writer: GraphWriter,
     graph: str,
     inputs: Sequence[tuple[str, list[int | str]]],

@@ -1,8 +1,8 @@
 """Every integer of the int8 network, as TensorFlow Lite's int8 specification has it.
 
 A real value is (stored - zero_point) * scale. Activations have one scale and zero point per
-tensor. Weights are symmetric (zero point 0, -127 to 127) with one scale per output channel of a
-convolution and one for the whole dense layer; biases are int32 at the scale of input times weights.
+tensor. Weights are symmetric (zero point 0, -127 to 127) with one scale per output channel; biases
+are int32 at the scale of input times weights.
 A sum of products comes back to int8 through a multiplier and a shift:
 
     out = clamp(zero_point + sum * multiplier / 2^31 * 2^shift, low, high)
@@ -14,7 +14,7 @@ written from the `QuantisedNetwork` that `quantise` returns.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +26,7 @@ LOW, HIGH = -128, 127
 POSTERIOR_SCALE = 1.0 / 256.0  # with zero point -128, as the specification fixes for a softmax
 
 # Largest and smallest value of each tensor, by the name of the layer or block that makes it.
-Ranges = Mapping[str, tuple[float, float]]
+Ranges = Mapping[str, Sequence[float]]
 
 
 @dataclass(frozen=True)
@@ -163,16 +163,13 @@ def rescale_of(factor: float) -> Rescale:
 
 
 def _layer(layer: Layer, source: Quantisation, output: Quantisation) -> QuantisedLayer:
-    outputs = len(layer.bias)
     channel_axis = 1 if layer.kind == "depthwise" else 0
     other_axes = tuple(axis for axis in range(layer.weights.ndim) if axis != channel_axis)
-    largest = np.abs(layer.weights).max(axis=None if layer.kind == "dense" else other_axes)
+    largest = np.abs(layer.weights).max(axis=other_axes)
     # A channel of zeros may have any scale.
-    scales = np.where(largest > 0.0, largest / np.float32(HIGH), np.float32(1.0))
-    scales = np.broadcast_to(scales.astype(np.float32), outputs)
-    shaped = np.expand_dims(scales, tuple(a for a in other_axes))
-    weights = np.rint(layer.weights.astype(np.float64) / shaped)
-    products = products_of(layer.kind, source, scales)
+    scales = np.where(largest > 0.0, largest / np.float32(HIGH), 1.0).astype(np.float32)
+    weights = np.rint(layer.weights.astype(np.float64) / np.expand_dims(scales, other_axes))
+    products = [float(source.scale) * float(scale) for scale in scales]
     return QuantisedLayer(
         layer.name,
         layer.kind,
@@ -185,13 +182,6 @@ def _layer(layer: Layer, source: Quantisation, output: Quantisation) -> Quantise
         output,
         tuple(rescale_of(product / output.scale) for product in products),
     )
-
-
-def products_of(kind: Kind, source: Quantisation, scales: NDArray[np.float32]) -> list[float]:
-    """The scale of each output's sum of products."""
-    if kind == "dense":  # where TensorFlow Lite multiplies the two scales in float32
-        return [float(np.float32(source.scale) * scale) for scale in scales]
-    return [float(source.scale) * float(scale) for scale in scales]
 
 
 def add_of(

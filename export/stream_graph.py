@@ -22,7 +22,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from export.network import FoldedNetwork
-from export.onnx_graph import GraphWriter, _rename, _serialise
+from export.onnx_graph import GraphWriter, rename, serialise
 
 
 def write_stream(network: FoldedNetwork, steps: int, metadata: Mapping[str, str]) -> bytes:
@@ -88,11 +88,11 @@ def write_stream(network: FoldedNetwork, steps: int, metadata: Mapping[str, str]
     logits = writer.node(
         "Gemm",
         pooled,
-        writer.constant("classifier.weights", network.classifier.weights),
+        writer.constant("classifier.weights", network.classifier.weights[:, 0]),
         writer.constant("classifier.bias", network.classifier.bias),
         transB=1,
     )
-    _rename(writer, writer.node("Softmax", logits, axis=1), "posteriors")
+    rename(writer, writer.node("Softmax", logits, axis=1), "posteriors")
 
     kept, first = [], 0
     for context in contexts:
@@ -107,9 +107,9 @@ def write_stream(network: FoldedNetwork, steps: int, metadata: Mapping[str, str]
         writer.node("Reshape", newest, writer.numbers(-1, sizes[1])),
         axis=1,
     )
-    _rename(writer, next_state, "next_state")
+    rename(writer, next_state, "next_state")
     labels = len(network.classifier.bias)
-    return _serialise(
+    return serialise(
         writer,
         "stream",
         [("features", ["batch", steps * stride, network.bands]), ("state", ["batch", sum(sizes)])],

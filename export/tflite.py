@@ -3,9 +3,9 @@
 Time lies along the width of images of height 1, so that every tensor is (1, 1, time, channels) and
 nothing has to be transposed or padded. Tensors by name:
 
-* window: features (1, 1, frames, bands) -> posteriors (1, labels)
+* window: features (1, 1, frames, bands) -> posteriors (1, 1, 1, labels)
 * stream: features (1, 1, stride, bands) and, for each left context, state_<name>
-          (1, 1, time, channels) -> posteriors (1, labels) and next_state_<name>
+          (1, 1, time, channels) -> posteriors (1, 1, 1, labels) and next_state_<name>
 
 Each context is a tensor of its own because in int8 each has its own scale. The inputs and outputs
 of an int8 file are int8.
@@ -13,6 +13,7 @@ of an int8 file are int8.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,8 +27,9 @@ from export.quantised import POSTERIORS, Quantisation, QuantisedNetwork
 
 SCHEMA_VERSION = 3
 # Lowest versions of the operators that take int8; the float ones are all version 1.
-INT8_VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4}
+INT8_VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3}
 INT8_VERSION = 2
+METADATA = "kws"
 
 Shape = tuple[int, ...]
 
@@ -35,10 +37,13 @@ Shape = tuple[int, ...]
 def write_tflite(
     network: FoldedNetwork,
     graph: str,
-    metadata: Mapping[str, bytes],
+    metadata: Mapping[str, str],
     quantised: QuantisedNetwork | None = None,
 ) -> bytes:
-    """The file of one graph, "window" or "stream"; int8 where integers are given."""
+    """The file of one graph, "window" or "stream"; int8 where integers are given.
+
+    The metadata goes in as one JSON object under the name "kws".
+    """
     file = _File(quantised is not None)
     streams = graph == "stream"
     frames = network.stem.stride if streams else network.frames
@@ -52,6 +57,22 @@ def write_tflite(
             inputs.append(target.contexts[name])
     posteriors = walk(network, features, target)
     return file.content(graph, inputs, [posteriors, *target.next_contexts], metadata)
+
+
+def read_operators(content: bytes) -> list[str]:
+    """The names of a file's operators in the order in which they run."""
+    model = schema.ModelT.InitFromPackedBuf(content)
+    names = {code: name for name, code in vars(schema.BuiltinOperator).items() if name.isupper()}
+    codes = [names[code.builtinCode] for code in model.operatorCodes]
+    return [codes[operator.opcodeIndex] for operator in model.subgraphs[0].operators]
+
+
+def read_metadata(content: bytes) -> dict[str, str]:
+    """The metadata of a file that `write_tflite` wrote."""
+    model = schema.ModelT.InitFromPackedBuf(content)
+    buffers = {entry.name.decode(): model.buffers[entry.buffer] for entry in model.metadata}
+    metadata: dict[str, str] = json.loads(bytes(buffers[METADATA].data))
+    return metadata
 
 
 class _File:
@@ -118,13 +139,11 @@ class _File:
         return output
 
     def content(
-        self, graph: str, inputs: list[int], outputs: list[int], metadata: Mapping[str, bytes]
+        self, graph: str, inputs: list[int], outputs: list[int], metadata: Mapping[str, str]
     ) -> bytes:
         """The finished file."""
-        entries = []
-        for name, text in metadata.items():
-            entries.append(schema.MetadataT(name=name, buffer=len(self.buffers)))
-            self.buffers.append(_AlignedBuffer(text))
+        entry = schema.MetadataT(name=METADATA, buffer=len(self.buffers))
+        self.buffers.append(_AlignedBuffer(json.dumps(dict(metadata)).encode()))
         signature = schema.SignatureDefT(
             inputs=[self._named(index) for index in inputs],
             outputs=[self._named(index) for index in outputs],
@@ -144,7 +163,7 @@ class _File:
             subgraphs=[subgraph],
             description="kws",
             buffers=self.buffers,
-            metadata=entries,
+            metadata=[entry],
             signatureDefs=[signature],
         )
         builder = flatbuffers.Builder(1 << 16)
@@ -210,14 +229,9 @@ class _TfliteTarget:
         if self.quantised is not None:
             stored = self.quantised.layers[layer.name]
             weights, bias, scales = stored.weights, stored.bias, stored.weight_scales
-            if layer.kind == "dense":
-                scales = scales[:1]
             of_weights = {"scales": scales, "axis": axis}
             of_bias = {"scales": np.float32(stored.input.scale) * scales}
-        if layer.kind == "depthwise":
-            weights = weights[None, None]
-        elif layer.kind == "full":
-            weights = weights[:, None]
+        weights = weights[None, None] if layer.kind == "depthwise" else weights[:, None]
         return [
             self.file.constant(f"{layer.name}.weights", weights, **of_weights),
             self.file.constant(f"{layer.name}.bias", bias, **of_bias),
@@ -277,17 +291,14 @@ class _TfliteTarget:
 
     def classify(self, value: int, layer: Layer) -> int:
         """See Target."""
-        labels = (1, len(layer.bias))
-        logits = self.file.operator(
-            "FULLY_CONNECTED",
-            [value, *self._weights(layer)],
-            self.tensor(layer.name, labels, layer.name),
-            schema.FullyConnectedOptionsT(),
-        )
+        # A convolution, not FULLY_CONNECTED: ai-edge-litert rounds the latter's sums once and
+        # tflite-runtime twice, and both round a convolution's twice.
+        logits = self.convolve(value, layer)
+        shape = self._shape(logits)
         if self.quantised is None:
-            output = self.tensor("posteriors", labels, layer.name)
+            output = self.tensor("posteriors", shape, layer.name)
         else:
-            output = self._int8("posteriors", labels, POSTERIORS)
+            output = self._int8("posteriors", shape, POSTERIORS)
         return self.file.operator("SOFTMAX", [logits], output, schema.SoftmaxOptionsT(beta=1.0))
 
 

@@ -1,0 +1,87 @@
+"""kws/models/README.md: what each model is, from its manifest alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from kws.manifest import Manifest, read_manifest
+
+# What training material is called in a checkpoint -> what it is and whose.
+SOURCES = {
+    "speech_commands": "Speech Commands, Pete Warden / Google, CC BY 4.0 (arXiv 1804.03209)",
+    "noise": "ESC-10, K. J. Piczak, CC BY 3.0; clips of freesound.org under CC0 or CC BY",
+    "other_words": "wake phrases of the wake-word-benchmark, Picovoice, Apache-2.0; "
+    "custom-speech-commands-dataset, S. Hymel, CC BY 4.0",
+    "speech/librispeech": "LibriSpeech, CC BY 4.0 (Panayotov et al., ICASSP 2015)",
+    "synthesised words": "words spoken by espeak-ng, made by `python -m kws.train.synthesize`",
+}
+
+
+def write_model_card(folder: Path) -> Path:
+    """Write README.md for every manifest in the folder and return its path."""
+    lines = [
+        "# Models",
+        "",
+        "Written by `python -m export` from the manifests in this folder; do not edit.",
+    ]
+    for path in sorted(folder.glob("*.json")):
+        lines += ["", *_model(read_manifest(path))]
+    card = folder / "README.md"
+    card.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
+    return card
+
+
+def _model(manifest: Manifest) -> Iterator[str]:
+    features, provenance = manifest.features, manifest.provenance
+    yield f"## {manifest.name}: {manifest.description}"
+    yield ""
+    yield f"Labels, in the order of the posteriors: {', '.join(manifest.labels)}."
+    yield ""
+    yield (
+        f"Input: {features.sample_rate} Hz mono; {features.bands} log-mel bands from "
+        f"{features.low_hz:g} to {features.high_hz:g} Hz, windows of {features.window} samples "
+        f"every {features.hop}. {manifest.parameters:,} weights. Licence: {manifest.licence}."
+    )
+    if "training" in provenance:
+        training = provenance["training"]
+        yield ""
+        yield (
+            f"Trained with `python -m kws.train`: {training['epochs_done']} of "
+            f"{training['epochs']} epochs, seed {training['seed']}; all options are in the "
+            "manifest. Trained on:"
+        )
+        yield ""
+        yield from (f"* {SOURCES.get(name, name)}" for name in provenance["sources"])
+    if "export" in manifest.measurements:
+        yield ""
+        yield from _files(manifest)
+    yield ""
+    yield (
+        "Made for short commands spoken alone, by anybody, near a microphone. Not made for: other "
+        "languages, transcription, telling speakers apart, or anything where a missed or false "
+        "command does harm. Accents, ages and rooms that the data lacks are recognised worse."
+    )
+
+
+def _files(manifest: Manifest) -> Iterator[str]:
+    export = manifest.measurements["export"]
+    yield (
+        f"Measured on {export['clips']:,} clips of the {export['split']} split, of which PyTorch "
+        f"gets {export['pytorch_accuracy']:.2%} right. Agreement is the share of clips on which a "
+        "file decides as PyTorch does, the difference that of the farthest posterior. The int8 "
+        "TFLite files equal the integer arithmetic of the firmware bit for bit."
+    )
+    yield ""
+    yield "| file | bytes | clips | accuracy | agreement | difference | operators |"
+    yield "|---|---:|---:|---:|---:|---:|---|"
+    for key, result in export["files"].items():
+        artefact = manifest.artefacts[key]
+        operators = ", ".join(f"{name} {count}" for name, count in result["operators"].items())
+        yield (
+            f"| {artefact.file} | {artefact.bytes:,} | {result['clips']:,} "
+            f"| {result['accuracy']:.2%} | {result['agreement']:.2%} "
+            f"| {result['largest_difference']:.1e} | {operators} |"
+        )
+    total = sum(artefact.bytes for artefact in manifest.artefacts.values())
+    yield f"| together | {total:,} | | | | | |"
