@@ -7,13 +7,13 @@ import json
 import os
 import platform
 import subprocess
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from kws.bench.machine import processor, versions
+
 ROOT = Path(__file__).parent.parent
 FOLDER = Path(__file__).parent / "results"
-PACKAGES = ("kws", "numpy", "onnxruntime", "onnxruntime-gpu", "ai-edge-litert", "tflite-runtime")
 
 
 def write_result(path: Path, command: str, figures: dict[str, Any]) -> None:
@@ -69,20 +69,9 @@ def commit() -> str:
 
 def machine() -> str:
     """Processor, cores, system and the versions that figures depend on."""
-    versions = [f"Python {platform.python_version()}"]
-    for package in PACKAGES:
-        try:
-            versions.append(f"{package} {metadata.version(package)}")
-        except metadata.PackageNotFoundError:
-            continue
+    packages = ", ".join(f"{name} {version}" for name, version in versions().items())
     system = f"{platform.system()} {platform.machine()}"
-    return f"{_processor()}, {os.cpu_count()} cores, {system}; {', '.join(versions)}"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or "unknown processor"
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
+    return (
+        f"{processor()}, {os.cpu_count()} cores, {system}; "
+        f"Python {platform.python_version()}, {packages}"
+    )

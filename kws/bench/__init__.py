@@ -1,0 +1,1 @@
+"""What `kws bench` measures, one module each; nothing here runs while kws listens."""

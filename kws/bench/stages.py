@@ -1,0 +1,79 @@
+"""The stages of the pipeline as calls that can be timed one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from kws.audio import BLOCK_MS, Converter, Int16Array
+from kws.config import SAMPLE_RATE
+from kws.decision import STEP_MS, Decider
+from kws.frontend import StreamingFrontend
+from kws.manifest import Manifest
+from kws.model import Model
+from kws.vad import SpeechGate
+
+DEVICE_RATE = 48_000  # Hz, of most microphones
+STEPS_PER_SECOND = 1000 / STEP_MS
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One call, and how often it is made while the gate is open."""
+
+    call: Callable[[], object]
+    per_second: float  # calls per second of audio
+
+
+def stages(model: Model, audio: Int16Array) -> dict[str, Stage]:
+    """Every stage but the network, each on 16 kHz audio (samples,) of at least one second."""
+    manifest, stream = model.manifest, model.open_stream()
+    hop = stream.frames * manifest.features.hop  # samples
+    per_second = SAMPLE_RATE / hop
+    return {
+        "resample": Stage(_resample(), 1000 / BLOCK_MS),
+        "front end": Stage(_front_end(manifest, audio, hop), per_second),
+        "vad": Stage(_gate(manifest, audio[:hop]), per_second),
+        "decision": Stage(_decision(manifest, stream.steps), per_second),
+    }
+
+
+def network(model: Model) -> Stage:
+    """The network as a detector calls it, hop by hop."""
+    stream, features = model.open_stream(), model.manifest.features
+    frames = np.zeros((stream.frames, features.bands), np.float32)
+    per_second = SAMPLE_RATE / (stream.frames * features.hop)
+    return Stage(lambda: stream.process(frames), per_second)
+
+
+def _resample() -> Callable[[], object]:
+    converter = Converter(DEVICE_RATE)
+    block = np.zeros((DEVICE_RATE * BLOCK_MS // 1000, 1), np.float32)
+    return lambda: converter.convert(block)
+
+
+def _front_end(manifest: Manifest, audio: Int16Array, hop: int) -> Callable[[], object]:
+    frontend = StreamingFrontend(manifest.features)
+    frontend.append(audio[:SAMPLE_RATE])
+    heard = audio[:hop]
+
+    def step() -> object:
+        made = frontend.complete
+        frontend.append(heard)
+        return frontend.frames(made, frontend.complete)
+
+    return step
+
+
+def _gate(manifest: Manifest, audio: Int16Array) -> Callable[[], object]:
+    gate = SpeechGate(manifest.vad)
+    return lambda: gate.process(audio)
+
+
+def _decision(manifest: Manifest, steps: int) -> Callable[[], object]:
+    decider = Decider(manifest.labels, manifest.thresholds, manifest.decision)
+    labels = len(manifest.labels)
+    rows = np.full((steps, labels), 1 / labels, np.float32)
+    return lambda: decider.update(rows)
