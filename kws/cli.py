@@ -22,6 +22,7 @@ COMMANDS = {
     "devices": "list the microphones",
     "eval": "measure a model on recordings: accuracy, recall, calibration, noise",
     "data": "check recordings: silent, clipped, cut off, duplicated or mislabelled clips",
+    "bench": "measure speed, start-up, memory and size here",
     "info": "show the models, the runtimes and the sound system found here",
 }
 
