@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--keep-decision",
         action="store_true",
-        help="keep thresholds, gate and decision settings of the manifest that is there",
+        help="keep thresholds, presets, gate and decision settings of the manifest that is there",
     )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -96,6 +96,7 @@ def export(options: argparse.Namespace) -> None:
         vad=kept.vad if kept else VadConfig(),
         decision=kept.decision if kept else DecisionConfig(),
         thresholds=kept.thresholds if kept else {},
+        presets=kept.presets if kept else {},
         artefacts={},
         parameters=parameter_count(trained),
         licence=LICENCE,
