@@ -105,14 +105,17 @@ class Converter:
 class File(_Closing):
     """A recording of any rate and channel count in any format that libsndfile reads.
 
+    It is read in blocks of `block_ms`; longer ones cost less.
+
     Raises AudioError, on construction or while it is read, where the file cannot be opened, is not
     audio, holds no samples or is damaged.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], block_ms: int = BLOCK_MS) -> None:
         import soundfile
 
         self.name = os.fspath(path)
+        self._block_ms = block_ms
         self._errors = (soundfile.LibsndfileError, OSError, RuntimeError)
         if os.path.isdir(self.name):
             raise AudioError(f"{self.name} is a folder; name one recording in it")
@@ -161,7 +164,9 @@ class File(_Closing):
         last = False
         while not last:
             try:
-                block = self._sound.read(rate * BLOCK_MS // 1000, dtype="float32", always_2d=True)
+                block = self._sound.read(
+                    rate * self._block_ms // 1000, dtype="float32", always_2d=True
+                )
             except self._errors as error:
                 raise AudioError(
                     f"{self.name} is damaged after {self._sound.tell() / rate:.1f} s "

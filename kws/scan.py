@@ -1,0 +1,214 @@
+"""Detections in an archive of recordings: many files at once, on all cores or on a cluster."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import lru_cache
+from multiprocessing import get_context
+from typing import Any, Protocol
+
+from kws.audio import File, Int16Array
+from kws.config import SAMPLE_RATE
+from kws.decision import Detection
+from kws.detector import clip_ends, silence_after
+from kws.errors import AudioError, BackendUnavailable, KwsError
+from kws.model import Model, load_model
+from kws.pool import DetectorPool
+
+BLOCK_MS = 960  # whole hops, and few calls for each second
+BUNDLE = 64  # recordings that a worker takes at once; what a lost worker has to do again
+AHEAD = 4  # bundles that wait for each worker, so that none waits for us
+
+
+@dataclass(frozen=True)
+class ScanSettings:
+    """What decides which detections come out; see `Detector` and `load_model`."""
+
+    model: str | None = None
+    artefact: str | None = None
+    provider: str | None = None
+    threshold: float | None = None
+    streams: int = 32  # recordings that one process hears at once
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """What was found in one recording."""
+
+    path: str
+    seconds: float  # that could be read
+    detections: tuple[Detection, ...]
+    error: str | None = None  # why the rest, or all of it, could not be read
+
+
+def scan_recordings(paths: Sequence[str], settings: ScanSettings) -> list[Scanned]:
+    """Hear the recordings in this process; each gives the detections that a `Detector` would.
+
+    In the order of `paths`. A recording that cannot be read says so in its own result. Raises
+    what `load_model` raises.
+    """
+    model = _model(settings)
+    pool = DetectorPool(
+        model, min(settings.streams, max(1, len(paths))), threshold=settings.threshold
+    )
+    waiting = iter(enumerate(paths))
+    lanes: list[_Lane | None] = [None] * len(pool)
+    results: dict[int, Scanned] = {}
+    while len(results) < len(paths):
+        for number, lane in enumerate(lanes):
+            if lane is None and (following := next(waiting, None)) is not None:
+                pool.reset(number)
+                lanes[number] = _Lane(*following, silence_after(model.manifest))
+        blocks = [lane.next_block() if lane else None for lane in lanes]
+        for number, found in enumerate(pool.process(blocks)):
+            if lane := lanes[number]:
+                lane.detections += found
+                if lane.done:
+                    results[lane.index] = lane.result()
+                    lanes[number] = None
+    return [results[index] for index in range(len(paths))]
+
+
+class _Lane:
+    """One recording on its way through the pool."""
+
+    def __init__(self, index: int, path: str, tail: Int16Array) -> None:
+        self.index = index
+        self.detections: list[Detection] = []
+        self.done = False
+        self._path, self._tail = path, tail
+        self._samples = 0
+        self._error: str | None = None
+        self._blocks = self._read()
+
+    def _read(self) -> Iterator[Int16Array]:
+        try:
+            with File(self._path, BLOCK_MS) as file:
+                yield from file
+        except AudioError as error:
+            self._error = str(error)
+
+    def next_block(self) -> Int16Array:
+        """The next block, or, once the recording has ended, the silence that ends a stream."""
+        block = next(self._blocks, None)
+        if block is None:
+            self.done = True
+            return self._tail
+        self._samples += len(block)
+        return block
+
+    def result(self) -> Scanned:
+        """What was found, once `done`."""
+        detections = clip_ends(self.detections, self._samples)
+        seconds = self._samples / SAMPLE_RATE
+        return Scanned(self._path, seconds, tuple(detections), self._error)
+
+
+@lru_cache(maxsize=2)
+def _loaded(model: str | None, artefact: str | None, provider: str | None) -> Model:
+    return load_model(model, artefact=artefact, provider=provider)
+
+
+def _model(settings: ScanSettings) -> Model:
+    """Loaded once for all bundles of a worker."""
+    return _loaded(settings.model, settings.artefact, settings.provider)
+
+
+class Engine(Protocol):
+    """Something that scans bundles of recordings, in any order."""
+
+    def scan(
+        self, bundles: Sequence[Sequence[str]], settings: ScanSettings
+    ) -> Iterator[list[Scanned]]:
+        """The results of each bundle once, as they come."""
+
+
+class Processes:
+    """Worker processes on this machine; with one, no process but this one."""
+
+    def __init__(self, jobs: int) -> None:
+        self.jobs = jobs
+
+    def scan(
+        self, bundles: Sequence[Sequence[str]], settings: ScanSettings
+    ) -> Iterator[list[Scanned]]:
+        """See Engine. Raises KwsError where a worker dies."""
+        if self.jobs == 1:
+            yield from (scan_recordings(bundle, settings) for bundle in bundles)
+            return
+        # Fresh processes: a fork would inherit the runtime's threads in the middle of something.
+        with ProcessPoolExecutor(self.jobs, get_context("spawn")) as executor:
+            waiting = iter(bundles)
+            running: set[Future[list[Scanned]]] = set()
+            try:
+                while True:
+                    while len(running) < AHEAD * self.jobs and (bundle := next(waiting, None)):
+                        running.add(executor.submit(scan_recordings, bundle, settings))
+                    if not running:
+                        return
+                    done, running = wait(running, return_when=FIRST_COMPLETED)
+                    yield from (future.result() for future in done)
+            except BrokenProcessPool as error:
+                raise KwsError(
+                    "a worker process was killed, perhaps for want of memory; start the same "
+                    "command again with fewer --jobs: it goes on where it stopped"
+                ) from error
+            finally:
+                executor.shutdown(cancel_futures=True)
+
+
+class Cluster:
+    """Workers of a Dask cluster, which see the same paths and have kws installed.
+
+    A worker that dies loses nothing: the scheduler gives its bundles to others.
+    """
+
+    def __init__(self, client: Any) -> None:
+        """`client` is a connected `distributed.Client`."""
+        self._client = client
+
+    def scan(
+        self, bundles: Sequence[Sequence[str]], settings: ScanSettings
+    ) -> Iterator[list[Scanned]]:
+        """See Engine."""
+        distributed: Any = importlib.import_module("distributed")
+        futures = self._client.map(scan_recordings, bundles, settings=settings, pure=False)
+        for future in distributed.as_completed(futures):
+            yield future.result()
+            future.release()
+
+
+def connect(address: str) -> Any:
+    """A Dask client of the scheduler at this address.
+
+    Raises BackendUnavailable where Dask is missing or nobody answers.
+    """
+    try:
+        distributed: Any = importlib.import_module("distributed")
+    except ImportError as error:
+        raise BackendUnavailable(
+            "a scan on a cluster needs Dask; pip install 'kws[cluster]'"
+        ) from error
+    try:
+        return distributed.Client(address, timeout=10)
+    except (OSError, ValueError) as error:
+        raise BackendUnavailable(
+            f"no Dask scheduler answers at {address}; start one with: dask scheduler"
+        ) from error
+
+
+def bundled(paths: Sequence[str], size: int = BUNDLE) -> list[list[str]]:
+    """The paths in bundles, none empty."""
+    return [list(paths[begin : begin + size]) for begin in range(0, len(paths), size)]
+
+
+def default_jobs() -> int:
+    """One process per core that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,249 @@
+"""Scanning an archive: the same detections as listening to it, once each, whatever happens."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from tone_model import tone
+
+from kws import Detector, load_model
+from kws.audio import File
+from kws.cli import main
+from kws.errors import BackendUnavailable, DataError
+from kws.journal import Journal
+from kws.scan import (
+    Cluster,
+    Engine,
+    Processes,
+    Scanned,
+    ScanSettings,
+    bundled,
+    connect,
+    scan_recordings,
+)
+
+WORDS = ("low", "high", "unknown", "silence")
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve recordings of several lengths and rates, one of them with no audio in it."""
+    folder = tmp_path_factory.mktemp("archive")
+    pause = np.zeros(6_000, np.int16)
+    for number in range(11):
+        words = [tone(WORDS[(number + k) % 4]) for k in range(1 + number % 3)]
+        audio = np.concatenate([each for word in words for each in (pause, word)])
+        rate = 48_000 if number == 3 else 16_000
+        audio = np.repeat(audio, 3) if number == 3 else audio
+        soundfile.write(folder / f"{number:02}.wav", audio, rate)
+    (folder / "11.wav").write_text("no audio")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def paths(archive: Path) -> list[str]:
+    """All of them, sorted."""
+    return sorted(map(str, archive.iterdir()))
+
+
+@pytest.fixture(scope="module")
+def settings(tones: Path) -> ScanSettings:
+    """The tone model, with fewer streams than there are recordings."""
+    return ScanSettings(model=str(tones), streams=3)
+
+
+@pytest.fixture(scope="module")
+def scanned(paths: list[str], settings: ScanSettings) -> list[Scanned]:
+    """What one process finds."""
+    return scan_recordings(paths, settings)
+
+
+def test_same_detections_as_listening(scanned: list[Scanned], tones: Path) -> None:
+    """Every recording gives what a detector finds in it, in the order of the paths."""
+    detector = Detector(load_model(tones))
+    for result in scanned[:-1]:
+        with File(result.path) as file:
+            assert list(detector.listen(file)) == list(result.detections)
+        assert result.error is None
+    assert sum(len(result.detections) for result in scanned) > 8
+
+
+def test_an_unreadable_recording_is_told_apart(scanned: list[Scanned]) -> None:
+    """It says why, and the others are not disturbed."""
+    assert (0.0, ()) == (scanned[-1].seconds, scanned[-1].detections)
+    assert "not audio" in (scanned[-1].error or "")
+
+
+def by_path(engine: Engine, paths: list[str], settings: ScanSettings) -> dict[str, Scanned]:
+    """The results of an engine, once it is sure that each came once."""
+    results = [each for some in engine.scan(bundled(paths, 2), settings) for each in some]
+    assert dict.fromkeys(paths, 1) == Counter(each.path for each in results)
+    return {each.path: each for each in results}
+
+
+def test_processes_find_the_same(
+    scanned: list[Scanned], paths: list[str], settings: ScanSettings
+) -> None:
+    """Two worker processes, each recording once."""
+    assert {each.path: each for each in scanned} == by_path(Processes(2), paths, settings)
+
+
+def test_nothing_to_scan(settings: ScanSettings) -> None:
+    """No bundles, no results, with one process or two."""
+    assert [] == bundled([])
+    assert [] == list(Processes(1).scan([], settings)) == list(Processes(2).scan([], settings))
+    assert [] == scan_recordings([], settings)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A client of a Dask cluster of two worker processes on this machine."""
+    distributed = pytest.importorskip("distributed", reason="Dask is not installed")
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as local,
+        distributed.Client(local) as client,
+    ):
+        yield client
+
+
+@pytest.mark.filterwarnings("default")
+class TestCluster:
+    def test_same_detections(
+        self, cluster: Any, scanned: list[Scanned], paths: list[str], settings: ScanSettings
+    ) -> None:
+        """A cluster finds what one process finds."""
+        assert {each.path: each for each in scanned} == by_path(Cluster(cluster), paths, settings)
+
+    def test_killed_workers_lose_nothing(
+        self, cluster: Any, scanned: list[Scanned], archive: Path, tmp_path: Path, settings: Any
+    ) -> None:
+        """Both workers are killed in mid-run; every recording still comes, and comes once."""
+        expected = {}
+        for copy in range(6):
+            for result in scanned:
+                name = f"{copy}-{Path(result.path).name}"
+                shutil.copy(result.path, tmp_path / name)
+                expected[str(tmp_path / name)] = result.detections
+        victims = list(cluster.run(os.getpid).values())
+        results = []
+        for some in Cluster(cluster).scan(bundled(sorted(expected), 3), settings):
+            results += some
+            if victims and len(results) >= 9 * (3 - len(victims)):
+                os.kill(victims.pop(), signal.SIGKILL)
+        assert not victims
+        assert len(expected) == len(results)
+        assert expected == {each.path: each.detections for each in results}
+
+
+@pytest.mark.filterwarnings("default")
+def test_nobody_answers() -> None:
+    """A scheduler that is not there is named in one line."""
+    pytest.importorskip("distributed", reason="Dask is not installed")
+    with pytest.raises(BackendUnavailable, match=r"no Dask scheduler answers at tcp://127"):
+        connect("tcp://127.0.0.1:9")
+
+
+class TestJournal:
+    RESULT = Scanned("a.wav", 1.0, ())
+
+    def test_goes_on_where_it_stopped(self, tmp_path: Path, scanned: list[Scanned]) -> None:
+        """What was written is read back equal; a half-written line is dropped."""
+        path = tmp_path / "j"
+        with Journal(path, {"model": "m"}) as journal:
+            for result in scanned:
+                journal.write(result)
+        with path.open("a") as file:
+            file.write('{"path": "half')
+        with Journal(path, {"model": "m"}) as journal:
+            assert {each.path: each for each in scanned} == journal.done
+            journal.write(self.RESULT)
+        lines = path.read_text().splitlines()
+        assert 2 + len(scanned) == len(lines)
+        assert all(json.loads(line) for line in lines)
+
+    def test_of_another_scan(self, tmp_path: Path) -> None:
+        """Results of two models do not mix."""
+        with Journal(tmp_path / "j", {"model": "one"}) as journal:
+            journal.write(self.RESULT)
+        before = (tmp_path / "j").read_text()
+        with pytest.raises(DataError, match="another scan"):
+            Journal(tmp_path / "j", {"model": "two"})
+        assert before == (tmp_path / "j").read_text()
+
+    def test_a_file_that_is_none(self, tmp_path: Path) -> None:
+        """A recording named with --out by mistake is left as it is."""
+        (tmp_path / "j").write_bytes(b"RIFF\xff\xfe\n")
+        with pytest.raises(DataError, match="journal"):
+            Journal(tmp_path / "j", {})
+        assert (tmp_path / "j").read_bytes() == b"RIFF\xff\xfe\n"
+
+
+class TestCommand:
+    def test_scan_and_go_on(
+        self,
+        archive: Path,
+        tones: Path,
+        tmp_path: Path,
+        scanned: list[Scanned],
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        """A folder into journal and CSV; the second run hears nothing twice."""
+        out, table = tmp_path / "scan.jsonl", tmp_path / "scan.csv"
+        command = ["scan", str(archive), "--model", str(tones), "--jobs", "1"]
+        command += ["--out", str(out), "--csv", str(table)]
+        assert 0 == main(command)
+        assert "12 recordings" in capsys.readouterr().out
+        with table.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        expected = [(each.path, x.keyword) for each in scanned for x in each.detections]
+        assert expected == [(row["path"], row["keyword"]) for row in rows]
+        before = out.read_text()
+        assert 0 == main(command)
+        assert "12 of 12 are in" in capsys.readouterr().out
+        assert before == out.read_text()
+
+    def test_nothing_readable_fails(
+        self, tmp_path: Path, tones: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """One file that does not exist: exit code 1, and its name."""
+        command = ["scan", "missing.wav", "--model", str(tones), "--jobs", "1"]
+        assert 1 == main([*command, "--out", str(tmp_path / "o")])
+        assert "missing.wav" in capsys.readouterr().out
+
+    def test_empty_folder(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """There is nothing to scan, in one line, and no journal."""
+        (tmp_path / "empty").mkdir()
+        assert 1 == main(["scan", str(tmp_path / "empty"), "--out", str(tmp_path / "o")])
+        assert "no recordings" in capsys.readouterr().err
+        assert not (tmp_path / "o").exists()
+
+    @pytest.mark.parametrize(
+        "option", [["--jobs", "0"], ["--streams", "x"], ["--threshold", "1.5"]]
+    )
+    def test_wrong_usage(self, option: list[str]) -> None:
+        """Numbers out of range are refused before anything is done."""
+        with pytest.raises(SystemExit) as stopped:
+            main(["scan", "x.wav", *option])
+        assert 2 == stopped.value.code
+
+    def test_unwritable_journal(
+        self, archive: Path, tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """The path is named, without a traceback."""
+        out = tmp_path / "no folder" / "o"
+        command = ["scan", str(archive), "--model", str(tones), "--out", str(out)]
+        assert 1 == main(command)
+        assert f"cannot write {out}" in capsys.readouterr().err
