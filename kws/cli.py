@@ -23,6 +23,7 @@ COMMANDS = {
     "eval": "measure a model on recordings: accuracy, recall, calibration, noise",
     "data": "check recordings: silent, clipped, cut off, duplicated or mislabelled clips",
     "bench": "measure speed, start-up, memory and size here",
+    "scan": "find the keywords in an archive of recordings, far faster than real time",
     "info": "show the models, the runtimes and the sound system found here",
 }
 
