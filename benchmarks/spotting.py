@@ -133,7 +133,14 @@ def measure(root: Path, model: str | None, most: int) -> dict[str, Any]:
             background = held_out[generator.integers(len(held_out))]
             fired = stream(detector, surround(samples, background, generator))
             outcomes.append(Outcome(clip.word, fired))
-        return figures(outcomes, detector.model.manifest.keywords)
+        used_model = detector.model
+        artefact = used_model.manifest.artefacts[used_model.artefact]
+        return {
+            "model": used_model.manifest.name,
+            "artefact": used_model.artefact,
+            "sha256": artefact.sha256,
+            **figures(outcomes, used_model.manifest.keywords),
+        }
 
 
 def main(arguments: list[str] | None = None) -> int:
