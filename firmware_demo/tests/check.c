@@ -58,7 +58,7 @@ int golden_open(const char *name)
     const int file = machine_open(path);
     if (file < 0) {
         machine_print(path);
-        machine_print(" is missing: run make generate\n");
+        machine_print(" is missing: run python -m firmware_demo.tools generate\n");
         machine_exit(1);
     }
     return file;

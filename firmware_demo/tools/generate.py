@@ -64,7 +64,9 @@ def generate(manifest: Manifest, quantised: QuantisedNetwork) -> dict[str, str]:
                 f"{quantised.network.channels} channels and {len(quantised.network.blocks)} blocks "
                 "are too many; train a smaller network"
             )
-    head = f'/* Generated from the model "{manifest.name}" by firmware_demo/tools. Do not edit. */\n'
+    head = (
+        f'/* Generated from the model "{manifest.name}" by firmware_demo/tools. Do not edit. */\n'
+    )
     return {
         "kws_sizes.h": head + _sizes(manifest, quantised, tables, memory),
         "frontend_tables.c": head + _frontend_source(tables),

@@ -1,0 +1,40 @@
+/* Generated from the model "commands" by firmware_demo/tools. Do not edit. */
+#ifndef KWS_SIZES_H
+#define KWS_SIZES_H
+
+#define KWS_SAMPLE_RATE 16000
+#define KWS_WINDOW 480
+#define KWS_HOP 160
+#define KWS_FFT_SIZE 512
+#define KWS_BANDS 40
+#define KWS_FIRST_BIN 2
+#define KWS_MEL_BINS 242
+#define KWS_STRIDE 2
+#define KWS_STEM_KERNEL 4
+#define KWS_CHANNELS 96
+#define KWS_BLOCKS 6
+#define KWS_RING_ROWS 42
+#define KWS_POOL 12
+#define KWS_LABELS 12
+#define KWS_LABEL_ROWS 12
+#define KWS_WIDEST 160
+#define KWS_MACS 75840
+#define KWS_SOFTMAX_MULTIPLIER 2125991936
+#define KWS_SOFTMAX_SHIFT 22
+#define KWS_SOFTMAX_LEAST (-496)
+#define KWS_KEYWORDS 10
+#define KWS_UNKNOWN 11
+#define KWS_SMOOTHED_ROWS 26
+#define KWS_CONTEXT_BEGIN 80
+#define KWS_CONTEXT_END 40
+#define KWS_LONGEST_ROWS 70
+#define KWS_REARM_ROWS 5
+#define KWS_REFRACTORY_ROWS 25
+#define KWS_HISTORY_ROWS 80
+#define KWS_LONGEST_WORD 9600
+#define KWS_LEAD_FRAMES 2
+#define KWS_PREROLL_STEPS 21
+#define KWS_HANGOVER_STEPS 35
+#define KWS_MEMORY_BYTES 11944
+
+#endif
