@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FIRMWARE = Path(__file__).parent.parent / "firmware_demo"
-FLAGS = "-std=c99 -O2 -ffp-contract=off -shared -fPIC".split()
+FLAGS = ["-std=c99", "-O2", "-ffp-contract=off", "-shared", "-fPIC"]
 DSP_FLAGS = [f"-I{FIRMWARE}/tests/emulated_dsp", "-D__ARM_FEATURE_DSP=1"]
 ROOM = 1 << 17  # bytes, more than any state or scratch takes
 DETECTED = 1  # KWS_DETECTED

@@ -155,7 +155,6 @@ def test_features_are_within_one_step_of_numpy(
     expected = np.stack([store(log_mel(clip, manifest.features)) for clip in clips])
     actual = np.stack([library.features(clip, blocks) for clip in clips])
     difference = np.abs(expected.astype(int) - actual)
-    print(f"{np.count_nonzero(difference)} of {difference.size} features are one step away")
     assert difference.max() <= 1
     assert np.mean(difference) < 1e-3
 
@@ -239,7 +238,6 @@ def test_detections_are_those_of_python(
         for events, others in zip(expected, actual, strict=True)
         for a, b in zip(events, others, strict=True)
     ]
-    print(f"{len(late)} detections, at most {max(late)} samples apart")
     assert max(late) <= 320
 
 

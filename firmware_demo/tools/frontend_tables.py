@@ -70,4 +70,5 @@ def _twiddles(size: int) -> FloatArray:
 def _energy_steps(floor: float, scale: float, zero: int) -> FloatArray:
     """The least energy whose feature is stored as -127, -126, ... 127."""
     halfway = np.arange(-127, 128) - zero - 0.5
-    return (floor * np.expm1(halfway * float(scale))).astype(np.float32)
+    energies: FloatArray = (floor * np.expm1(halfway * float(scale))).astype(np.float32)
+    return energies

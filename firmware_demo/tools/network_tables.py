@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -94,7 +96,7 @@ def _require_whole_range(name: str, low: int) -> None:
         )
 
 
-def _padded(rows: NDArray[np.generic]) -> NDArray[np.generic]:
+def _padded(rows: NDArray[Any]) -> NDArray[Any]:
     """`rows` and as many of zeros as make a multiple of VECTOR."""
     missing = -len(rows) % VECTOR
     return np.concatenate((rows, np.zeros((missing, *rows.shape[1:]), rows.dtype)))
