@@ -13,6 +13,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 # skip what cannot run without.
 AUDIO_PACKAGES := libportaudio2
 TEST_PACKAGES := $(AUDIO_PACKAGES) pulseaudio pulseaudio-utils libasound2-plugins
+FIRMWARE_PACKAGES := gcc libc6-dev gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm
 
 .PHONY: help listen test clean
 
@@ -33,6 +34,7 @@ listen: $(RUNTIME)/installed
 test: $(DEV)/installed
 # As root only, which is a container or CI: on a person's machine sound servers are theirs to choose.
 	@[ "$$(id -u)" != 0 ] || dpkg -s $(TEST_PACKAGES) >/dev/null 2>&1 || { $(call apt_install,$(TEST_PACKAGES)); }
+	@[ "$$(id -u)" != 0 ] || dpkg -s $(FIRMWARE_PACKAGES) >/dev/null 2>&1 || { $(call apt_install,--no-install-recommends $(FIRMWARE_PACKAGES)); }
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/mypy
