@@ -4,6 +4,7 @@
 
 #include "check.h"
 #include "detector.h"
+#include "fixed_spectrum.h"
 #include "machine.h"
 #include "port.h"
 #include "semihosting.h"
@@ -12,6 +13,7 @@
 
 #define TICK_NS 40
 #define INSTRUCTION_NS 128
+#define GATE 10 /* quieter than the noise of the golden audio */
 
 typedef struct {
     uint64_t ticks;
@@ -124,8 +126,39 @@ static void measure_layers(void)
     say("macs", KWS_MACS);
 }
 
-/* Instructions of kws_process for one step of audio, `gain` times the golden recording. */
-static meter measure_whole(int gate, int gain)
+/* The spectrum of a frame of noise, and the same in fixed point. */
+static void measure_spectra(void)
+{
+    static fixed_complex fixed[KWS_FFT_HALF];
+    static uint64_t fixed_power[KWS_FFT_HALF];
+    kws_complex *const data = scratch.frontend.spectrum;
+    uint32_t noise = 1;
+    for (uint32_t n = 0; n < KWS_FFT_HALF; n++) {
+        noise = noise * 1664525u + 1013904223u;
+        fixed[n].re = (int32_t)(noise >> 17) * (1 << 10);
+        fixed[n].im = (int32_t)(noise >> 18) * (1 << 10);
+        data[n].re = (float)fixed[n].re;
+        data[n].im = (float)fixed[n].im;
+    }
+    fixed_start();
+    meter single = {0}, integer = {0};
+    uint32_t start = port_ticks();
+    kws_power_spectrum(data, scratch.frontend.power);
+    add(&single, start);
+    start = port_ticks();
+    fixed_power_spectrum(fixed, fixed_power);
+    add(&integer, start);
+    for (uint32_t k = 1; k < KWS_FFT_HALF; k++) {
+        const float power = scratch.frontend.power[k] / FIXED_SCALE;
+        const float gap = power - (float)fixed_power[k];
+        check((gap < 0.0f ? -gap : gap) <= 1e-3f * power + 1e6f, "fixed-point power", (long)k);
+    }
+    say("float_spectrum", mean_of(&single));
+    say("fixed_spectrum", mean_of(&integer));
+}
+
+/* Instructions of kws_process for each step of the golden audio, silent before sample `begin`. */
+static meter measure_whole(int gate, uint32_t begin)
 {
     static int16_t samples[KWS_STRIDE * KWS_HOP];
     const int audio = golden_open("audio.bin");
@@ -133,9 +166,10 @@ static meter measure_whole(int gate, int gain)
     kws_detector *detector;
     kws_init(memory, sizeof memory, &detector);
     kws_set_gate(detector, gate);
-    while (golden_read(audio, samples, sizeof samples) == sizeof samples) {
-        for (uint32_t i = 0; i < KWS_STRIDE * KWS_HOP; i++) {
-            samples[i] = (int16_t)(samples[i] * gain);
+    for (uint32_t heard = 0; golden_read(audio, samples, sizeof samples) == sizeof samples;
+         heard += KWS_STRIDE * KWS_HOP) {
+        if (heard < begin) {
+            memset(samples, 0, sizeof samples);
         }
         size_t used = 0;
         const uint32_t start = port_ticks();
@@ -157,17 +191,16 @@ int main(void)
     kws_decision_reset(&decision);
     measure_stages();
     measure_layers();
+    measure_spectra();
     stack_paint();
-    const meter listening = measure_whole(0, 1);
+    const meter listening = measure_whole(0, 0);
     say("stack_bytes", (long)stack_used());
     say("listening_step", mean_of(&listening));
-    say("listening_step_most", most_of(&listening));
-    const meter gated = measure_whole(10, 1);
-    say("gated_step", mean_of(&gated));
-    say("gated_step_most", most_of(&gated));
-    const meter silence = measure_whole(10, 0);
+    const meter opening = measure_whole(GATE, 2 * KWS_SAMPLE_RATE);
+    say("opening_step_most", most_of(&opening));
+    const meter silence = measure_whole(GATE, UINT32_MAX);
     say("silence_step", mean_of(&silence));
     say("detector_bytes", (long)sizeof(struct kws_detector));
     say("scratch_bytes", (long)sizeof(scratch));
-    return 0;
+    return finish("measured");
 }

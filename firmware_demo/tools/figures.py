@@ -50,11 +50,18 @@ def markdown(figures: Figures) -> str:
         ("softmax", "softmax_step"),
         ("decision", "decision_step"),
         ("**listening, all of it**", "listening_step"),
-        ("most in one step, two steps at once", "listening_step_most"),
+        ("most in one step: the gate opens, three are caught up on", "opening_step_most"),
         ("**silence, with the gate**", "silence_step"),
     )
     rows = [f"| {what} | {value} |" for what, value in memory]
     steps = [f"| {what} | {dsp[key]:,} | {portable[key]:,} |" for what, key in stages]
+    spectra = [
+        f"| one spectrum of the front end, {what} | {dsp[key]:,} | {portable[key]:,} |"
+        for what, key in (
+            ("single precision", "float_spectrum"),
+            ("32-bit fixed point instead", "fixed_spectrum"),
+        )
+    ]
     per_mac = [
         f"| instructions per MAC, {name} | {_per_mac(dsp, name):.2f} | "
         f"{_per_mac(portable, name):.2f} |"
@@ -74,6 +81,7 @@ def markdown(figures: Figures) -> str:
             "|---|---|---|",
             *steps,
             *per_mac,
+            *spectra,
             *shares,
         ]
     )
