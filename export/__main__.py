@@ -18,7 +18,7 @@ import numpy as np
 from export.build import build, quantised_of
 from export.calibrate import calibrate, calibration_clips
 from export.fold import fold
-from export.model_card import write_model_card
+from export.model_card import model_card
 from export.verify import measurements_of, reference_of, verify
 from kws import __version__
 from kws.config import DecisionConfig, VadConfig
@@ -121,8 +121,9 @@ def export(options: argparse.Namespace) -> None:
             artefacts[key] = describe_artefact(file)
         measurements = {"export": measurements_of(measured, reference, clips)}
         write_manifest(replace(manifest, artefacts=artefacts, measurements=measurements), path)
-        card = write_model_card(options.out)
-    logger.info("wrote %s and %s", path, card)
+        card = model_card(options.out)
+        (options.out / "README.md").write_text(card, encoding="utf-8", newline="\n")
+    logger.info("wrote %s", path)
 
 
 def _provenance(state: dict[str, Any], quantisation: dict[str, Any]) -> dict[str, Any]:

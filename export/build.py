@@ -15,6 +15,8 @@ from export.onnx_graph import write_onnx
 from export.quantised import QuantisedNetwork, quantise
 from export.stream_graph import write_stream
 from export.tflite import write_tflite
+from kws.errors import ModelError
+from kws.frontend import frame_count
 from kws.manifest import Manifest
 
 STREAM_STEPS = 3  # rows of posteriors that a call of stream.onnx gives, 20 ms apart
@@ -37,8 +39,17 @@ def metadata_of(manifest: Manifest) -> dict[str, str]:
 
 
 def build(manifest: Manifest, network: FoldedNetwork) -> dict[str, bytes]:
-    """The artefacts of a model; equal arguments give equal bytes."""
+    """The artefacts of a model; equal arguments give equal bytes.
+
+    Raises ModelError where the network does not see exactly the frames of one second.
+    """
     features, metadata = manifest.features, metadata_of(manifest)
+    frames = frame_count(features.sample_rate, features)
+    if network.frames != frames:
+        raise ModelError(
+            f"the network sees {network.frames} frames and a second has {frames}; "
+            "change its kernels or its pool"
+        )
     quantised = quantised_of(manifest, network)
     contents = {
         "window.onnx": write_onnx(network, "window", features, metadata),

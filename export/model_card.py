@@ -18,8 +18,8 @@ SOURCES = {
 }
 
 
-def write_model_card(folder: Path) -> Path:
-    """Write README.md for every manifest in the folder and return its path."""
+def model_card(folder: Path) -> str:
+    """The text for every manifest in the folder."""
     lines = [
         "# Models",
         "",
@@ -27,9 +27,7 @@ def write_model_card(folder: Path) -> Path:
     ]
     for path in sorted(folder.glob("*.json")):
         lines += ["", *_model(read_manifest(path))]
-    card = folder / "README.md"
-    card.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
-    return card
+    return "\n".join(lines) + "\n"
 
 
 def _model(manifest: Manifest) -> Iterator[str]:

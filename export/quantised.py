@@ -157,7 +157,7 @@ def rescale_of(factor: float) -> Rescale:
     multiplier = math.floor(mantissa * 2**31 + 0.5)
     if multiplier == 2**31:
         multiplier, shift = 2**30, shift + 1
-    if not -31 <= shift <= 30:
+    if not (multiplier and -31 <= shift <= 30):
         raise ValueError(f"a rescaling by {factor} does not fit 32-bit arithmetic")
     return Rescale(multiplier, shift)
 

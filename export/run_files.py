@@ -21,6 +21,7 @@ def run_onnx(content: bytes, features: FloatArray, audio: Int16Array) -> FloatAr
     A stream hears each clip step by step, from a state of zeros.
     """
     options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
     options.log_severity_level = 3
     # Without it the products of an int8 network saturate on processors that lack VNNI.
     options.add_session_config_entry("session.x64quantprecision", "1")

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from export_model import Exported
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +30,15 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tone_model import write_model
 
     return write_model(tmp_path_factory.mktemp("tones"))
+
+
+@pytest.fixture(scope="session")
+def exported() -> Exported:
+    """A network of random weights and all its files."""
+    pytest.importorskip("torch", reason="torch is not installed: `pip install kws[export]`")
+    from export_model import Exported
+
+    return Exported()
 
 
 @pytest.fixture(scope="session")

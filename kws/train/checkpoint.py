@@ -58,6 +58,12 @@ def load_network(path: Path) -> tuple[Network, FeatureConfig, tuple[str, ...], d
         network = Network(NetworkConfig(**sizes))
         network.load_state_dict(state["average"])
         features = FeatureConfig(**state["features"])
-    except (KeyError, TypeError, RuntimeError) as error:
+        labels = tuple(state["labels"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{path} does not fit this version of kws: {error}") from error
-    return network.eval(), features, tuple(state["labels"]), state
+    if len(labels) != network.config.labels:
+        raise ModelError(
+            f"{path} names {len(labels)} labels and its network has {network.config.labels}; "
+            "train it anew"
+        )
+    return network.eval(), features, labels, state
