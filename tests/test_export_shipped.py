@@ -16,12 +16,12 @@ from kws.manifest import MODELS, read_artefact, read_manifest
 pytest.importorskip("onnx", reason="onnx is not installed: `pip install kws[export]`")
 pytest.importorskip("ai_edge_litert", reason="no ai-edge-litert: `pip install kws[export]`")
 
-from export.build import build, quantised_of  # noqa: E402
-from export.integer import run_window  # noqa: E402
-from export.model_card import model_card  # noqa: E402
-from export.run_files import TfliteFile  # noqa: E402
-from export.shipped import read_network  # noqa: E402
-from export.tflite import read_operators  # noqa: E402
+from export.build import build, quantised_of
+from export.integer import run_window
+from export.model_card import model_card
+from export.run_files import TfliteFile
+from export.shipped import read_network
+from export.tflite import read_operators
 
 SHIPPED = sorted(path.stem for path in MODELS.glob("*.json"))
 CLIPS = 500
