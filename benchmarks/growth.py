@@ -1,0 +1,238 @@
+"""`python -m benchmarks.growth`: cost against the number of streams, the width and the hop.
+
+All points of a curve are measured in the same alternating rounds; processor time is per second of
+audio and stream. A picture of each curve lies beside the result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.results import FOLDER, write_result
+from export.network import Block, FoldedNetwork, Layer
+from export.shipped import read_network
+from export.stream_graph import write_stream
+from kws import Detector, load_model
+from kws.audio import File, Int16Array
+from kws.bench.timing import alternate, ratio, spread
+from kws.config import SAMPLE_RATE
+from kws.demo import RECORDING
+from kws.errors import KwsError
+from kws.manifest import Manifest, describe_artefact, find_manifest, read_manifest, write_manifest
+from kws.model import Model
+from kws.pool import DetectorPool
+
+STREAMS = (1, 2, 4, 8, 16, 32, 64)
+WIDTHS = (24, 48, 96, 144, 192)
+STEPS = (1, 2, 3, 5, 10)  # rows of posteriors in a call, 20 ms each
+BLOCK = 960  # samples, 60 ms
+
+Curve = dict[str, dict[str, Any]]
+
+
+def streams_curve(model: Model, counts: Sequence[int], seconds: float, rounds: int) -> Curve:
+    """Detectors of their own on one session against a pool, by number of streams."""
+    audio = _audio(seconds)
+    runs: dict[tuple[int, str], Callable[[], float]] = {}
+    for count in counts:
+        shifted = [np.roll(audio, number * 7_919) for number in range(count)]
+        runs[count, "separate"] = _separate([Detector(model) for _ in range(count)], shifted)
+        runs[count, "pool"] = _pooled(DetectorPool(model, count), shifted)
+    found = alternate(runs, rounds + 1)
+    curve = {}
+    for count in counts:
+        separate, pool = found[count, "separate"][1:], found[count, "pool"][1:]
+        middle, low, high = ratio(separate, pool)
+        curve[f"{count} streams"] = {
+            "streams": count,
+            "separate_ms_per_second": float(np.median(separate)),
+            "pool_ms_per_second": float(np.median(pool)),
+            "times_cheaper": middle,
+            "times_cheaper_low": low,
+            "times_cheaper_high": high,
+        }
+    return curve
+
+
+def width_curve(manifest: Manifest, widths: Sequence[int], seconds: float, rounds: int) -> Curve:
+    """Networks of random weights that differ from the shipped one in their width alone."""
+    shape = read_network(manifest, find_manifest(manifest.name).parent)
+    networks = {width: random_network(shape, width) for width in widths}
+    found = _detectors(manifest, {w: (n, 3) for w, n in networks.items()}, seconds, rounds)
+    return {
+        f"{width} channels": {
+            "channels": width,
+            "parameters": sum(x.weights.size + x.bias.size for x in networks[width].layers),
+            **_point(found[width]),
+        }
+        for width in widths
+    }
+
+
+def hop_curve(manifest: Manifest, steps: Sequence[int], seconds: float, rounds: int) -> Curve:
+    """The shipped network, called for so many steps at once; a detection waits for the call."""
+    network = read_network(manifest, find_manifest(manifest.name).parent)
+    found = _detectors(manifest, {count: (network, count) for count in steps}, seconds, rounds)
+    return {f"{20 * count} ms": {"hop_ms": 20 * count, **_point(found[count])} for count in steps}
+
+
+def random_network(shape: FoldedNetwork, width: int) -> FoldedNetwork:
+    """The same layers with another number of channels, small random weights."""
+    generator = np.random.default_rng(width)
+
+    def layer(like: Layer, outputs: int, inputs: int) -> Layer:
+        sizes = (
+            (like.kernel, outputs)
+            if like.kind == "depthwise"
+            else (outputs, *like.weights.shape[1:-1], inputs)
+        )
+        weights = generator.normal(0, inputs**-0.5, sizes).astype(np.float32)
+        return replace(like, weights=weights, bias=np.zeros(outputs, np.float32))
+
+    return FoldedNetwork(
+        layer(shape.stem, width, shape.bands),
+        tuple(
+            Block(b.name, layer(b.depthwise, width, width), layer(b.pointwise, width, width))
+            for b in shape.blocks
+        ),
+        shape.pool,
+        layer(shape.classifier, len(shape.classifier.bias), width),
+    )
+
+
+def _detectors(
+    manifest: Manifest,
+    networks: Mapping[int, tuple[FoldedNetwork, int]],
+    seconds: float,
+    rounds: int,
+) -> dict[int, list[float]]:
+    """Processor time of a whole detector on each (network, steps), ms per second, by round."""
+    audio = _audio(seconds)
+    runs = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for key, (network, steps) in networks.items():
+            folder = Path(scratch) / str(key)
+            folder.mkdir()
+            (folder / "stream.onnx").write_bytes(write_stream(network, steps, {}))
+            artefacts = {"stream.onnx": describe_artefact(folder / "stream.onnx")}
+            decision = replace(manifest.decision, hop_ms=20 * steps)
+            made = replace(manifest, artefacts=artefacts, decision=decision)
+            write_manifest(made, folder / "model.json")
+            detector = Detector(load_model(folder))
+            runs[key] = _separate([detector], [audio])
+        return {key: each[1:] for key, each in alternate(runs, rounds + 1).items()}
+
+
+def _separate(detectors: list[Detector], audio: list[Int16Array]) -> Callable[[], float]:
+    def run() -> float:
+        begin = time.process_time()
+        for start in range(0, len(audio[0]), BLOCK):
+            for detector, samples in zip(detectors, audio, strict=True):
+                detector.process(samples[start : start + BLOCK])
+        taken = time.process_time() - begin
+        for detector in detectors:
+            detector.reset()
+        return _per_second(taken, audio)
+
+    return run
+
+
+def _pooled(pool: DetectorPool, audio: list[Int16Array]) -> Callable[[], float]:
+    def run() -> float:
+        begin = time.process_time()
+        for start in range(0, len(audio[0]), BLOCK):
+            pool.process([samples[start : start + BLOCK] for samples in audio])
+        taken = time.process_time() - begin
+        for stream in range(len(pool)):
+            pool.reset(stream)
+        return _per_second(taken, audio)
+
+    return run
+
+
+def _per_second(taken: float, audio: list[Int16Array]) -> float:
+    """ms of processor time per second of each stream."""
+    return 1e3 * taken / sum(len(samples) / SAMPLE_RATE for samples in audio)
+
+
+def _point(values: list[float]) -> dict[str, float]:
+    return {"ms_per_second": float(np.median(values)), "spread": spread(values)}
+
+
+def _audio(seconds: float) -> Int16Array:
+    """The demonstration, over and over: words, with pauses in which the gate closes."""
+    once = np.concatenate(list(File(RECORDING)))
+    return np.resize(once, round(seconds * SAMPLE_RATE))
+
+
+def draw(figures: Mapping[str, Curve], folder: Path) -> None:
+    """A picture of each curve, growth_<name>.png."""
+    from matplotlib.figure import Figure
+
+    lines = {
+        "streams": ("streams", ("separate_ms_per_second", "pool_ms_per_second")),
+        "width": ("channels", ("ms_per_second",)),
+        "hop": ("hop_ms", ("ms_per_second",)),
+    }
+    for name, (across, curves) in lines.items():
+        figure = Figure(figsize=(5.5, 3.6), layout="constrained")
+        axes = figure.subplots()
+        points = list(figures[name].values())
+        for curve in curves:
+            values = [point[curve] for point in points]
+            axes.plot([point[across] for point in points], values, "o-", label=curve.split("_")[0])
+        axes.set_xlabel({"hop_ms": "hop, ms"}.get(across, across))
+        axes.set_ylabel("processor time per second and stream, ms")
+        axes.set_ylim(bottom=0)
+        if len(curves) > 1:
+            axes.set_xscale("log", base=2)
+            axes.legend()
+        figure.savefig(folder / f"growth_{name}.png", dpi=110)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=6.0, help="of audio in each round")
+    parser.add_argument("--out", type=Path, default=FOLDER / "growth.json")
+    options = parser.parse_args(arguments)
+    try:
+        figures = measure(options.seconds, options.rounds)
+    except KwsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    write_result(options.out, "python -m benchmarks.growth", figures)
+    draw(figures, options.out.parent)
+    print(f"written: {options.out}")
+    return 0
+
+
+def measure(
+    seconds: float,
+    rounds: int,
+    streams: Sequence[int] = STREAMS,
+    widths: Sequence[int] = WIDTHS,
+    steps: Sequence[int] = STEPS,
+) -> dict[str, Curve]:
+    """The three curves of the default model."""
+    manifest = read_manifest(find_manifest())
+    model = load_model(artefact="stream.onnx")
+    return {
+        "streams": streams_curve(model, streams, seconds, rounds),
+        "width": width_curve(manifest, widths, seconds, rounds),
+        "hop": hop_curve(manifest, steps, seconds, rounds),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
