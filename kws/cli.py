@@ -21,6 +21,8 @@ COMMANDS = {
     "listen": "spot keywords in what the microphone, a file or a pipe delivers",
     "devices": "list the microphones",
     "eval": "measure a model on recordings: accuracy, recall, calibration, noise",
+    "eval-stream": "measure a model on streams: false accepts per hour, misses, delay",
+    "calibrate": "set the thresholds for your own surroundings",
     "data": "check recordings: silent, clipped, cut off, duplicated or mislabelled clips",
     "bench": "measure speed, start-up, memory and size here",
     "scan": "find the keywords in an archive of recordings, far faster than real time",
@@ -48,7 +50,7 @@ def _run(arguments: list[str]) -> int:
         prog="kws",
         description="Real-time, on-device keyword spotting.",
         epilog="commands:\n"
-        + "\n".join(f"  {name:<10} {summary}" for name, summary in COMMANDS.items())
+        + "\n".join(f"  {name:<12} {summary}" for name, summary in COMMANDS.items())
         + "\n\n`kws COMMAND --help` tells more about each.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -57,7 +59,7 @@ def _run(arguments: list[str]) -> int:
     parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="its own arguments")
     chosen = parser.parse_args(arguments)
 
-    command = importlib.import_module(f"kws.commands.{chosen.command}")
+    command = importlib.import_module(f"kws.commands.{chosen.command.replace('-', '_')}")
     own = argparse.ArgumentParser(
         prog=f"kws {chosen.command}", description=command.__doc__, allow_abbrev=False
     )

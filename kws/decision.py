@@ -74,6 +74,7 @@ class Decider:
         """Forget the rows and detections so far."""
         self._rows = np.tile(self._silence, (self._history, 1))
         self._armed = np.ones(len(self._keywords), bool)
+        self._disarmed = False  # whether any is
         self._count = 0  # rows since the stream began
         self._deaf_until = 0  # the row in which something may be detected again
 
@@ -93,14 +94,17 @@ class Decider:
         first = self._count
         self._count += len(posteriors)
         # Most rows are far from any decision, and this is all that they cost.
-        up = posteriors[:, self._columns] >= self._released
-        if not up.any() and self._armed.all():
+        up: NDArray[np.bool_] = np.greater_equal(posteriors[:, self._columns], self._released)
+        if not self._disarmed and not up.any():
             return []
         detections = []
+        raised: NDArray[np.bool_] = np.logical_or.reduce(up, axis=1)
         for index in range(len(posteriors)):
             place = self._history + index + 1
             self._rearm(place)
-            if first + index >= self._deaf_until and (up[index] & self._armed).any():
+            if not raised[index] or first + index < self._deaf_until:
+                continue
+            if (up[index] & self._armed).any():
                 detection = self._decide(place, first + index + 1)
                 if detection is not None:
                     detections.append(detection)
@@ -108,9 +112,10 @@ class Decider:
         return detections
 
     def _rearm(self, place: int) -> None:
-        if not self._armed.all():
+        if self._disarmed:
             latest = self._rows[place - self._rearming : place, self._columns]
             self._armed |= (latest < self._released).all(axis=0)
+            self._disarmed = not self._armed.all()
 
     def _decide(self, place: int, count: int) -> Detection | None:
         """What the row before `place` of the history decides; it is the stream's count-th."""
@@ -123,6 +128,7 @@ class Decider:
             return None
         best = int(np.where(spoken, scores, -1.0).argmax())
         self._armed[best] = False
+        self._disarmed = True
         raised = int(up[::-1, best].argmin())  # rows since the score rose
         return Detection(
             keyword=self._keywords[best],

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="a packaged model's name, a folder or a manifest")
     parser.add_argument(
         "--threshold",
-        type=_threshold,
+        type=threshold,
         help="score in (0, 1] from which a keyword counts (default: the model's own, per keyword)",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object per detection")
@@ -75,7 +75,8 @@ def _device(text: str) -> int | str:
     return int(text) if text.isdecimal() else text
 
 
-def _threshold(text: str) -> float:
+def threshold(text: str) -> float:
+    """A score in (0, 1], as argparse wants it."""
     try:
         value = float(text)
     except ValueError:

@@ -1,0 +1,151 @@
+"""Thresholds for a wanted rate of false accepts.
+
+With recordings of keywords at hand, each keyword's threshold is chosen on its own: a keyword that
+other sounds resemble needs a high one. With nothing but a background, all thresholds move together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kws.config import SILENCE, UNKNOWN, DecisionConfig
+from kws.decision import STEP_MS
+from kws.replay import Heard
+from kws.scenes import Spoken
+from kws.spotting import SLACK
+from kws.streameval import OperatingPoint
+
+GRID = np.round(np.arange(0.20, 0.981, 0.01), 2)
+LOOSEST, STRICTEST = -2.0, 8.0  # log-odds by which a background may move the thresholds
+_APART = 1_000 // STEP_MS  # rows; two false accepts closer than this are one
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Peak:
+    """A moment at which a keyword would be detected, had it this threshold or a lower one."""
+
+    row: int
+    keyword: str
+    threshold: float
+
+
+def peaks(heard: Heard, labels: Sequence[str], config: DecisionConfig) -> list[Peak]:
+    """Every moment worth a detection at any threshold of GRID, the best keyword of each.
+
+    Kws/decision.py asks that score >= t + a * (1 - t), where a is what other speech adds; that is
+    t <= (score - a) / (1 - a).
+    """
+    keywords = [label for label in labels if label not in (SILENCE, UNKNOWN)]
+    reached = _reachable(heard.rows, labels, config)
+    best = reached.argmax(axis=1)
+    height = reached.max(axis=1, initial=0.0)
+    found = []
+    while len(height) and height.max() >= GRID[0]:
+        row = int(height.argmax())
+        found.append(Peak(row, keywords[best[row]], float(height[row])))
+        height[max(0, row - _APART) : row + _APART + 1] = 0.0
+    return found
+
+
+def spoken_thresholds(
+    heard: Heard, spoken: Sequence[Spoken], labels: Sequence[str], config: DecisionConfig
+) -> list[tuple[str, float]]:
+    """Of each word that was spoken, the highest threshold at which it is detected; 0 for none."""
+    keywords = [label for label in labels if label not in (SILENCE, UNKNOWN)]
+    reached = _reachable(heard.rows, labels, config)
+    found = []
+    for word in spoken:
+        first = int(word.start * 1000) // STEP_MS
+        last = int((word.end + SLACK) * 1000) // STEP_MS
+        own = reached[first:last, keywords.index(word.word)]
+        found.append((word.word, float(own.max(initial=0.0))))
+    return found
+
+
+def _reachable(
+    rows: NDArray[np.float32], labels: Sequence[str], config: DecisionConfig
+) -> FloatArray:
+    """The highest threshold at which each row detects each keyword, (rows, keywords)."""
+    smoothed = max(1, config.smoothing_ms // STEP_MS)
+    columns = [index for index, label in enumerate(labels) if label not in (SILENCE, UNKNOWN)]
+    scores = _means(rows[:, columns], smoothed)
+    if UNKNOWN not in labels or config.isolation == 0.0 or config.context_ms < STEP_MS:
+        return scores
+    speech = _means(rows[:, [labels.index(UNKNOWN)]], config.context_ms // STEP_MS)
+    before = smoothed + config.lead_ms // STEP_MS
+    added = np.zeros_like(speech)
+    added[before:] = config.isolation * speech[:-before]
+    return (scores - added) / np.maximum(1.0 - added, 1e-6)
+
+
+def _means(rows: NDArray[np.float32], count: int) -> FloatArray:
+    """The mean of each row and the count - 1 before it; zeros before the first."""
+    total = np.cumsum(np.concatenate((np.zeros((count, rows.shape[1])), rows)), axis=0)
+    return (total[count:] - total[:-count]) / count
+
+
+def choose_thresholds(
+    false: Sequence[Peak],
+    hours: float,
+    true: Sequence[tuple[str, float]],
+    target: float,
+) -> dict[str, float]:
+    """The thresholds of least mean miss rate at `target` false accepts per hour at most.
+
+    `false` are the peaks in `hours` of audio without keywords, `true` what `spoken_thresholds`
+    says of keywords. Each keyword weighs the same. A price per false accept is searched that
+    meets the target; at a price, each keyword's best threshold is its own affair.
+    """
+    keywords = sorted({word for word, _ in true})
+    misses, accepts = {}, {}
+    for keyword in keywords:
+        reached = np.array([value for word, value in true if word == keyword])
+        misses[keyword] = (reached[None, :] < GRID[:, None]).mean(axis=1)
+        wrong = np.array([peak.threshold for peak in false if peak.keyword == keyword])
+        accepts[keyword] = (wrong[None, :] >= GRID[:, None]).sum(axis=1)
+
+    def at(price: float) -> dict[str, int]:
+        return {k: int((misses[k] + price * accepts[k]).argmin()) for k in keywords}
+
+    low, high = -12.0, 6.0  # natural logarithm of the price
+    for _ in range(60):
+        middle = (low + high) / 2.0
+        count = sum(accepts[k][place] for k, place in at(float(np.exp(middle))).items())
+        low, high = (low, middle) if count <= target * hours else (middle, high)
+    return {keyword: float(GRID[place]) for keyword, place in at(float(np.exp(high))).items()}
+
+
+def move_thresholds(
+    point: OperatingPoint, backgrounds: Sequence[Heard], labels: Sequence[str], target: float
+) -> tuple[dict[str, float], int]:
+    """All thresholds moved together so that at most `target` an hour fire on the backgrounds.
+
+    They are moved as little as the target asks, and loosened where it allows more. Returns the
+    thresholds and how many false accepts are left. Where even the strictest do not meet the
+    target, they are returned all the same.
+    """
+    hours = sum(each.seconds for each in backgrounds) / 3600.0
+
+    def count(offset: float) -> int:
+        thresholds = point.moved(offset)
+        return sum(len(h.detections(labels, thresholds, point.config)) for h in backgrounds)
+
+    low, high = LOOSEST, STRICTEST
+    if count(low) <= target * hours:
+        high = low
+    else:
+        while high - low > 0.05:
+            middle = (low + high) / 2.0
+            low, high = (low, middle) if count(middle) <= target * hours else (middle, high)
+    return point.moved(high), count(high)
+
+
+def thresholds_as_stored(thresholds: Mapping[str, float]) -> dict[str, float]:
+    """Rounded up to what a manifest shows, and never beyond 1."""
+    return {word: min(1.0, float(np.ceil(value * 1e4) / 1e4)) for word, value in thresholds.items()}

@@ -1,0 +1,116 @@
+"""Hear recordings once and decide on them often: the rows of posteriors, kept and replayed."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kws.audio import File
+from kws.config import SAMPLE_RATE, SILENCE, DecisionConfig
+from kws.data import Problem
+from kws.decision import Decider, Detection
+from kws.errors import KwsError
+from kws.frontend import FloatArray
+from kws.listener import Listener
+from kws.model import Model, load_model
+
+Int16Array = NDArray[np.int16]
+
+_TOO_FEW = 16  # recordings, for which a second process is not worth its start
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One recording as the network heard it."""
+
+    name: str
+    seconds: float
+    rows: FloatArray  # (rows, labels), one per 20 ms; of silence while the gate was closed
+
+    def detections(
+        self, labels: Sequence[str], thresholds: Mapping[str, float], config: DecisionConfig
+    ) -> list[Detection]:
+        """What a detector with these settings finds in the recording."""
+        return Decider(labels, thresholds, config).update(self.rows)
+
+
+class Hearing:
+    """Turns audio into rows; the gate and the network are those of a Detector."""
+
+    def __init__(self, model: Model, vad: bool = True) -> None:
+        self.model = model
+        self._listener = Listener(model, vad)
+        self._silence = np.zeros((1, len(model.manifest.labels)), np.float32)
+        if SILENCE in model.manifest.labels:
+            self._silence[0, model.manifest.labels.index(SILENCE)] = 1.0
+
+    def hear(self, name: str, blocks: Iterable[Int16Array]) -> Heard:
+        """A whole recording, given block by block, and the silence after it."""
+        self._listener.reset()
+        hop, samples = self._listener.hop, 0
+        rest = np.empty(0, np.int16)
+        rows: list[FloatArray] = []
+        tail = np.zeros(SAMPLE_RATE * self.model.manifest.vad.hangover_ms // 1000, np.int16)
+        for block in itertools.chain(blocks, (tail,)):
+            samples += len(block)
+            audio = np.concatenate((rest, block))
+            whole = len(audio) - len(audio) % hop
+            for start in range(0, whole, hop):
+                rested, new = self._listener.process(audio[start : start + hop])
+                if rested:
+                    rows.append(np.repeat(self._silence, rested, axis=0))
+                rows += new
+            rest = audio[whole:]
+        heard = np.concatenate(rows) if rows else self._silence[:0]
+        return Heard(name, (samples - len(tail)) / SAMPLE_RATE, heard)
+
+
+def hear_files(
+    paths: Sequence[Path], model: Model, vad: bool = True, jobs: int | None = None
+) -> tuple[list[Heard], list[Problem]]:
+    """Hear files of any format and rate, on all processors unless `jobs` says how many.
+
+    Returns what was heard, in the order of `paths`, and the files that cannot be read.
+    """
+    jobs = min(jobs or os.cpu_count() or 1, -(-len(paths) // _TOO_FEW))
+    outcomes: Iterable[Heard | Problem]
+    if jobs <= 1:
+        hearing = Hearing(model, vad)
+        outcomes = [_hear_file(hearing, path) for path in paths]
+    else:
+        # Not forked: what ONNX Runtime and others hold of threads and locks would be torn.
+        context = multiprocessing.get_context("spawn")
+        settings = (model.path, model.artefact, vad)
+        with ProcessPoolExecutor(jobs, context, _begin, settings) as pool:
+            chunk = max(1, min(32, len(paths) // (4 * jobs)))
+            outcomes = list(pool.map(_hear_in_worker, paths, chunksize=chunk))
+    heard = [outcome for outcome in outcomes if isinstance(outcome, Heard)]
+    return heard, [outcome for outcome in outcomes if isinstance(outcome, Problem)]
+
+
+def _hear_file(hearing: Hearing, path: Path) -> Heard | Problem:
+    try:
+        with File(path) as source:
+            return hearing.hear(str(path), source)
+    except KwsError as error:
+        return Problem(path, str(error))
+
+
+_worker: Hearing
+
+
+def _begin(path: Path, artefact: str, vad: bool) -> None:
+    global _worker
+    _worker = Hearing(load_model(path, artefact=artefact), vad)
+
+
+def _hear_in_worker(path: Path) -> Heard | Problem:
+    return _hear_file(_worker, path)

@@ -1,0 +1,249 @@
+"""A model on streams: false accepts by source, misses by scene, and the curve of both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kws.config import DecisionConfig
+from kws.data import (
+    Clip,
+    Corpus,
+    Int16Array,
+    Problem,
+    corpus_root,
+    find_corpus,
+    find_recordings,
+    read_clips,
+    read_recordings,
+    split_noise,
+)
+from kws.decision import Detection
+from kws.errors import DataError
+from kws.manifest import MODES, Manifest
+from kws.model import Model
+from kws.replay import Heard, Hearing, hear_files
+from kws.scenes import Scene, build_scene
+from kws.spotting import NOTHING, Outcome, false_accept_figures, match
+
+SNRS_DB = (20.0, 10.0, 5.0, 0.0)
+OFFSETS = (-3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0)  # of the DET, in log-odds
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """Which of a model's thresholds and decision settings are measured."""
+
+    mode: str  # one of MODES
+    sensitivity: str  # for the reader: a preset's name, or the threshold
+    thresholds: Mapping[str, float]
+    config: DecisionConfig
+
+    @classmethod
+    def of(
+        cls,
+        manifest: Manifest,
+        sensitivity: str | None = None,
+        threshold: float | None = None,
+        isolated: bool = True,
+    ) -> OperatingPoint:
+        """What `Detector` would take for the same arguments."""
+        mode = MODES[0 if isolated else 1]
+        config = manifest.decision if isolated else manifest.decision.connected()
+        if threshold is not None:
+            thresholds = dict.fromkeys(manifest.keywords, threshold)
+            return cls(mode, f"threshold {threshold:g}", thresholds, config)
+        thresholds = dict(manifest.operating_point(mode, sensitivity))
+        return cls(mode, sensitivity or "default", thresholds, config)
+
+    def moved(self, offset: float) -> dict[str, float]:
+        """The thresholds, each `offset` higher in log-odds."""
+        odds = {word: value / (1.0 - value + 1e-9) for word, value in self.thresholds.items()}
+        return {word: 1.0 - 1.0 / (1.0 + each * np.exp(offset)) for word, each in odds.items()}
+
+
+class Evaluator:
+    """Measures one model at one operating point."""
+
+    def __init__(
+        self, model: Model, point: OperatingPoint, vad: bool = True, jobs: int | None = None
+    ) -> None:
+        self.model, self.point, self.vad, self.jobs = model, point, vad, jobs
+        self._labels = model.manifest.labels
+        self._keywords = model.manifest.keywords
+
+    def settings(self) -> dict[str, Any]:
+        """What was measured, for JSON."""
+        return {
+            "model": self.model.manifest.name,
+            "artefact": self.model.artefact,
+            "mode": self.point.mode,
+            "sensitivity": self.point.sensitivity,
+            "thresholds": dict(self.point.thresholds),
+            "gate": self.vad,
+        }
+
+    def detections(self, heard: Heard, offset: float = 0.0) -> list[Detection]:
+        """What the operating point, moved by `offset`, finds in a recording."""
+        thresholds = self.point.moved(offset) if offset else self.point.thresholds
+        return heard.detections(self._labels, thresholds, self.point.config)
+
+    def negatives(self, paths: Sequence[Path]) -> dict[str, Any]:
+        """Recordings that hold no keyword; raises DataError where none can be read."""
+        heard, problems = hear_files(paths, self.model, self.vad, self.jobs)
+        if not heard:
+            first = f"; the first that failed: {problems[0]}" if problems else ""
+            raise DataError(f"there is no recording to hear{first}")
+        return self.false_accepts(heard) | {"not_used": [str(problem) for problem in problems]}
+
+    def false_accepts(self, heard: Sequence[Heard]) -> dict[str, Any]:
+        """The figures of recordings without keywords, all taken together."""
+        found = [self.detections(each) for each in heard]
+        hours = sum(each.seconds for each in heard) / 3600.0
+        everything = [detection for each in found for detection in each]
+        figures = false_accept_figures(everything, hours, self._keywords)
+        return figures | {
+            "recordings": len(heard),
+            "recordings_with_false_accepts": sum(map(bool, found)),
+        }
+
+    def scene(self, scene: Scene) -> dict[str, Any]:
+        """One labelled recording; words that are no keywords of the model are not missed."""
+        return self.outcome(self.hear(scene)).figures()
+
+    def hear(self, scene: Scene) -> tuple[Scene, Heard]:
+        """A scene with its rows."""
+        keywords = tuple(word for word in scene.spoken if word.word in self._keywords)
+        scene = Scene(scene.audio, keywords)
+        return scene, Hearing(self.model, self.vad).hear("scene", [scene.audio])
+
+    def outcome(self, heard: tuple[Scene, Heard], offset: float = 0.0) -> Outcome:
+        """What becomes of a scene's words."""
+        scene, rows = heard
+        return match(scene.spoken, self.detections(rows, offset))
+
+    def development(
+        self,
+        folder: Path,
+        seed: int = 0,
+        clips: int = 60,
+        noise: Sequence[Path] | None = None,
+        conversation: Sequence[Path] | None = None,
+    ) -> dict[str, Any]:
+        """Scenes of a folder's validation clips, and what is beside them without commands.
+
+        `noise` and `conversation` replace the recordings that the scenes are laid over: those
+        below noise/ and the last fifth of each noise of the corpus, and those below speech/.
+        """
+        corpus = find_corpus(corpus_root(folder))
+        beside = dict(_sources(folder))
+        problems: list[Problem] = []
+
+        def read(paths: Sequence[Path]) -> list[Int16Array]:
+            recordings, _, bad = read_recordings(paths)
+            problems.extend(bad)
+            return recordings
+
+        if noise is None:
+            noise = [p for name, each in beside.items() if name.startswith("noise") for p in each]
+        if conversation is None:
+            conversation = [p for n, each in beside.items() if n.startswith("speech") for p in each]
+        hum = read(noise) + [split_noise(recording)[1] for recording in read(corpus.noise)]
+        chosen = choose_clips(corpus, "validation", self._keywords, clips, seed)
+        scenes = build_scenes(chosen, self._keywords, hum, read(conversation), seed)
+        heard = {name: self.hear(scene) for name, scene in scenes.items()}
+        quiet: dict[str, list[Heard]] = {}
+        for name, paths in beside.items():
+            quiet[name], bad = hear_files(paths, self.model, self.vad, self.jobs)
+            problems += bad
+        return {
+            "scenes": {name: self.outcome(each).figures() for name, each in heard.items()},
+            "negatives": {name: self.false_accepts(each) for name, each in quiet.items() if each},
+            "det": list(self._curve(heard, quiet)),
+            "not_used": [str(problem) for problem in problems],
+        }
+
+    def _curve(
+        self, scenes: Mapping[str, tuple[Scene, Heard]], quiet: Mapping[str, list[Heard]]
+    ) -> Iterator[dict[str, Any]]:
+        for offset in OFFSETS:
+            rates = {}
+            for name, heard in quiet.items():
+                hours = sum(each.seconds for each in heard) / 3600.0
+                count = sum(len(self.detections(each, offset)) for each in heard)
+                rates[name] = count / hours if hours else None
+            missed = {
+                name: self.outcome(each, offset).figures()["miss_rate"]
+                for name, each in scenes.items()
+            }
+            yield {"offset": offset, "false_accepts_per_hour": rates, "miss_rate": missed}
+
+
+def choose_clips(
+    corpus: Corpus, split: str, keywords: Sequence[str], most: int, seed: int
+) -> list[tuple[str, Int16Array]]:
+    """At most so many clips of each word of a split, as (word, audio); of other words a tenth."""
+    generator = np.random.default_rng(seed)
+    by_word: dict[str, list[Clip]] = {}
+    for clip in corpus.split(split):
+        by_word.setdefault(clip.word, []).append(clip)
+    chosen = []
+    for word, found in sorted(by_word.items()):
+        count = min(len(found), most if word in keywords else max(1, most // 10))
+        chosen += [found[index] for index in generator.permutation(len(found))[:count]]
+    audio, used, _ = read_clips(chosen)
+    return [(clip.word, samples) for clip, samples in zip(used, audio, strict=True)]
+
+
+def build_scenes(
+    clips: Sequence[tuple[str, Int16Array]],
+    keywords: Sequence[str],
+    noise: Sequence[Int16Array],
+    conversation: Sequence[Int16Array],
+    seed: int,
+) -> dict[str, Scene]:
+    """The same clips in silence, among other words, in noise and in conversation, by name."""
+    commands = [(word, audio) for word, audio in clips if word in keywords]
+
+    def scene(some: Sequence[tuple[str, Int16Array]], *over: Any) -> Scene:
+        return build_scene(some, keywords, np.random.default_rng(seed), *over)
+
+    scenes = {"silence": scene(commands), "other words": scene(clips)}
+    for name, background in (("noise", noise), ("conversation", conversation)):
+        if background:
+            for snr_db in SNRS_DB:
+                scenes[f"{name} {snr_db:g} dB"] = scene(commands, background, snr_db)
+    return scenes
+
+
+def _sources(folder: Path) -> Iterator[tuple[str, list[Path]]]:
+    """Folders of recordings without commands below a data folder, by name."""
+    for kind in ("speech", "other_words", "noise"):
+        if (folder / kind).is_dir():
+            for source in sorted(path for path in (folder / kind).iterdir() if path.is_dir()):
+                yield f"{kind}/{source.name}", find_recordings(source)
+
+
+def pooled(outcomes: Sequence[Outcome]) -> Outcome:
+    """The outcomes of several scenes as one."""
+    return sum(outcomes, NOTHING)
+
+
+def rows_of_figures(figures: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """The figures as lines of CSV: a dotted name and a value."""
+    if not path:
+        yield "figure,value\n"
+    for key, value in figures.items():
+        name = f"{path}.{key}" if path else key
+        if isinstance(value, Mapping):
+            yield from rows_of_figures(value, name)
+        elif isinstance(value, list):
+            numbered = {str(index): item for index, item in enumerate(value)}
+            yield from rows_of_figures(numbered, name)
+        else:
+            text = "" if value is None else str(value).replace('"', '""')
+            yield f'{name},"{text}"\n' if isinstance(value, str) else f"{name},{text}\n"
