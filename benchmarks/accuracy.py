@@ -76,7 +76,7 @@ def measure(model: str | None, data: Path) -> dict[str, Any]:
         "artefacts": {},
         "not_run": {},
     }
-    for key in sorted(key for key in manifest.artefacts if key.startswith("window")):
+    for key in sorted(key for key in manifest.artefacts if key.startswith("window.")):
         try:
             loaded = load_model(model, artefact=key)
         except BackendUnavailable as error:

@@ -121,7 +121,7 @@ def evaluate(
             right = clip_posteriors(model, noisy).argmax(axis=1) == clips.targets
             by_snr[snr_db] = float(right.mean())
     return Evaluation(
-        model.manifest, model.artefact, clips, clip_posteriors(model, clips.audio), by_snr
+        model.manifest, model.window_artefact, clips, clip_posteriors(model, clips.audio), by_snr
     )
 
 

@@ -35,12 +35,17 @@ class Model:
         features = self.manifest.features
         return frame_count(features.sample_rate, features)
 
+    @property
+    def window_artefact(self) -> str:
+        """Key of the artefact of `backend`; raises ModelError where there is none."""
+        if self.artefact.startswith("window"):
+            return self.artefact
+        return _choose(self.manifest, self.path, (self.artefact.rpartition(".")[2],), ("window",))
+
     @cached_property
     def backend(self) -> Backend:
         """The network of whole windows, tried; raises ModelError where there is none."""
-        key = self.artefact
-        if not key.startswith("window"):
-            key = _choose(self.manifest, self.path, (key.rpartition(".")[2],), ("window",))
+        key = self.window_artefact
         with self._blamed(key):
             backend = open_backend(key.rpartition(".")[2], self._content(key), self.provider)
             features = self.manifest.features

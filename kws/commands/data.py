@@ -1,35 +1,63 @@
 """Look after recordings. `kws data check DIR` lists clips that are silent, clipped, cut off,
 duplicated, unusable or probably mislabelled, and shows that no speaker is in two splits; it exits
-with 1 where one is."""
+with 1 where one is. `kws data convert DIR --out COPY` makes 16 kHz mono copies of recordings of any
+rate, channel count and format."""
 
 from __future__ import annotations
 
 import argparse
 import csv
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kws.data import Corpus
     from kws.datacheck import DataReport
 
 _SHOWN = 20  # findings of a kind, unless all are asked for
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `kws data`."""
-    parser.add_argument("action", choices=("check",), help="what to do")
-    parser.add_argument("folder", metavar="DIR", type=Path, help="one folder per word")
-    parser.add_argument("--all", action="store_true", help=f"list more than {_SHOWN} of a kind")
-    parser.add_argument("--csv", metavar="FILE", type=Path, help="write every finding to a file")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    """Declare the actions of `kws data`."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    check = actions.add_parser("check", help="list what looks wrong")
+    check.add_argument("folder", metavar="DIR", type=Path, help="one folder per word")
+    check.add_argument("--all", action="store_true", help=f"list more than {_SHOWN} of a kind")
+    check.add_argument("--csv", metavar="FILE", type=Path, help="write every finding to a file")
+    check.add_argument("--json", action="store_true", help="print one JSON object")
+    check.set_defaults(act=_check)
+    convert = actions.add_parser("convert", help="make 16 kHz mono copies")
+    convert.add_argument("folder", metavar="DIR", type=Path, help="recordings of any kind")
+    convert.add_argument("--out", metavar="COPY", type=Path, required=True, help="folder to write")
+    convert.set_defaults(act=_convert)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Check and print; returns the exit code."""
-    from kws.data import corpus_root, find_corpus
+    """Do what was asked for; returns the exit code."""
+    code: int = options.act(options)
+    return code
 
-    report = _check(find_corpus(corpus_root(options.folder)))
+
+def _convert(options: argparse.Namespace) -> int:
+    from kws.convert import convert, find_convertible
+    from kws.errors import writing
+
+    with _progress(len(find_convertible(options.folder))) as advance, writing(options.out):
+        written, problems = convert(options.folder, options.out, advance)
+    print(f"{written} recordings in {options.out}")
+    for problem in problems:
+        print(f"  not converted: {problem}")
+    return 1 if problems else 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from kws.data import corpus_root, find_corpus
+    from kws.datacheck import check_data
+
+    corpus = find_corpus(corpus_root(options.folder))
+    with _progress(len(corpus.clips)) as advance:
+        report = check_data(corpus, advance)
     if options.csv:
         _write_csv(report, options.csv)
     if options.json:
@@ -39,16 +67,16 @@ def run(options: argparse.Namespace) -> int:
     return 1 if report.shared_speakers else 0
 
 
-def _check(corpus: Corpus) -> DataReport:
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr, shown on a terminal only; yields what moves it on."""
     from rich.console import Console
     from rich.progress import Progress
 
-    from kws.datacheck import check_data
-
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("listening to the clips", total=len(corpus.clips))
-        return check_data(corpus, lambda clips: progress.advance(task, clips))
+        task = progress.add_task("recordings", total=total)
+        yield lambda count: progress.advance(task, count)
 
 
 def _write_csv(report: DataReport, file: Path) -> None:

@@ -1,0 +1,258 @@
+"""Learn somebody's own words from few recordings, starting from a model that knows speech."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from kws.errors import ModelError, writing
+from kws.evaluate import clip_features
+from kws.manifest import (
+    Manifest,
+    describe_artefact,
+    find_manifest,
+    read_artefact,
+    read_manifest,
+    write_manifest,
+)
+from kws.model import Model, load_model
+from kws.train import augment, checkpoint
+from kws.train.features import LogMel
+from kws.train.fit import Scores, peak_loss, score, slide
+from kws.train.graphs import read_network, replace_classifier, write_network
+from kws.train.materials import Material
+from kws.train.network import Network, parameter_count
+from kws.train.own_words import OwnWords
+from kws.train.sampler import Sampler, SamplerConfig
+
+GRAPHS = ("window.onnx", "stream.onnx")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TuneConfig:
+    """One run of fine-tuning; equal options on equal recordings give equal weights."""
+
+    epochs: int = 10
+    seed: int = 0
+    classifier_rate: float = 3e-3
+    trunk_rate: float = 1e-3  # 0 leaves everything but the classifier as it is
+    weight_decay: float = 1e-2
+    label_smoothing: float = 0.05
+    peak_weight: float = 0.5  # of the loss on streams without the words
+    sampler: SamplerConfig = field(
+        default_factory=lambda: SamplerConfig(epoch_size=3840, batch_size=64, streams=8)
+    )
+
+
+@dataclass(frozen=True)
+class Base:
+    """The model that fine-tuning starts from."""
+
+    manifest: Manifest
+    graphs: dict[str, bytes]  # by artefact key
+    network: Network
+
+
+def load_base(model: str | os.PathLike[str] | None) -> Base:
+    """Read a model's float graphs; raises ModelError where they are missing or of another kind."""
+    path = find_manifest(model)
+    manifest = read_manifest(path)
+    found = [key for key in GRAPHS if key in manifest.artefacts]
+    if GRAPHS[0] not in found:
+        raise ModelError(f"{path} has no {GRAPHS[0]}, which fine-tuning starts from")
+    graphs = {key: read_artefact(path.parent, manifest.artefacts[key]) for key in found}
+    return Base(manifest, graphs, read_network(graphs[GRAPHS[0]]))
+
+
+def tune(
+    network: Network,
+    material: Material,
+    labels: tuple[str, ...],
+    front_end: LogMel,
+    config: TuneConfig,
+    *,
+    from_nothing: bool = False,
+    after_epoch: Callable[[int], None] = lambda epoch: None,
+) -> Scores:
+    """Train a network in place; returns how it does on the held-out clips.
+
+    Normalisations keep their statistics: few recordings by few people would bend them. A network
+    that starts `from_nothing` has none yet and gathers them.
+    """
+    torch.manual_seed(config.seed)
+    network.requires_grad_(config.trunk_rate > 0.0)
+    network.classifier.requires_grad_(True)
+    if not from_nothing:
+        _hold_scales(network)
+    own = list(network.classifier.parameters())
+    groups = [{"params": own, "lr": config.classifier_rate}]
+    if config.trunk_rate > 0.0:
+        trunk = [p for name, p in network.named_parameters() if not name.startswith("classifier")]
+        groups.append({"params": trunk, "lr": config.trunk_rate})
+    optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+    steps = config.epochs * (config.sampler.epoch_size // config.sampler.batch_size)
+    warm_up = max(1, steps // 20)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer,
+        lambda step: min(
+            (step + 1) / warm_up,
+            0.5 * (1.0 + math.cos(math.pi * max(0, step - warm_up) / max(1, steps - warm_up))),
+        ),
+    )
+    sampler = Sampler(material, labels, config.sampler, config.seed)
+    streams = Sampler(material, labels, config.sampler, config.seed + 1)
+    masks = torch.Generator().manual_seed(config.seed)
+    has_streams = config.peak_weight > 0.0 and bool(material.speech)
+    for epoch in range(config.epochs):
+        network.train(from_nothing)
+        quiet = streams.streams(epoch) if has_streams else None
+        for audio, target in sampler.epoch(epoch):
+            inputs = augment.mask_features(
+                front_end(audio), config.sampler.masked_frames, config.sampler.masked_bands, masks
+            )
+            if quiet is None:
+                logits, peak = network(inputs)[:, -1], torch.zeros(())
+            else:
+                logits, rows = slide(network, inputs, front_end(next(quiet)))
+                peak = peak_loss(rows, labels)
+            loss = functional.cross_entropy(logits, target, label_smoothing=config.label_smoothing)
+            _step(network, loss + config.peak_weight * peak, optimizer)
+            schedule.step()
+        after_epoch(epoch + 1)
+    network.eval()
+    return score(network, front_end, material, labels)
+
+
+def _hold_scales(network: Network) -> None:
+    """Train no more of the normalisations than the biases that an exported graph has."""
+    network.feature_norm.requires_grad_(False)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm1d):
+            module.weight.requires_grad_(False)
+
+
+def _step(network: nn.Module, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+    optimizer.step()
+
+
+def finetune(
+    base: Base,
+    words: OwnWords,
+    out: Path,
+    config: TuneConfig,
+    after_epoch: Callable[[int], None] = lambda epoch: None,
+) -> Scores:
+    """Train on somebody's words and write a model folder: manifest, graphs and a checkpoint.
+
+    The folder appears whole or not at all. Raises ModelError where it already holds something, or
+    the written graphs do not compute what was trained, and KwsError where it cannot be written.
+    """
+    require_free(out)
+    front_end = LogMel(base.manifest.features)
+    network = replace_classifier(base.network, base.manifest.labels, words.labels)
+    scores = tune(network, words.material, words.labels, front_end, config, after_epoch=after_epoch)
+    unfinished = out.with_name(out.name + ".part")
+    with writing(out):
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        _write(unfinished, out.name, base, words, network, config, scores)
+        if out.is_dir():
+            out.rmdir()  # it is empty
+        unfinished.rename(out)
+    return scores
+
+
+def require_free(out: Path) -> None:
+    """Raise ModelError where a model folder cannot be made because something is there."""
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise ModelError(f"{out} already exists; name another folder or remove it")
+
+
+def _write(
+    folder: Path,
+    name: str,
+    base: Base,
+    words: OwnWords,
+    network: Network,
+    config: TuneConfig,
+    scores: Scores,
+) -> None:
+    labels, features = words.labels, base.manifest.features
+    artefacts = {}
+    for key, graph in base.graphs.items():
+        path = folder / f"{name}.{key}"
+        path.write_bytes(write_network(graph, network, name, labels))
+        artefacts[key] = describe_artefact(path)
+    measured = {"clips": len(words.material.validation[1]), **asdict(scores)}
+    provenance = {
+        "started_from": {
+            "name": base.manifest.name,
+            "sha256": {key: base.manifest.artefacts[key].sha256 for key in base.graphs},
+            "sources": base.manifest.provenance.get("sources", []),
+        },
+        "clips": {word: list(counts) for word, counts in words.clips.items()},
+        "sources": list(words.material.sources),
+        "options": asdict(config),
+    }
+    state: dict[str, Any] = {
+        **checkpoint.describe(network, features, labels),
+        "options": asdict(config),
+        "sources": list(words.material.sources),
+        "average": network.state_dict(),
+        "epoch": config.epochs,
+        "scores": {"validation_accuracy": scores.accuracy},
+    }
+    checkpoint.save(folder / "checkpoint.pt", state)
+    manifest = Manifest(
+        version=base.manifest.version,
+        name=name,
+        description=f"Own words: {', '.join(labels[:-2])}",
+        labels=labels,
+        features=features,
+        vad=base.manifest.vad,
+        decision=base.manifest.decision,
+        thresholds={},
+        artefacts=artefacts,
+        parameters=parameter_count(network),
+        licence=base.manifest.licence,
+        provenance=provenance,
+        measurements={"held_out": measured},
+    )
+    write_manifest(manifest, folder / f"{name}.json")
+    _verify(load_model(folder), network, words.material)
+
+
+@torch.no_grad()
+def _verify(model: Model, network: Network, material: Material) -> None:
+    """Hold the written graphs to the network; raises ModelError where they differ."""
+    clips = material.validation[0][:16]
+    features = clip_features(model, clips)
+    wanted = network(torch.from_numpy(features))[:, -1].softmax(-1).numpy()
+    difference = float(abs(model.backend.run(features) - wanted).max())
+    # A stream takes a whole number of steps; what it heard before the last second is forgotten.
+    stream = model.open_stream()
+    padding = np.zeros((-model.frames % stream.frames, features.shape[2]), np.float32)
+    for heard in np.concatenate((padding, features[0])).reshape(-1, stream.frames, len(padding.T)):
+        newest = stream.process(heard)[-1]
+    difference = max(difference, float(abs(newest - wanted[0]).max()))
+    if not difference < 1e-4:
+        raise ModelError(
+            "the graphs of the model to start from compute something else than their weights say "
+            f"(posteriors differ by {difference:.2g}); it cannot be fine-tuned"
+        )
