@@ -24,6 +24,7 @@ COMMANDS = {
     "eval-stream": "measure a model on streams: false accepts per hour, misses, delay",
     "calibrate": "set the thresholds for your own surroundings",
     "data": "check recordings: silent, clipped, cut off, duplicated or mislabelled clips",
+    "finetune": "teach a model your own words from a few recordings of each",
     "bench": "measure speed, start-up, memory and size here",
     "scan": "find the keywords in an archive of recordings, far faster than real time",
     "info": "show the models, the runtimes and the sound system found here",
