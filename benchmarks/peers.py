@@ -88,7 +88,11 @@ class Running:
             cwd=Path(__file__).parent.parent,
             env={**os.environ, "PYTHONPATH": "" if peer.packages else str(RUNNER.parent.parent)},
         )
-        self._answer()
+        try:
+            self._answer()
+        except EnvironmentFailed:
+            self.close()
+            raise
 
     def hear(self, path: Path) -> dict[str, Any]:
         """What the runner answers for a raw file; see peer_runner."""
@@ -105,6 +109,10 @@ class Running:
             raise EnvironmentFailed(f"{self.peer.name} ended; its message is above")
         return line
 
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
+
     def __enter__(self) -> Running:
         return self
 
@@ -114,9 +122,7 @@ class Running:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        assert self._process.stdin
-        self._process.stdin.close()
-        self._process.wait()
+        self.close()
 
 
 @dataclass(frozen=True)

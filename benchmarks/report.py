@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results import ROOT, read_results
+from benchmarks.results import FOLDER, ROOT, read_results
 
 RESULTS_PAGE = Path(__file__).parent / "RESULTS.md"
 README = ROOT / "README.md"
@@ -49,6 +49,51 @@ HEADLINES = (
         "accuracy",
         ("artefacts", "window.onnx", "conditions", "10 dB", "accuracy"),
         "{:.1%}",
+    ),
+    Headline(
+        "Processor time per second of speech, all ten words",
+        "peers",
+        ("processor_time", "kws stream.onnx", "speech", "ms_per_second"),
+        "{:.2f} ms",
+    ),
+    Headline(
+        "The same in silence",
+        "peers",
+        ("processor_time", "kws stream.onnx", "silence", "ms_per_second"),
+        "{:.2f} ms",
+    ),
+    Headline(
+        "pymicro-wakeword in the same run, one wake word, times ours",
+        "peers",
+        ("processor_time", "pymicro-wakeword", "speech", "times_ours"),
+        "{:.1f}",
+    ),
+    Headline(
+        "pocketsphinx in the same run, the same ten words, times ours",
+        "peers",
+        ("processor_time", "pocketsphinx 1e-2", "speech", "times_ours"),
+        "{:.1f}",
+    ),
+    Headline(
+        "The wheel, with every format of the model", "footprint", ("wheel_bytes",), "{:,} bytes"
+    ),
+    Headline(
+        "Installed with all that it needs",
+        "footprint",
+        ("installed", "base", "installed_bytes"),
+        "{:,} bytes",
+    ),
+    Headline(
+        "Memory while it listens",
+        "footprint",
+        ("start_up", "base stream.onnx", "resident_bytes"),
+        "{:,} bytes",
+    ),
+    Headline(
+        "An archive on two cores, times real time",
+        "scanning",
+        ("ways", "kws scan, 2 processes", "times_real_time"),
+        "{:.0f}",
     ),
 )
 
@@ -92,8 +137,15 @@ def results_page(results: Mapping[str, Mapping[str, Any]]) -> str:
             f"```\n{result['command']}\n```",
             f"{result['date']}, commit {result['commit']}, on: {result['machine']}",
             *_render(result["figures"], ""),
+            *_pictures(name),
         ]
     return "\n\n".join(parts) + "\n"
+
+
+def _pictures(name: str) -> Iterator[str]:
+    """The pictures beside a result: those whose names begin with its own."""
+    for path in sorted(FOLDER.glob(f"{name}*.png")):
+        yield f"![{_words(path.stem)}](results/{path.name})"
 
 
 def _render(figures: Mapping[str, Any], title: str) -> Iterator[str]:

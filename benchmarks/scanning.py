@@ -112,7 +112,7 @@ def _dask(stack: ExitStack, workers: int) -> Cluster | None:
         return None
     local = stack.enter_context(
         distributed.LocalCluster(
-            n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None
+            n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=":0"
         )
     )
     return Cluster(stack.enter_context(distributed.Client(local)))

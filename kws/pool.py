@@ -159,7 +159,7 @@ class DetectorPool:
         framed = np.lib.stride_tricks.sliding_window_view(audio, config.window, axis=1)
         framed = framed[:, :: config.hop].reshape(-1, config.window)
         features = log_mel_of_frames(framed, config)
-        features = features.reshape(len(speaking), self._network.frames, config.bands)
+        features = features.reshape(len(speaking), self._network.frames, -1)
         for place, stream in enumerate(speaking):
             if self._scored[stream] == 0:
                 # Frames that begin before the stream does are silence; see StreamingFrontend.
