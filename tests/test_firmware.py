@@ -101,7 +101,7 @@ def test_host_tests_pass_under_the_sanitisers() -> None:
 def test_emulated_tests_pass_and_measure() -> None:
     """The same on the emulated board, whose costs stay within the budget of the target part."""
     output = _make("qemu")
-    assert output.count(": passed") == 11
+    assert output.count(": passed") == 13
     measured = figures.parse(output)
     for name, per_mac in (("dsp", 3.0), ("portable", 12.0)):
         cost = measured[name]
@@ -347,3 +347,15 @@ def test_a_folder_of_a_model_is_generated_anywhere(tmp_path: Path) -> None:
     generate_into(tmp_path / "out", DEFAULT_MODEL, RECORDING)
     assert {"kws_sizes.h", "network_tables.c"} <= {p.name for p in (tmp_path / "out").iterdir()}
     assert (tmp_path / "out" / "golden" / "detections.bin").exists()
+
+
+@pytest.mark.parametrize("command", ["try", "figures"])
+def test_a_missing_tool_chain_is_one_line(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It names what is missing and how to install it, before anything is generated."""
+    monkeypatch.setenv("PATH", "")
+    assert main([command]) == 1
+    error = capsys.readouterr().err
+    assert "arm-none-eabi-gcc, qemu-system-arm not found" in error
+    assert error.count("\n") == 1

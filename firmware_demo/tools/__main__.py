@@ -14,19 +14,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-from export.build import quantised_of
-from export.shipped import read_network
 from firmware_demo.tools.figures import markdown, parse, update_readme
 from firmware_demo.tools.generate import generate, write
 from firmware_demo.tools.golden import golden
 from kws.config import SAMPLE_RATE
 from kws.data import read_recording
 from kws.demo import RECORDING
-from kws.errors import DataError, KwsError
+from kws.errors import BackendUnavailable, DataError, KwsError
 from kws.manifest import DEFAULT_MODEL, find_manifest, read_manifest
 
 ROOT = Path(__file__).parent.parent
 GOLDEN_SECONDS = 8.5  # of a recording; longer ones are cut
+TOOLS = ("make", "cc", "arm-none-eabi-gcc", "qemu-system-arm")
 MAKE = ("make", "--no-print-directory", "-C", str(ROOT))
 
 
@@ -60,15 +59,27 @@ def main(arguments: list[str] | None = None) -> int:
         elif options.command == "try":
             _try(options.model, options.audio)
         else:
+            _require_tools()
             update_readme(ROOT / "README.md", parse(_make("measure")))
-    except (KwsError, subprocess.CalledProcessError) as error:
+    except KwsError as error:
         print(f"firmware_demo: error: {error}", file=sys.stderr)
+        return 1
+    except subprocess.CalledProcessError:
+        print("firmware_demo: error: make failed; what it says is above", file=sys.stderr)
         return 1
     return 0
 
 
 def generate_into(folder: Path, model: str, audio: Path) -> None:
     """Write the C sources and golden vectors of a model; nothing where it does not fit."""
+    try:
+        from export.build import quantised_of
+        from export.shipped import read_network
+    except ImportError as error:
+        raise BackendUnavailable(
+            f"reading an exported model needs what exporting needs ({error}); "
+            "pip install 'kws[export]'"
+        ) from error
     path = find_manifest(model)
     manifest = read_manifest(path)
     quantised = quantised_of(manifest, read_network(manifest, path.parent))
@@ -85,13 +96,23 @@ def generate_into(folder: Path, model: str, audio: Path) -> None:
 
 
 def _try(model: str, audio: Path) -> None:
+    _require_tools()
     name = re.sub(r"[^A-Za-z0-9]+", "_", read_manifest(find_manifest(model)).name)
-    build = ROOT / "build" / name
+    build = ROOT / "build" / f"try_{name}"
     shutil.rmtree(build, ignore_errors=True)
     generate_into(build / "generated", model, audio)
     where = (f"GENERATED={build / 'generated'}", f"BUILD={build}")
     subprocess.run([*MAKE, "test", "qemu", *where], check=True, stdin=subprocess.DEVNULL)
     print(markdown(parse(_make("measure", *where))))
+
+
+def _require_tools() -> None:
+    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    if missing:
+        raise BackendUnavailable(
+            f"{', '.join(missing)} not found; on Debian: sudo apt-get install make gcc libc6-dev "
+            "gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm"
+        )
 
 
 def _make(*arguments: str) -> str:
