@@ -24,8 +24,8 @@ void kws_gate_hear(kws_gate *gate, const int16_t *samples, uint32_t count)
 void kws_gate_put(kws_gate *gate, const int8_t *features)
 {
     memcpy(gate->features[gate->next], features, KWS_STEP_FEATURES);
-    gate->next = (uint8_t)((gate->next + 1) % KWS_PREROLL_STEPS);
-    gate->waiting = (uint8_t)(gate->waiting + (gate->waiting < KWS_PREROLL_STEPS));
+    gate->next = (uint16_t)((gate->next + 1) % KWS_PREROLL_STEPS);
+    gate->waiting = (uint16_t)(gate->waiting + (gate->waiting < KWS_PREROLL_STEPS));
     gate->steps++;
     gate->open_steps -= gate->open_steps > 0;
 }

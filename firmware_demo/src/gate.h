@@ -12,8 +12,8 @@ typedef struct {
     int level;           /* mean |sample| of a hop above which there is sound; 0: always */
     uint32_t open_steps; /* how long the gate stays open without another sound */
     uint64_t steps;      /* steps put in since the start */
-    uint8_t waiting;     /* the latest of them, which the network has not seen */
-    uint8_t next;        /* where the next step is put */
+    uint16_t waiting;    /* the latest of them, which the network has not seen */
+    uint16_t next;       /* where the next step is put */
     int8_t features[KWS_PREROLL_STEPS][KWS_STEP_FEATURES];
 } kws_gate;
 
