@@ -1,0 +1,190 @@
+"""The benchmarks on tiny inputs: every figure is there, and what is counted is counted right."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tone_model import write_tone
+
+pytest.importorskip("onnx", reason="graphs are counted and made with onnx")
+
+from onnx import TensorProto, helper, numpy_helper
+
+from benchmarks import floor, footprint, growth, latency, peers, scanning
+from benchmarks.environments import EnvironmentFailed, environment, install
+from benchmarks.macs import arithmetic
+from benchmarks.peers import Peer, Running, Stream, score
+from kws.config import SAMPLE_RATE
+
+
+def graph(*nodes: object, **constants: np.ndarray) -> bytes:
+    """An ONNX file from x (batch, 4, 10) to y."""
+    made = helper.make_graph(
+        list(nodes),
+        "test",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 4, 10])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", None, None])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    opset = [helper.make_opsetid("", 21)]
+    return helper.make_model(made, opset_imports=opset, ir_version=10).SerializeToString()
+
+
+class TestArithmetic:
+    def test_a_convolution(self) -> None:
+        """Each of 3 x 8 results sums 4 channels times 3 places; a ReLU multiplies nothing."""
+        weights = np.zeros((3, 4, 3), np.float32)
+        found = arithmetic(
+            graph(
+                helper.make_node("Conv", ["x", "w"], ["c"]),
+                helper.make_node("Relu", ["c"], ["y"]),
+                w=weights,
+            )
+        )
+        assert (3 * 8 * 12, 3 * 8, weights.nbytes, 2) == (
+            found.macs,
+            found.elementwise,
+            found.weight_bytes,
+            found.nodes,
+        )
+        assert 4 * (40 + 36 + 24 + 24 + 24) == found.moved_bytes
+
+    def test_a_depthwise_convolution(self) -> None:
+        """Each result sums one channel alone."""
+        node = helper.make_node("Conv", ["x", "w"], ["y"], group=4)
+        assert 4 * 8 * 3 == arithmetic(graph(node, w=np.zeros((4, 1, 3), np.float32))).macs
+
+    def test_a_matrix_product(self) -> None:
+        """(4, 10) times (10, 5)."""
+        node = helper.make_node("MatMul", ["x", "w"], ["y"])
+        assert 4 * 5 * 10 == arithmetic(graph(node, w=np.zeros((10, 5), np.float32))).macs
+
+
+def test_floor_of_the_shipped_model() -> None:
+    """Every ONNX file has a floor, below what was measured."""
+    found = floor.measure(None, rounds=1, calls=2)
+    assert "stream.onnx" in found["graphs"]
+    for row in found["graphs"].values():
+        assert 0 < row["floor_us"] < row["measured_us"]
+    assert found["taken_out"]
+
+
+def test_growth(tmp_path: Path) -> None:
+    """Three curves with the points that were asked for, and a picture of each."""
+    pytest.importorskip("matplotlib", reason="curves are drawn with matplotlib")
+    found = growth.measure(0.3, 1, streams=(1, 2), widths=(8, 16), steps=(1, 3))
+    assert ["1 streams", "2 streams"] == list(found["streams"])
+    small, large = found["width"].values()
+    assert small["parameters"] < large["parameters"]
+    assert [20, 60] == [point["hop_ms"] for point in found["hop"].values()]
+    growth.draw(found, tmp_path)
+    assert {"growth_streams.png", "growth_width.png", "growth_hop.png"} == {
+        path.name for path in tmp_path.iterdir()
+    }
+
+
+def test_latency_tables(tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The figures of kws bench as rows with names, and a picture."""
+    pytest.importorskip("matplotlib", reason="the picture is drawn with matplotlib")
+    tiny = latency.QUICK.__class__(1, 2, 0.1, (1,), (1,))
+    monkeypatch.setattr(latency, "QUICK", tiny)
+    out = tmp_path / "latency.json"
+    assert 0 == latency.main(["--quick", "--model", str(tones), "--out", str(out)])
+    found = json.loads(out.read_text())["figures"]
+    assert "window.onnx cpu" in found["artefacts"]
+    assert "window.onnx cpu 1" in found["batches"]
+    assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.filterwarnings("default")
+def test_scanning(tmp_path: Path) -> None:
+    """Every way finds the same keywords in the same recordings."""
+    for number in range(3):
+        write_tone(tmp_path / f"speech/orders/{number}.wav", "low")
+    out = tmp_path / "scanning.json"
+    assert 0 == scanning.main(["--data", str(tmp_path), "--rounds", "1", "--out", str(out)])
+    ways = json.loads(out.read_text())["figures"]["ways"]
+    assert "a detector, file by file" in ways
+    assert all(way["same_detections"] for way in ways.values())
+
+
+def test_scanning_without_recordings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line, and nothing written."""
+    assert 1 == scanning.main(["--data", str(tmp_path), "--out", str(tmp_path / "o")])
+    assert "there is no folder" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+
+
+class TestPeers:
+    STREAM = Stream(
+        np.zeros(36 * SAMPLE_RATE, np.int16),
+        (("yes", 0, 16_000), ("cat", 32_000, 48_000), ("yes", 64_000, 80_000)),
+    )
+
+    def test_everything_found(self) -> None:
+        """A decision up to a second after its clip counts."""
+        found = score([("yes", 0.5), ("yes", 5.9)], self.STREAM)
+        assert (2, 0.0, 0.0) == (
+            found["keywords"],
+            found["miss_rate"],
+            found["false_accepts_per_hour"],
+        )
+
+    def test_misses_and_false_accepts(self) -> None:
+        """Another word, the right word too late, and the right word twice are false accepts."""
+        found = score([("no", 0.5), ("yes", 3.0), ("yes", 4.5), ("yes", 4.6)], self.STREAM)
+        assert 0.5 == found["miss_rate"]
+        assert 300.0 == pytest.approx(found["false_accepts_per_hour"])
+
+    def test_speech_without_keywords(self) -> None:
+        """There is nothing to miss."""
+        stream = Stream(np.zeros(3600 * 100, np.int16), ())
+        assert "miss_rate" not in score([], stream)
+
+    def test_a_spotter_in_its_own_process(self, tmp_path: Path) -> None:
+        """Ours answers for each file with times and what it found, from a clean start."""
+        (tmp_path / "a.raw").write_bytes(np.zeros(8_000, np.int16).tobytes())
+        with Running(Peer("ours", "kws", "window.onnx")) as running:
+            answers = [running.hear(tmp_path / "a.raw") for _ in range(2)]
+        assert [[], []] == [each["found"] for each in answers]
+        assert all(each["cpu_s"] >= 0.0 for each in answers)
+
+    def test_a_spotter_that_does_not_start(self) -> None:
+        """It is named rather than waited for."""
+        with pytest.raises(EnvironmentFailed, match="nobody ended"):
+            Running(Peer("nobody", "no such spotter"))
+
+    def test_ours_are_files_of_the_default_model(self) -> None:
+        """The stream graph comes first: the others are compared with it."""
+        assert "kws stream.onnx" == peers.ours()[0].name
+
+
+class TestEnvironments:
+    def test_an_existing_environment_is_kept(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is made once, and again when other packages are asked for."""
+        made: list[Path] = []
+        monkeypatch.setattr("benchmarks.environments.FOLDER", tmp_path)
+        monkeypatch.setattr(
+            "benchmarks.environments.new_environment",
+            lambda folder: (folder.mkdir(exist_ok=True), made.append(folder)),
+        )
+        monkeypatch.setattr("benchmarks.environments.install", lambda python, packages: None)
+        for packages in (["a==1"], ["a==1"], ["a==2"]):
+            environment("peer", packages)
+        assert 2 == len(made)
+
+    def test_what_cannot_be_installed_is_one_line(self) -> None:
+        """pip's last line is the message."""
+        with pytest.raises(EnvironmentFailed, match="ERROR") as failed:
+            install(Path(sys.executable), ["--no-index", "there-is-no-such-package==0"])
+        assert "\n" not in str(failed.value)
+
+    def test_a_wheel_is_built(self, tmp_path: Path) -> None:
+        """Of this checkout."""
+        assert footprint.build_wheel(tmp_path).name.startswith("kws-")
