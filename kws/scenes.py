@@ -128,7 +128,7 @@ def read_labels(path: Path) -> tuple[Spoken, ...]:
     first = 0
     if is_csv:
         head = [name.strip().lower() for name in rows[0]] if rows else []
-        if set(head) < {"start", "end", "word"} or len(head) < 3:
+        if not {"start", "end", "word"} <= set(head):
             raise DataError(f"{path}: expected a first line start,end,word, got {lines[:1]}")
         order = [head.index(name) for name in ("start", "end", "word")]
         first = 1

@@ -1,0 +1,153 @@
+"""The stateful stream: the same rows as whole windows, however the audio is cut."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from kws.config import SAMPLE_RATE
+from kws.errors import ModelError
+from kws.frontend import log_mel
+from kws.listener import Listener
+from kws.model import Model, load_model
+from kws.stream import OnnxStreamGraph
+
+pytest.importorskip("onnxruntime")
+
+TOLERANCE = 1e-4
+Int16Array = NDArray[np.int16]
+Rows = NDArray[np.float32]
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    """The shipped model."""
+    return load_model()
+
+
+@pytest.fixture(scope="module")
+def speech(recordings: Path) -> Int16Array:
+    """Six real clips with real pauses of faint noise between them."""
+    from kws.data import find_corpus, read_recording
+
+    clips = [clip for clip in find_corpus(recordings).clips if clip.split == "validation"][::800]
+    generator = np.random.default_rng(0)
+    parts: list[Int16Array] = []
+    for clip in clips[:6]:
+        parts += [generator.normal(0, 2, 30_000).astype(np.int16), read_recording(clip.path)]
+    return np.concatenate(parts)
+
+
+def hops(listener: Listener, audio: Int16Array) -> list[tuple[int, list[Rows]]]:
+    """What each whole hop of the audio gives."""
+    size = listener.hop
+    return [listener.process(audio[i : i + size]) for i in range(0, len(audio) - size + 1, size)]
+
+
+def offline(model: Model, audio: Int16Array) -> Rows:
+    """The rows of the window graph, one per 20 ms, digital silence before the audio."""
+    features = log_mel(audio, model.manifest.features)
+    features = np.concatenate((np.zeros((100, features.shape[1]), np.float32), features))
+    count = len(features) // 2 - 49
+    windows = np.stack([features[2 * i + 2 : 2 * i + 2 + model.frames] for i in range(count)])
+    return np.concatenate([model.backend.run(windows[i : i + 100]) for i in range(0, count, 100)])
+
+
+def test_stream_equals_windows(model: Model, speech: Int16Array) -> None:
+    """Every row of the stream is that of the window graph on the second before it."""
+    found = np.concatenate(
+        [row for _, rows in hops(Listener(model, False), speech) for row in rows]
+    )
+    expected = offline(model, speech)
+    # The newest two frames of the first row reach beyond the start of the audio's own frames.
+    assert len(found) - len(expected) in (0, 1, 2)
+    difference = np.abs(found[: len(expected)] - expected[: len(found)]).max()
+    print(f"largest difference {difference:.1e}")
+    assert difference < TOLERANCE
+
+
+def test_a_reset_leaves_nothing(model: Model, speech: Int16Array) -> None:
+    """After a reset the rows are those of a new listener, bit for bit."""
+    listener = Listener(model)
+    first = hops(listener, speech)
+    hops(listener, speech[::-1].copy()[: 7 * listener.hop])
+    listener.reset()
+    second = hops(listener, speech)
+    assert [r for r, _ in first] == [r for r, _ in second]
+    for (_, left), (_, right) in zip(first, second, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(left, right, strict=True))
+
+
+def test_listeners_share_a_model(model: Model, speech: Int16Array) -> None:
+    """Two streams on one loaded model do not disturb each other."""
+    alone = hops(Listener(model, False), speech)
+    one, other = Listener(model, False), Listener(model, False)
+    size = one.hop
+    for index, (_, expected) in enumerate(alone):
+        _, found = one.process(speech[index * size : (index + 1) * size])
+        other.process(np.roll(speech, 12_345)[index * size : (index + 1) * size])
+        assert np.array_equal(expected[0], found[0])
+
+
+def test_gaps_of_the_gate(model: Model, speech: Int16Array) -> None:
+    """Rested and heard rows together are one per 20 ms, and no row comes twice."""
+    listener = Listener(model)
+    outcome = hops(listener, speech)
+    rows = sum(rested + sum(map(len, new)) for rested, new in outcome)
+    last = max(index for index, (_, new) in enumerate(outcome) if new)
+    assert (last + 1) * 3 == rows
+    assert any(rested for rested, _ in outcome)
+
+
+def test_after_a_second_the_gap_is_forgotten(model: Model, speech: Int16Array) -> None:
+    """Where the gate stays open for a second, the rows are those of a listener without a gate."""
+    gated, free = hops(Listener(model), speech), hops(Listener(model, False), speech)
+    compared = 0
+    open_for = 0
+    for (rested, left), (_, right) in zip(gated, free, strict=True):
+        open_for = 0 if not left else len(left) if rested else open_for + len(left)
+        if left and open_for > 18:
+            assert np.abs(left[-1] - right[-1]).max() < TOLERANCE
+            compared += 1
+    assert compared > 10
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(places=st.lists(st.integers(1, 200_000), max_size=40), vad=st.booleans())
+def test_any_cutting(places: list[int], vad: bool, model: Model, speech: Int16Array) -> None:
+    """Detections are identical for any cutting into blocks, and across a reset."""
+    from kws import Detector
+
+    detector = Detector(model, threshold=0.3, vad=vad)
+    expected = detector.process(speech)
+    detector.reset()
+    cuts = sorted({0, len(speech), *(place % len(speech) for place in places)})
+    found = [d for start, end in pairwise(cuts) for d in detector.process(speech[start:end])]
+    assert expected == found
+    assert expected
+
+
+def test_silent_start_is_digital_silence(model: Model) -> None:
+    """A new stream answers as one that has heard digital silence for ten seconds."""
+    silence = np.zeros(10 * SAMPLE_RATE, np.int16)
+    noise = np.random.default_rng(1).normal(0, 300, SAMPLE_RATE).astype(np.int16)
+    noise[:960] = 0  # the frames that reach back before the stream are zeros, sound or not
+    new, old = Listener(model, False), Listener(model, False)
+    whole = len(silence) - len(silence) % old.hop
+    hops(old, silence[:whole])
+    for (_, left), (_, right) in zip(hops(new, noise), hops(old, noise), strict=True):
+        assert np.abs(left[0] - right[0]).max() < TOLERANCE
+
+
+def test_other_graphs_are_refused(model: Model) -> None:
+    """A window graph is not taken for a stream."""
+    artefact = model.manifest.artefacts["window.onnx"]
+    content = (model.path.parent / artefact.file).read_bytes()
+    with pytest.raises(ModelError, match="expected a graph with"):
+        OnnxStreamGraph(content)
