@@ -68,7 +68,6 @@ def test_stream_equals_windows(model: Model, speech: Int16Array) -> None:
     # The newest two frames of the first row reach beyond the start of the audio's own frames.
     assert len(found) - len(expected) in (0, 1, 2)
     difference = np.abs(found[: len(expected)] - expected[: len(found)]).max()
-    print(f"largest difference {difference:.1e}")
     assert difference < TOLERANCE
 
 
