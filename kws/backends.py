@@ -8,6 +8,7 @@ import importlib
 import io
 import logging
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from typing import Any, Protocol
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from kws.errors import BackendUnavailable, ModelError
 from kws.frontend import FloatArray
+from kws.inspection import check_onnx, check_tflite
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +61,7 @@ def onnx_session(content: bytes, provider: str) -> Any:
     Raises BackendUnavailable where the runtime or CUDA is missing, ModelError for a bad model.
     """
     ort = import_onnxruntime()
+    check_onnx(content)
     options = ort.SessionOptions()
     # A network this small gains nothing from threads, and idle ones would spin.
     options.intra_op_num_threads = 1
@@ -73,23 +76,29 @@ def onnx_session(content: bytes, provider: str) -> Any:
 
 
 class OnnxBackend:
-    """A window graph in ONNX Runtime."""
+    """A window graph in ONNX Runtime: one input, one output, float32, of any name."""
 
     def __init__(self, content: bytes, provider: str = "cpu") -> None:
         self._session = onnx_session(content, provider)
-        names = [node.name for node in self._session.get_inputs()]
-        if names != ["features"]:
-            raise ModelError(f"expected a graph with one input 'features', got {names}")
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        self._input = _only([node.name for node in inputs], [node.name for node in outputs])
+        kinds = {node.type for node in (*inputs, *outputs)}
+        if kinds != {"tensor(float)"}:
+            raise ModelError(f"expected float32 in and out, got {', '.join(sorted(kinds))}")
+        self._shape = tuple(inputs[0].shape)
 
     def run(self, features: FloatArray) -> FloatArray:
         """See Backend.run."""
+        shaped = _shaped(features, self._shape)
+        batches = np.split(shaped, len(shaped)) if self._shape[0] == 1 else [shaped]
         try:
-            posteriors: FloatArray = self._session.run(["posteriors"], {"features": features})[0]
+            rows = [self._session.run(None, {self._input: batch})[0] for batch in batches]
         except Exception as error:
             raise ModelError(
-                f"the network does not take features of shape {features.shape} "
-                f"or has no output 'posteriors': {_first_line(error)}"
+                f"the network does not take features of shape {features.shape}: "
+                f"{_first_line(error)}"
             ) from error
+        posteriors: FloatArray = np.concatenate(rows).reshape(len(features), -1)
         return posteriors
 
     def reset(self) -> None:
@@ -101,6 +110,7 @@ class TfliteBackend:
 
     def __init__(self, content: bytes) -> None:
         runtime = _import_tflite()
+        check_tflite(content)
         try:
             # Built for another NumPy, it first makes NumPy print half a page.
             with contextlib.redirect_stderr(io.StringIO()):
@@ -112,21 +122,14 @@ class TfliteBackend:
             raise ModelError(f"TFLite cannot load the model: {_first_line(error)}") from error
         inputs = self._interpreter.get_input_details()
         outputs = self._interpreter.get_output_details()
-        if len(inputs) != 1 or len(outputs) != 1:
-            raise ModelError(
-                "expected a graph with one input and one output, "
-                f"got {len(inputs)} and {len(outputs)}"
-            )
+        _only([entry["name"] for entry in inputs], [entry["name"] for entry in outputs])
         self._input, self._output = inputs[0], outputs[0]
 
     def run(self, features: FloatArray) -> FloatArray:
         """See Backend.run."""
-        shape = tuple(self._input["shape"].tolist())
-        # Kernels want images, so there may be a height or a depth of one.
-        if [n for n in shape[1:] if n != 1] != [n for n in features.shape[1:] if n != 1]:
-            raise ModelError(f"the network takes features of shape {shape}, not {features.shape}")
+        shaped = _shaped(features, tuple(self._input["shape"].tolist()))
         # The graph's batch is fixed at 1.
-        return np.concatenate([self._run_one(window.reshape(shape)) for window in features])
+        return np.concatenate([self._run_one(window[None]) for window in shaped])
 
     def _run_one(self, features: FloatArray) -> FloatArray:
         self._interpreter.set_tensor(self._input["index"], _quantise(features, self._input))
@@ -136,6 +139,35 @@ class TfliteBackend:
 
     def reset(self) -> None:
         """See Backend.reset."""
+
+
+def _only(inputs: Sequence[str], outputs: Sequence[str]) -> str:
+    """The name of the one input of a graph of windows."""
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise ModelError(
+            "expected a graph with one input and one output, "
+            f"got {', '.join(inputs)} and {', '.join(outputs)}"
+        )
+    return inputs[0]
+
+
+def _shaped(features: FloatArray, shape: Sequence[object]) -> FloatArray:
+    """Features as a graph wants them: where kernels want images there are axes of length one.
+
+    An axis of the graph that has no number may have any length. Raises ModelError for a misfit.
+    """
+    long = [length for length in features.shape[1:] if length != 1]
+    wanted = [length for length in shape[1:] if length != 1]
+    if len(long) != len(wanted) or any(
+        isinstance(length, int) and length != given
+        for length, given in zip(wanted, long, strict=True)
+    ):
+        said = ", ".join(str(length) for length in shape)
+        raise ModelError(f"the network takes features of shape ({said}), not {features.shape}")
+    lengths = iter(long)
+    return features.reshape(
+        len(features), *(1 if length == 1 else next(lengths) for length in shape[1:])
+    )
 
 
 def _quantise(values: FloatArray, tensor: dict[str, Any]) -> NDArray[Any]:

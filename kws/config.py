@@ -39,6 +39,7 @@ class FeatureConfig:
     low_hz: float = 60.0
     high_hz: float = 7_600.0
     floor: float = 1e-5  # mel energy of samples in [-1, 1) that counts as silence
+    coefficients: int = 0  # cepstral ones of each frame (MFCC); 0 for the bands themselves
 
     def __post_init__(self) -> None:
         _require(self.sample_rate == SAMPLE_RATE, f"a sample_rate of {SAMPLE_RATE}", self)
@@ -55,6 +56,12 @@ class FeatureConfig:
             self,
         )
         _require(0.0 < self.floor < math.inf, "a floor above 0", self)
+        _require(0 <= self.coefficients <= self.bands, "0 <= coefficients <= bands", self)
+
+    @property
+    def width(self) -> int:
+        """Numbers in a frame: coefficients, or bands where there are none."""
+        return self.coefficients or self.bands
 
 
 @dataclass(frozen=True)

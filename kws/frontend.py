@@ -81,6 +81,16 @@ class SparseFilters:
 
 
 @lru_cache(maxsize=8)
+def cosines(config: FeatureConfig) -> FloatArray:
+    """The orthonormal discrete cosine transform (type 2) of a frame, (bands, coefficients)."""
+    phase = np.pi / config.bands * (np.arange(config.bands)[:, None] + 0.5)
+    basis = np.cos(phase * np.arange(config.coefficients)) * np.sqrt(2.0 / config.bands)
+    basis[:, :1] *= np.sqrt(0.5)
+    rounded: FloatArray = basis.astype(np.float32)
+    return rounded
+
+
+@lru_cache(maxsize=8)
 def _tables(config: FeatureConfig) -> tuple[FloatArray, SparseFilters]:
     return window(config) / np.float32(32768.0), SparseFilters(config)
 
@@ -94,8 +104,9 @@ def log_mel(audio: NDArray[np.int16], config: FeatureConfig | None = None) -> Fl
     """Log-mel frames of int16 audio: (samples,) -> (frames, bands), float32, in [0, about 23].
 
     Each value is ln(1 + energy / floor), where energy is the squared magnitude spectrum of the
-    Hann-windowed frame (samples scaled to [-1, 1)) under a triangular mel filter. Only frames
-    that lie wholly inside the audio are made: 1 + (samples - window) // hop of them. Raises
+    Hann-windowed frame (samples scaled to [-1, 1)) under a triangular mel filter. A configuration
+    with cepstral coefficients gives those, (frames, coefficients), of any sign. Only
+    frames that lie wholly inside the audio are made: 1 + (samples - window) // hop of them. Raises
     ValueError unless the audio is one-dimensional int16.
     """
     config = config or FeatureConfig()
@@ -105,7 +116,7 @@ def log_mel(audio: NDArray[np.int16], config: FeatureConfig | None = None) -> Fl
         )
     frames = frame_count(len(audio), config)
     if frames == 0:
-        return np.empty((0, config.bands), np.float32)
+        return np.empty((0, config.width), np.float32)
     step = audio.strides[0]
     framed = np.lib.stride_tricks.as_strided(
         audio, (frames, config.window), (step * config.hop, step), writeable=False
@@ -114,11 +125,11 @@ def log_mel(audio: NDArray[np.int16], config: FeatureConfig | None = None) -> Fl
 
 
 def log_mel_of_frames(framed: NDArray[np.int16], config: FeatureConfig) -> FloatArray:
-    """`log_mel` of frames that have been cut already: (frames, window) int16 -> (frames, bands).
+    """`log_mel` of frames that have been cut already: (frames, window) int16 -> (frames, width).
 
     A frame gets the same bits whatever frames are beside it.
     """
-    features = np.empty((len(framed), config.bands), np.float32)
+    features = np.empty((len(framed), config.width), np.float32)
     for first in range(0, len(framed), _AT_ONCE):
         some = slice(first, first + _AT_ONCE)
         features[some] = _log_mel_of_few(framed[some], config)
@@ -130,6 +141,9 @@ def _log_mel_of_few(framed: NDArray[np.int16], config: FeatureConfig) -> FloatAr
     spectrum = np.fft.rfft(framed * scaled_window, config.fft_size)
     power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32, copy=False)
     features: FloatArray = np.log1p(filters(power) * np.float32(1.0 / config.floor))
+    if config.coefficients:
+        # Not a BLAS product, whose bits would depend on how many frames there are.
+        features = (features[:, :, None] * cosines(config)).sum(axis=1)
     return features
 
 
@@ -151,7 +165,7 @@ class StreamingFrontend:
         self._blocks: deque[NDArray[np.int16]] = deque()
         self._kept = 0  # samples in _blocks
         self._heard = 0  # samples since the stream began
-        self._made = np.empty((0, self.config.bands), np.float32)
+        self._made = np.empty((0, self.config.width), np.float32)
         self._made_first = 0  # frame number of _made[0]
 
     def append(self, audio: NDArray[np.int16]) -> None:
@@ -190,7 +204,7 @@ class StreamingFrontend:
         wanted = self._made[begin - self._made_first : max(last, begin) - self._made_first]
         if first >= 0:
             return wanted
-        silence = np.zeros((min(last, 0) - first, self.config.bands), np.float32)
+        silence = np.zeros((min(last, 0) - first, self.config.width), np.float32)
         return np.concatenate((silence, wanted))
 
     def _audio_from(self, sample: int, last: int) -> NDArray[np.int16]:

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from kws.backends import Backend, open_backend
+from kws.decision import STEP_MS
 from kws.errors import ModelError
 from kws.frontend import FloatArray, frame_count, log_mel
 from kws.manifest import Manifest, find_manifest, read_artefact, read_manifest
-from kws.stream import STEP_FRAMES, OnnxStream, OnnxStreamGraph, Stream, WindowStream
+from kws.stream import OnnxStream, OnnxStreamGraph, Stream, WindowStream
 
 FORMATS = ("onnx", "tflite")
 
@@ -58,9 +59,14 @@ class Model:
         if self.artefact.startswith("stream"):
             return OnnxStream(self.stream_graph)
         features = self.manifest.features
-        hop = self.manifest.decision.hop_ms * features.sample_rate // 1000
-        steps = max(1, hop // (STEP_FRAMES * features.hop))
-        return WindowStream(self.backend, self.frames, features.bands, steps)
+        stride, rest = divmod(features.sample_rate * STEP_MS // 1000, features.hop)
+        if rest:
+            raise ModelError(
+                f"{self.path}: expected a features.hop that divides the {STEP_MS} ms from one row "
+                f"of posteriors to the next, got {features.hop} samples"
+            )
+        steps = max(1, self.manifest.decision.hop_ms // STEP_MS)
+        return WindowStream(self.backend, self.frames, features.width, steps, stride)
 
     @cached_property
     def stream_graph(self) -> OnnxStreamGraph:
@@ -68,7 +74,7 @@ class Model:
         with self._blamed(self.artefact):
             content = self._content(self.artefact)
             graph = OnnxStreamGraph(content, self.provider or "cpu", self.frames)
-            silence = np.zeros((graph.frames, self.manifest.features.bands), np.float32)
+            silence = np.zeros((graph.frames, self.manifest.features.width), np.float32)
             _check(OnnxStream(graph).process(silence), graph.steps, self.manifest)
         return graph
 

@@ -100,16 +100,18 @@ class OnnxStream:
 class WindowStream:
     """A Stream that gives every step's whole window to a window graph: simple, and far dearer."""
 
-    def __init__(self, backend: Backend, window: int, bands: int, steps: int) -> None:
-        """`window`: how many frames the backend takes."""
-        self.frames, self.steps = steps * STEP_FRAMES, steps
-        self._backend, self._window = backend, window
-        self._seen = np.zeros((window + self.frames, bands), np.float32)
+    def __init__(
+        self, backend: Backend, window: int, width: int, steps: int, stride: int = STEP_FRAMES
+    ) -> None:
+        """The backend takes `window` frames of `width` numbers, every `stride` frames anew."""
+        self.frames, self.steps = steps * stride, steps
+        self._backend, self._window, self._stride = backend, window, stride
+        self._seen = np.zeros((window + self.frames, width), np.float32)
 
     def process(self, features: FloatArray) -> FloatArray:
         """See Stream."""
         self._seen = np.concatenate((self._seen[self.frames :], features))
-        ends = range(self._window + STEP_FRAMES, len(self._seen) + 1, STEP_FRAMES)
+        ends = range(self._window + self._stride, len(self._seen) + 1, self._stride)
         return self._backend.run(np.stack([self._seen[end - self._window : end] for end in ends]))
 
     def reset(self) -> None:

@@ -110,20 +110,18 @@ def test_onnx_uses_one_sleeping_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_onnx_refuses_what_is_no_model(content: bytes | None) -> None:
     """Empty, foreign and truncated content is a ModelError of one line."""
     pytest.importorskip("onnxruntime")
-    with pytest.raises(ModelError, match="ONNX Runtime cannot load the model") as refusal:
+    with pytest.raises(ModelError, match="not a whole ONNX file") as refusal:
         OnnxBackend(graph()[:-2000] if content is None else content)
     assert "\n" not in str(refusal.value)
 
 
 def test_onnx_refuses_other_graphs(features: NDArray[np.float32]) -> None:
-    """Other names of input or output, and features of another shape, are told."""
+    """Features of another shape are told; what input and output are called does not matter."""
     pytest.importorskip("onnxruntime")
-    with pytest.raises(ModelError, match=r"one input 'features', got \['audio'\]"):
-        OnnxBackend(graph(input_name="audio"))
-    with pytest.raises(ModelError, match="no output 'posteriors'"):
-        OnnxBackend(graph(output="scores")).run(features)
-    with pytest.raises(ModelError, match=r"features of shape \(3, 98, 20\)"):
+    with pytest.raises(ModelError, match=r"98, 40\), not \(3, 98, 20\)"):
         OnnxBackend(graph()).run(features[:, :, :20])
+    named = OnnxBackend(graph(input_name="x", output="y"))
+    assert np.array_equal(OnnxBackend(graph()).run(features), named.run(features))
 
 
 def tflite_model(weights: NDArray[np.float32], int8: bool = False) -> bytes:
@@ -165,12 +163,9 @@ def test_tflite_saturates(weights: NDArray[np.float32], features: NDArray[np.flo
 def test_tflite_refuses(weights: NDArray[np.float32], features: NDArray[np.float32]) -> None:
     """Foreign content and features of another shape are ModelErrors."""
     content = tflite_model(weights)
-    wrongs = [b"", b"no model at all, and longer than a header"]
-    if importlib.util.find_spec("ai_edge_litert"):
-        # tflite-runtime trusts what has a TFLite header; there the manifest's hash must protect.
-        wrongs += [b"\0\0\0\0TFL3" * 20, content[:200]]
-    for wrong in wrongs:
-        with pytest.raises(ModelError, match="TFLite cannot load the model"):
+    nothing = b"no model at all, and longer than a header"
+    for wrong in (b"", nothing, b"\0\0\0\0TFL3" * 20, content[:200]):
+        with pytest.raises(ModelError, match="TFLite file"):
             tflite_backend(wrong)
     with pytest.raises(ModelError, match=r"shape \(1, 98, 40\), not \(3, 98, 20\)"):
         tflite_backend(content).run(features[:, :, :20])
@@ -212,12 +207,15 @@ def modules(monkeypatch: pytest.MonkeyPatch, **present: Any) -> None:
         return present[package]
 
     monkeypatch.setattr(backends.importlib, "import_module", import_module)
+    for check in ("check_onnx", "check_tflite"):  # these runtimes take any content
+        monkeypatch.setattr(backends, check, lambda content: None)
 
 
 def fake_runtime(available: list[str], active: list[str], preload: str = "") -> SimpleNamespace:
     """An onnxruntime with these providers; preload_dlls prints."""
+    node = SimpleNamespace(name="features", type="tensor(float)", shape=["batch", *SHAPE])
     session = SimpleNamespace(
-        get_providers=lambda: active, get_inputs=lambda: [SimpleNamespace(name="features")]
+        get_providers=lambda: active, get_inputs=lambda: [node], get_outputs=lambda: [node]
     )
     options = SimpleNamespace(add_session_config_entry=lambda key, value: None)
     return SimpleNamespace(
@@ -368,7 +366,7 @@ def test_load_model_without_artefact(tones: Path) -> None:
     [
         ({"labels": 5}, r"posteriors of shape \(1, 12\), one per label, got \(1, 5\)"),
         ({"softmaxed": False}, "posteriors that add up to 1"),
-        ({"bands": 20}, r"features of shape \(1, 98, 40\)"),
+        ({"bands": 20}, r"\(batch, 98, 20\), not \(1, 98, 40\)"),
     ],
 )
 def test_load_model_tries_it(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from kws.config import FeatureConfig
 from kws.data import find_corpus, read_recording
-from kws.frontend import StreamingFrontend, frame_count, log_mel, mel_filters
+from kws.frontend import StreamingFrontend, cosines, frame_count, log_mel, mel_filters
 
 CONFIG = FeatureConfig()
 
@@ -207,3 +208,34 @@ def test_reset(noise: NDArray[np.int16]) -> None:
     frontend.append(noise[5_000:6_000])
     assert 4 == frontend.complete
     assert np.array_equal(log_mel(noise[5_000:6_000], CONFIG), frontend.frames(0, 4))
+
+
+def test_cepstral_coefficients(noise: NDArray[np.int16]) -> None:
+    """The transform is orthonormal: all coefficients give the bands back, fewer are the first."""
+    bands = log_mel(noise)
+    whole = replace(FeatureConfig(), coefficients=40)
+    restored = log_mel(noise, whole) @ cosines(whole).T
+    assert np.abs(bands - restored).max() < 1e-4
+    few = replace(FeatureConfig(), coefficients=10)
+    assert np.array_equal(log_mel(noise, whole)[:, :10], log_mel(noise, few))
+    assert 10 == few.width
+    assert not log_mel(np.zeros(16_000, np.int16), few).any()
+
+
+def test_cepstral_coefficients_stream(noise: NDArray[np.int16]) -> None:
+    """MFCC of 40 ms every 20 ms, 49 frames of 10: the same bits in a stream as on the whole."""
+    config = FeatureConfig(window=640, hop=320, fft_size=1024, coefficients=10)
+    assert (49, 10) == log_mel(noise[:16_000], config).shape
+    frontend = StreamingFrontend(config)
+    made = []
+    for first in range(0, len(noise), 777):
+        frontend.append(noise[first : first + 777])
+        made.append(frontend.frames(sum(map(len, made)), frontend.complete))
+    assert np.array_equal(log_mel(noise, config), np.concatenate(made))
+
+
+@pytest.mark.parametrize("coefficients", [-1, 41])
+def test_impossible_coefficients(coefficients: int) -> None:
+    """There are no more coefficients than bands."""
+    with pytest.raises(ValueError, match="0 <= coefficients <= bands"):
+        FeatureConfig(coefficients=coefficients)

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "kws"
 # Each module may import those of earlier lines only. What is not named here stands above them all.
 LAYERS = (
     {"errors", "config"},
-    {"frontend", "vad", "manifest", "decision", "metrics", "audio"},
+    {"frontend", "vad", "manifest", "decision", "metrics", "audio", "inspection"},
     {"backends"},
     {"stream"},
     {"model"},

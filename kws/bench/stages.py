@@ -43,7 +43,7 @@ def stages(model: Model, audio: Int16Array) -> dict[str, Stage]:
 def network(model: Model) -> Stage:
     """The network as a detector calls it, hop by hop."""
     stream, features = model.open_stream(), model.manifest.features
-    frames = np.zeros((stream.frames, features.bands), np.float32)
+    frames = np.zeros((stream.frames, features.width), np.float32)
     per_second = SAMPLE_RATE / (stream.frames * features.hop)
     return Stage(lambda: stream.process(frames), per_second)
 

@@ -18,6 +18,8 @@ class LogMel(nn.Module):
     def __init__(self, config: FeatureConfig | None = None) -> None:
         super().__init__()
         self.config = config or FeatureConfig()
+        if self.config.coefficients:
+            raise ValueError("training knows log-mel frames only, not cepstral coefficients")
         window = torch.from_numpy(frontend.window(self.config))
         self._tail = self.config.fft_size - self.config.window
         self.register_buffer("window", torch.nn.functional.pad(window, (0, self._tail)))
