@@ -280,10 +280,14 @@ def test_a_model_too_large_is_refused_with_the_numbers(
 def test_a_front_end_that_the_transform_cannot_do_is_refused(
     manifest: Manifest, quantised: QuantisedNetwork
 ) -> None:
-    """Half the length of the spectrum must be a power of 4."""
-    features = FeatureConfig(fft_size=1024)
-    with pytest.raises(ModelError, match="fft_size of 128, 512, 2048 or 8192"):
-        generate(replace(manifest, features=features), quantised)
+    """Half the length of the spectrum must be a power of 4, and cepstra are not made."""
+    for features, message in (
+        (FeatureConfig(fft_size=1024), "fft_size of 128, 512, 2048 or 8192"),
+        (FeatureConfig(coefficients=10), "10 cepstral coefficients"),
+        (FeatureConfig(hop=240), "row of posteriors per 30.0 ms"),
+    ):
+        with pytest.raises(ModelError, match=message):
+            generate(replace(manifest, features=features), quantised)
 
 
 def test_a_missing_model_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,8 +30,13 @@ class FrontendTables:
 def frontend_tables(config: FeatureConfig, scale: float, zero: int) -> FrontendTables:
     """Tables for features stored as int8: feature = scale * (stored - zero).
 
-    Raises ModelError unless fft_size / 2 is a power of 4 and the window and hop are even.
+    Raises ModelError unless the features are mel bands, fft_size / 2 a power of 4, the window even.
     """
+    if config.coefficients:
+        raise ModelError(
+            "the firmware's front end makes mel bands, and this model hears "
+            f"{config.coefficients} cepstral coefficients; train with coefficients of 0"
+        )
     half = config.fft_size // 2
     digits = (half.bit_length() - 1) // 2
     if 4**digits != half or config.fft_size % 2 or config.window % 2:

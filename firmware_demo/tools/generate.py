@@ -14,7 +14,7 @@ from firmware_demo.tools.c_source import array
 from firmware_demo.tools.decision_tables import decision_tables
 from firmware_demo.tools.frontend_tables import FrontendTables, frontend_tables
 from firmware_demo.tools.network_tables import VECTOR, network_source
-from kws.decision import WORD_MS
+from kws.decision import STEP_MS, WORD_MS
 from kws.errors import ModelError
 from kws.manifest import Manifest
 
@@ -54,6 +54,11 @@ def silence_rows(quantised: QuantisedNetwork) -> dict[str, NDArray[np.int8]]:
 def generate(manifest: Manifest, quantised: QuantisedNetwork) -> dict[str, str]:
     """The C sources by file name. Raises ModelError where the model does not fit the firmware."""
     features = quantised.values["features"]
+    if _step_ms(manifest, quantised) != STEP_MS:
+        raise ModelError(
+            f"{manifest.name} gives a row of posteriors per {_step_ms(manifest, quantised)} ms and "
+            f"the decision takes one per {STEP_MS} ms; train with a stride and hop of that product"
+        )
     tables = frontend_tables(manifest.features, features.scale, features.zero_point)
     memory = memory_of(manifest, quantised)
     weights = sum(layer.weights.size for layer in quantised.layers.values())
