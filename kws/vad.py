@@ -30,9 +30,10 @@ class SpeechGate:
 
     def process(self, audio: NDArray[np.int16]) -> bool:
         """Whether the gate is open after this audio, int16, of one or more `config.frame_ms`."""
-        size = SAMPLE_RATE * self.config.frame_ms // 1000
-        for start in range(0, len(audio), size):
-            if self._vad.is_speech(audio[start : start + size].tobytes(), SAMPLE_RATE):
+        size = SAMPLE_RATE * self.config.frame_ms // 1000 * audio.itemsize
+        content = audio.tobytes()
+        for start in range(0, len(content), size):
+            if self._vad.is_speech(content[start : start + size], SAMPLE_RATE):
                 self._open_for = self.config.hangover_ms
             else:
                 self._open_for -= self.config.frame_ms
