@@ -20,7 +20,7 @@ from kws.spotting import SLACK
 from kws.streameval import OperatingPoint
 
 GRID = np.round(np.arange(0.20, 0.981, 0.01), 2)
-LOOSEST, STRICTEST = -2.0, 8.0  # log-odds by which a background may move the thresholds
+LOOSEST, STRICTEST = -2.0, 12.0  # log-odds by which a background may move the thresholds
 _APART = 1_000 // STEP_MS  # rows; two false accepts closer than this are one
 
 FloatArray = NDArray[np.float64]

@@ -101,7 +101,7 @@ def _hear_file(hearing: Hearing, path: Path) -> Heard | Problem:
         with File(path) as source:
             return hearing.hear(str(path), source)
     except KwsError as error:
-        return Problem(path, str(error))
+        return Problem(path, str(error).removeprefix(f"{path} "))
 
 
 _worker: Hearing

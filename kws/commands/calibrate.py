@@ -9,12 +9,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from kws.commands.options import rate
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `kws calibrate`."""
     parser.add_argument(
         "--target-fa",
-        type=_rate,
+        type=rate,
         default=0.5,
         metavar="RATE",
         help="wanted false accepts per hour, in all (default: 0.5)",
@@ -89,13 +91,3 @@ def run(options: argparse.Namespace) -> int:
             )
         print(f"\nwritten; use it with --model {options.out}")
     return 0
-
-
-def _rate(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0.0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number of at least 0, got {text!r}")
-    return value

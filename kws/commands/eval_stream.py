@@ -12,6 +12,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from kws.commands.options import add_decision, count
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `kws eval-stream`."""
@@ -37,31 +39,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--model", help="a packaged model's name, a folder or a manifest")
     parser.add_argument("--artefact", metavar="KEY", help="which file of it, such as window.onnx")
-    add_decision_arguments(parser)
+    add_decision(parser)
+    parser.add_argument("--no-vad", action="store_true", help="let the network hear silence too")
     parser.add_argument("--seed", type=int, default=0, help="of the scenes (default: 0)")
     parser.add_argument(
-        "--clips", type=int, default=60, help="at most so many of each word (default: 60)"
+        "--clips", type=count, default=60, help="at most so many of each word (default: 60)"
     )
-    parser.add_argument("--jobs", type=int, help="processes (default: one per processor)")
+    parser.add_argument("--jobs", type=count, help="processes (default: one per processor)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--csv", metavar="FILE", type=Path, help="write every figure, one a line")
     parser.add_argument(
         "--plots", metavar="DIR", type=Path, help="write the DET curve and the delays as pictures"
     )
-
-
-def add_decision_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options that choose an operating point."""
-    from kws.commands.listen import threshold
-
-    parser.add_argument(
-        "--sensitivity", choices=("low", "medium", "high"), help="an operating point of the model"
-    )
-    parser.add_argument("--threshold", type=threshold, help="score in (0, 1] for every keyword")
-    parser.add_argument(
-        "--connected", action="store_true", help="also spot keywords within running speech"
-    )
-    parser.add_argument("--no-vad", action="store_true", help="let the network hear silence too")
 
 
 def run(options: argparse.Namespace) -> int:

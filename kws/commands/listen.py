@@ -6,6 +6,8 @@ import argparse
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
+from kws.commands.options import add_decision
+
 if TYPE_CHECKING:
     from kws.audio import Source
 
@@ -23,11 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--device", type=_device, help="a number or name from `kws devices` (default: the system's)"
     )
     parser.add_argument("--model", help="a packaged model's name, a folder or a manifest")
-    parser.add_argument(
-        "--threshold",
-        type=threshold,
-        help="score in (0, 1] from which a keyword counts (default: the model's own, per keyword)",
-    )
+    add_decision(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object per detection")
 
 
@@ -41,7 +39,12 @@ def run(options: argparse.Namespace) -> int:
     heard = 0
     with (
         closing(_open_source(options)) as source,
-        Detector(model=options.model, threshold=options.threshold) as detector,
+        Detector(
+            model=options.model,
+            threshold=options.threshold,
+            sensitivity=options.sensitivity,
+            isolated=not options.connected,
+        ) as detector,
         open_display(options.json) as display,
     ):
         name = "the demonstration recording" if options.demo else source.name
@@ -73,14 +76,3 @@ def _open_source(options: argparse.Namespace) -> Source:
 
 def _device(text: str) -> int | str:
     return int(text) if text.isdecimal() else text
-
-
-def threshold(text: str) -> float:
-    """A score in (0, 1], as argparse wants it."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0.0 < value <= 1.0:
-        raise argparse.ArgumentTypeError(f"expected a number in (0, 1], got {text!r}")
-    return value

@@ -16,6 +16,36 @@ def threshold(text: str) -> float:
     return value
 
 
+def add_decision(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that choose when a keyword counts as spoken."""
+    parser.add_argument(
+        "--threshold",
+        type=threshold,
+        help="score in (0, 1] from which a keyword counts (default: the model's own, per keyword)",
+    )
+    parser.add_argument(
+        "--sensitivity",
+        choices=("low", "medium", "high"),
+        help="how readily: an operating point that came with the model (default: medium)",
+    )
+    parser.add_argument(
+        "--connected",
+        action="store_true",
+        help="spot keywords within running speech too, not only those that are spoken alone",
+    )
+
+
+def rate(text: str) -> float:
+    """A number of at least 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number of at least 0, got {text!r}")
+    return value
+
+
 def count(text: str) -> int:
     """A whole number of at least 1."""
     if not text.isdecimal() or int(text) < 1:
