@@ -15,10 +15,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -113,17 +112,6 @@ class Running:
         """End the process."""
         self._process.communicate()
 
-    def __enter__(self) -> Running:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
 
 @dataclass(frozen=True)
 class Stream:
@@ -193,7 +181,7 @@ def measure(
         running = []
         for peer in peers:
             try:
-                running.append(stack.enter_context(Running(peer)))
+                running.append(stack.enter_context(closing(Running(peer))))
             except EnvironmentFailed as error:
                 figures["not_run"][peer.name] = str(error)
         timed = [each for each in running if each.peer.compared]

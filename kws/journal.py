@@ -7,7 +7,6 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from kws.decision import Detection
@@ -49,15 +48,8 @@ class Journal:
             self._file.flush()
         self.done[scanned.path] = scanned
 
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End it for now."""
         self._file.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -148,7 +149,7 @@ class TestPeers:
     def test_a_spotter_in_its_own_process(self, tmp_path: Path) -> None:
         """Ours answers for each file with times and what it found, from a clean start."""
         (tmp_path / "a.raw").write_bytes(np.zeros(8_000, np.int16).tobytes())
-        with Running(Peer("ours", "kws", "window.onnx")) as running:
+        with closing(Running(Peer("ours", "kws", "window.onnx"))) as running:
             answers = [running.hear(tmp_path / "a.raw") for _ in range(2)]
         assert [[], []] == [each["found"] for each in answers]
         assert all(each["cpu_s"] >= 0.0 for each in answers)

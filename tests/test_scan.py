@@ -9,6 +9,7 @@ import shutil
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -162,12 +163,12 @@ class TestJournal:
     def test_goes_on_where_it_stopped(self, tmp_path: Path, scanned: list[Scanned]) -> None:
         """What was written is read back equal; a half-written line is dropped."""
         path = tmp_path / "j"
-        with Journal(path, {"model": "m"}) as journal:
+        with closing(Journal(path, {"model": "m"})) as journal:
             for result in scanned:
                 journal.write(result)
         with path.open("a") as file:
             file.write('{"path": "half')
-        with Journal(path, {"model": "m"}) as journal:
+        with closing(Journal(path, {"model": "m"})) as journal:
             assert {each.path: each for each in scanned} == journal.done
             journal.write(self.RESULT)
         lines = path.read_text().splitlines()
@@ -176,7 +177,7 @@ class TestJournal:
 
     def test_of_another_scan(self, tmp_path: Path) -> None:
         """Results of two models do not mix."""
-        with Journal(tmp_path / "j", {"model": "one"}) as journal:
+        with closing(Journal(tmp_path / "j", {"model": "one"})) as journal:
             journal.write(self.RESULT)
         before = (tmp_path / "j").read_text()
         with pytest.raises(DataError, match="another scan"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
     )
     paths = _recordings(options.paths)
     scan = _identity(settings)
-    with Journal(options.out, scan) as journal, ExitStack() as stack:
+    with closing(Journal(options.out, scan)) as journal, ExitStack() as stack:
         left = [path for path in paths if path not in journal.done]
         if len(left) < len(paths):
             print(f"{len(paths) - len(left)} of {len(paths)} are in {options.out} already")
