@@ -25,6 +25,8 @@ COMMANDS = {
     "calibrate": "set the thresholds for your own surroundings",
     "data": "check recordings: silent, clipped, cut off, duplicated or mislabelled clips",
     "finetune": "teach a model your own words from a few recordings of each",
+    "import": "take in a classifier from elsewhere, ONNX or TFLite",
+    "drift": "say what changed in what a deployed device hears",
     "bench": "measure speed, start-up, memory and size here",
     "scan": "find the keywords in an archive of recordings, far faster than real time",
     "info": "show the models, the runtimes and the sound system found here",

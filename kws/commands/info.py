@@ -93,12 +93,18 @@ def _print_model(model: dict[str, Any]) -> None:
     if "name" in model:
         print(f"model {model['name']}: {model['description']}")
         _row("labels", ", ".join(model["labels"]))
-        _row("parameters", f"{model['parameters']:,}")
+        _row("parameters", f"{model['parameters']:,}" if model["parameters"] else "not counted")
+        measured = model["measurements"].get("export", {})
         for key, file in model["artefacts"].items():
-            _row(key, f"{file['file']}, {file['bytes']:,} bytes, sha256 {file['sha256'][:16]}")
+            result = measured.get("files", {}).get(key)
+            right = f"{result['accuracy']:7.2%}" if result else " " * 7
+            facts = f"{file['bytes']:9,} bytes {right}  sha256 {file['sha256'][:16]}"
+            _row(key, f"{facts}  {file['file']}")
+        if measured:
+            _row("", f"(share right of up to {measured['clips']:,} {measured['split']} clips)")
         thresholds = (f"{word} {value:g}" for word, value in model["thresholds"].items())
         _row("thresholds", ", ".join(thresholds) or f"{model['decision']['threshold']:g} for each")
-        for name, value in _leaves(model["measurements"]):
+        for name, value in _operating_points(model["measurements"]):
             _row(name, value)
         _row("licence", model["licence"])
     _row("path", model["path"])
@@ -112,9 +118,15 @@ def _row(name: str, value: object) -> None:
     print(f"  {name:<24} {value}")
 
 
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
+def _operating_points(measurements: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What calibration measured at each preset of each mode."""
+    for mode, points in measurements.get("operating_points", {}).items():
+        if not isinstance(points, Mapping):  # how much was heard
+            continue
+        for name, point in points.items():
+            missed = (f"{rate:.1%} in {where}" for where, rate in point["miss_rate"].items())
+            yield (
+                f"{mode}, {name}",
+                f"{point['false_accepts_per_hour']:g} false accepts per hour; "
+                f"missed {', '.join(missed)}",
+            )
