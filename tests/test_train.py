@@ -19,6 +19,7 @@ from kws.train.features import LogMel  # noqa: E402
 from kws.train.fit import FitConfig, fit, peak_loss, slide  # noqa: E402
 from kws.train.materials import Material, load_material  # noqa: E402
 from kws.train.network import Network, NetworkConfig, parameter_count  # noqa: E402
+from kws.train.prior import without_prior  # noqa: E402
 from kws.train.sampler import Sampler, SamplerConfig  # noqa: E402
 from kws.train.tones import bursts, tones  # noqa: E402
 
@@ -154,6 +155,15 @@ def test_sliding_over_pairs_gives_each_clip_its_own_row(network: Network) -> Non
         of_clips, of_streams = slide(network, clips, streams)
         assert torch.allclose(network(clips)[:, 0], of_clips, atol=1e-4)
         assert torch.allclose(network(streams), of_streams, atol=1e-4)
+
+
+def test_prior_of_training_is_taken_out(network: Network) -> None:
+    """Equal evidence gives equal posteriors, whatever shares the classes had in training."""
+    balanced = without_prior(network, LABELS, silence=0.1, unknown=0.4)
+    change = (balanced.classifier.bias - network.classifier.bias).detach()
+    assert torch.allclose(change[:10], torch.zeros(10))
+    assert np.log(0.05 / 0.1) == pytest.approx(float(change[LABELS.index("silence")]), abs=1e-5)
+    assert np.log(0.05 / 0.4) == pytest.approx(float(change[LABELS.index("unknown")]), abs=1e-5)
 
 
 def test_peak_loss_punishes_the_highest_command_alone() -> None:

@@ -12,6 +12,7 @@ import torch
 from kws.config import FeatureConfig
 from kws.errors import ModelError
 from kws.train.network import Network, NetworkConfig
+from kws.train.prior import without_prior
 
 VERSION = 1
 
@@ -51,7 +52,10 @@ def describe(network: Network, features: FeatureConfig, labels: tuple[str, ...])
 
 
 def load_network(path: Path) -> tuple[Network, FeatureConfig, tuple[str, ...], dict[str, Any]]:
-    """The averaged network of a checkpoint in evaluation mode, its front end, labels and all."""
+    """The averaged network of a checkpoint in evaluation mode, its front end, labels and all.
+
+    The class shares that the checkpoint names are taken out of it; see `kws.train.prior`.
+    """
     state = load(path)
     try:
         sizes = {**state["network"], "kernels": tuple(state["network"]["kernels"])}
@@ -59,6 +63,8 @@ def load_network(path: Path) -> tuple[Network, FeatureConfig, tuple[str, ...], d
         network.load_state_dict(state["average"])
         features = FeatureConfig(**state["features"])
         labels = tuple(state["labels"])
+        if shares := state.get("shares"):
+            network = without_prior(network, labels, shares["silence"], shares["unknown"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{path} does not fit this version of kws: {error}") from error
     if len(labels) != network.config.labels:

@@ -23,6 +23,7 @@ from kws.train import augment, checkpoint
 from kws.train.features import LogMel
 from kws.train.materials import Material
 from kws.train.network import Network, NetworkConfig
+from kws.train.prior import without_prior
 from kws.train.sampler import Sampler, SamplerConfig
 
 logger = logging.getLogger(__name__)
@@ -182,7 +183,8 @@ def fit(
         _truncate_log(out / "log.jsonl", first)
 
     per_epoch = config.sampler.epoch_size // config.sampler.batch_size
-    scores = score(average, front_end, material, labels)
+    shares = {"silence": config.sampler.silence, "unknown": config.sampler.unknown}
+    scores = score(without_prior(average, labels, **shares), front_end, material, labels)
     for epoch in range(first, config.epochs):
         started = time.monotonic()
         torch.manual_seed(config.seed * 1_000_003 + epoch)  # dropout
@@ -218,7 +220,7 @@ def fit(
                 peak_sum += float(peak.detach())
                 right += float((logits.argmax(1) == target).float().mean())
                 advance()
-        scores = score(average, front_end, material, labels)
+        scores = score(without_prior(average, labels, **shares), front_end, material, labels)
         row: dict[str, Any] = {
             "epoch": epoch + 1,
             "loss": loss_sum / per_epoch,
@@ -236,6 +238,7 @@ def fit(
         state = {
             **checkpoint.describe(network, features, labels),
             "options": options,
+            "shares": shares,
             "sources": list(material.sources),
             "weights": network.state_dict(),
             "average": average.state_dict(),

@@ -1,0 +1,34 @@
+"""Class shares of training taken out of a network, so that its posteriors favour no class.
+
+Training draws a quarter of all clips from unknown and a fifteenth from each command; a network
+learns these shares and answers "unknown" when in doubt. Subtracting the logarithm of the shares
+from the logits gives the posteriors of classes that are equally likely (logit adjustment, Menon et
+al., arXiv 2007.07314). How likely a false accept may be is the thresholds' business.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+
+from kws.config import SILENCE, UNKNOWN
+from kws.train.network import Network
+
+
+def log_prior(labels: tuple[str, ...], silence: float, unknown: float) -> Tensor:
+    """Logarithm of each class's share of the training clips over that of a command; (labels,)."""
+    command = (1.0 - silence - unknown) / max(1, len(set(labels) - {SILENCE, UNKNOWN}))
+    shares = {SILENCE: silence, UNKNOWN: unknown}
+    return torch.log(torch.tensor([shares.get(label, command) / command for label in labels]))
+
+
+def without_prior(
+    network: Network, labels: tuple[str, ...], silence: float, unknown: float
+) -> Network:
+    """A copy of a network trained at these shares of silence and unknown, balanced."""
+    balanced = copy.deepcopy(network)
+    with torch.no_grad():
+        balanced.classifier.bias.sub_(log_prior(labels, silence, unknown))
+    return balanced
