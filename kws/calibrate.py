@@ -19,7 +19,7 @@ from kws.scenes import Spoken
 from kws.spotting import SLACK
 from kws.streameval import OperatingPoint
 
-GRID = np.round(np.arange(0.20, 0.981, 0.01), 2)
+GRID = np.round(np.arange(0.10, 0.981, 0.01), 2)
 LOOSEST, STRICTEST = -2.0, 12.0  # log-odds by which a background may move the thresholds
 _APART = 1_000 // STEP_MS  # rows; two false accepts closer than this are one
 
@@ -95,8 +95,12 @@ def choose_thresholds(
     hours: float,
     true: Sequence[tuple[str, float]],
     target: float,
+    margin: float = 0.0,
 ) -> dict[str, float]:
     """The thresholds of least mean miss rate at `target` false accepts per hour at most.
+
+    Sounds that the network was not trained on score higher than those that it was: `margin`, in
+    log-odds, is how much higher than `false` those are taken to be that will be met.
 
     `false` are the peaks in `hours` of audio without keywords, `true` what `spoken_thresholds`
     says of keywords. Each keyword weighs the same. A price per false accept is searched that
@@ -108,6 +112,7 @@ def choose_thresholds(
         reached = np.array([value for word, value in true if word == keyword])
         misses[keyword] = (reached[None, :] < GRID[:, None]).mean(axis=1)
         wrong = np.array([peak.threshold for peak in false if peak.keyword == keyword])
+        wrong = 1.0 / (1.0 + (1.0 / np.clip(wrong, 1e-6, 1.0) - 1.0) * np.exp(-margin))
         accepts[keyword] = (wrong[None, :] >= GRID[:, None]).sum(axis=1)
 
     def at(price: float) -> dict[str, int]:

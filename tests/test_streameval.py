@@ -274,3 +274,13 @@ def test_presets(sensitivity: str, tones: Path, tmp_path: Path) -> None:
     (found,) = Detector(copy, sensitivity=sensitivity, vad=False).process(audio)
     (own,) = Detector(copy, vad=False).process(audio)
     assert (found.end > own.end) == (sensitivity == "low")
+
+
+def test_margin() -> None:
+    """With a margin a keyword keeps away from what comes near it."""
+    from kws.calibrate import Peak, choose_thresholds
+
+    true, false = [("yes", 0.9)] * 50, [Peak(0, "yes", 0.5)]
+    near, far = (choose_thresholds(false, 1.0, true, 0.0, margin)["yes"] for margin in (0.0, 1.0))
+    assert 0.5 < near <= 0.52
+    assert 0.73 < far <= 0.75
