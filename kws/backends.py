@@ -105,21 +105,30 @@ class OnnxBackend:
         """See Backend.reset."""
 
 
+def tflite_interpreter(content: bytes) -> Any:
+    """An interpreter of ai-edge-litert or tflite-runtime on one thread, ready to be invoked.
+
+    Raises BackendUnavailable where neither works here, ModelError for a bad model.
+    """
+    runtime = _import_tflite()
+    check_tflite(content)
+    try:
+        # Built for another NumPy, it first makes NumPy print half a page.
+        with contextlib.redirect_stderr(io.StringIO()):
+            interpreter = runtime.Interpreter(model_content=content, num_threads=1)
+        interpreter.allocate_tensors()
+    except (SystemError, ImportError, AttributeError) as error:
+        raise BackendUnavailable(_why_no_tflite(runtime, error)) from error
+    except (ValueError, RuntimeError) as error:
+        raise ModelError(f"TFLite cannot load the model: {_first_line(error)}") from error
+    return interpreter
+
+
 class TfliteBackend:
-    """ai-edge-litert or tflite-runtime on one thread; quantises where the graph takes integers."""
+    """A window graph in TFLite; quantises where the graph takes integers."""
 
     def __init__(self, content: bytes) -> None:
-        runtime = _import_tflite()
-        check_tflite(content)
-        try:
-            # Built for another NumPy, it first makes NumPy print half a page.
-            with contextlib.redirect_stderr(io.StringIO()):
-                self._interpreter = runtime.Interpreter(model_content=content, num_threads=1)
-            self._interpreter.allocate_tensors()
-        except (SystemError, ImportError, AttributeError) as error:
-            raise BackendUnavailable(_why_no_tflite(runtime, error)) from error
-        except (ValueError, RuntimeError) as error:
-            raise ModelError(f"TFLite cannot load the model: {_first_line(error)}") from error
+        self._interpreter = tflite_interpreter(content)
         inputs = self._interpreter.get_input_details()
         outputs = self._interpreter.get_output_details()
         _only([entry["name"] for entry in inputs], [entry["name"] for entry in outputs])
@@ -132,10 +141,10 @@ class TfliteBackend:
         return np.concatenate([self._run_one(window[None]) for window in shaped])
 
     def _run_one(self, features: FloatArray) -> FloatArray:
-        self._interpreter.set_tensor(self._input["index"], _quantise(features, self._input))
+        self._interpreter.set_tensor(self._input["index"], quantise(features, self._input))
         self._interpreter.invoke()
         posteriors = self._interpreter.get_tensor(self._output["index"])
-        return _dequantise(posteriors.reshape(1, -1), self._output)
+        return dequantise(posteriors.reshape(1, -1), self._output)
 
     def reset(self) -> None:
         """See Backend.reset."""
@@ -170,7 +179,8 @@ def _shaped(features: FloatArray, shape: Sequence[object]) -> FloatArray:
     )
 
 
-def _quantise(values: FloatArray, tensor: dict[str, Any]) -> NDArray[Any]:
+def quantise(values: FloatArray, tensor: dict[str, Any]) -> NDArray[Any]:
+    """Values as a tensor of TFLite stores them; those out of its range at the nearest limit."""
     kind = np.dtype(tensor["dtype"])
     if kind == np.float32:
         return values
@@ -181,7 +191,8 @@ def _quantise(values: FloatArray, tensor: dict[str, Any]) -> NDArray[Any]:
     return stored
 
 
-def _dequantise(values: NDArray[Any], tensor: dict[str, Any]) -> FloatArray:
+def dequantise(values: NDArray[Any], tensor: dict[str, Any]) -> FloatArray:
+    """What the stored values of a tensor of TFLite stand for."""
     posteriors: FloatArray = values.astype(np.float32)
     if values.dtype != np.float32:
         scale, zero_point = tensor["quantization"]

@@ -16,7 +16,7 @@ from kws.decision import STEP_MS
 from kws.errors import ModelError
 from kws.frontend import FloatArray, frame_count, log_mel
 from kws.manifest import Manifest, find_manifest, read_artefact, read_manifest
-from kws.stream import OnnxStream, OnnxStreamGraph, Stream, WindowStream
+from kws.stream import OnnxStream, OnnxStreamGraph, Stream, TfliteStream, WindowStream
 
 FORMATS = ("onnx", "tflite")
 
@@ -56,8 +56,11 @@ class Model:
 
     def open_stream(self) -> Stream:
         """A new stream through the network: by the stream graph, else window after window."""
+        steps = max(1, self.manifest.decision.hop_ms // STEP_MS)
         if self.artefact.startswith("stream"):
-            return OnnxStream(self.stream_graph)
+            if self.artefact.endswith(".onnx"):
+                return OnnxStream(self.stream_graph)
+            return self._tflite_stream(steps)
         features = self.manifest.features
         stride, rest = divmod(features.sample_rate * STEP_MS // 1000, features.hop)
         if rest:
@@ -65,7 +68,6 @@ class Model:
                 f"{self.path}: expected a features.hop that divides the {STEP_MS} ms from one row "
                 f"of posteriors to the next, got {features.hop} samples"
             )
-        steps = max(1, self.manifest.decision.hop_ms // STEP_MS)
         return WindowStream(self.backend, self.frames, features.width, steps, stride)
 
     @cached_property
@@ -77,6 +79,14 @@ class Model:
             silence = np.zeros((graph.frames, self.manifest.features.width), np.float32)
             _check(OnnxStream(graph).process(silence), graph.steps, self.manifest)
         return graph
+
+    def _tflite_stream(self, steps: int) -> Stream:
+        with self._blamed(self.artefact):
+            stream = TfliteStream(self._content(self.artefact), steps, self.frames)
+            silence = np.zeros((stream.frames, self.manifest.features.width), np.float32)
+            _check(stream.process(silence), stream.steps, self.manifest)
+            stream.reset()
+        return stream
 
     def _content(self, key: str) -> bytes:
         return read_artefact(self.path.parent, self.manifest.artefacts[key])
@@ -129,8 +139,6 @@ def _choose(
     keys = [
         f"{graph}{kind}.{form}" for form in formats for graph in graphs for kind in ("", ".int8")
     ]
-    # Until it has a stream of its own, TFLite goes window by window.
-    keys = [key for key in keys if not (key.startswith("stream") and key.endswith("tflite"))]
     for key in keys:
         if key in manifest.artefacts:
             return key

@@ -10,7 +10,14 @@ from typing import Protocol
 
 import numpy as np
 
-from kws.backends import Backend, import_onnxruntime, onnx_session
+from kws.backends import (
+    Backend,
+    dequantise,
+    import_onnxruntime,
+    onnx_session,
+    quantise,
+    tflite_interpreter,
+)
 from kws.errors import ModelError
 from kws.frontend import FloatArray
 
@@ -95,6 +102,63 @@ class OnnxStream:
     def reset(self) -> None:
         """See Stream."""
         self._states[self._turn][:] = self._graph.silent_state
+
+
+class TfliteStream:
+    """A stream graph in TFLite, which makes one row a call and has a state for each layer.
+
+    The state `next_x` that comes out is the state `x` that goes in next. Raises ModelError where
+    the content is not such a graph.
+    """
+
+    def __init__(self, content: bytes, steps: int, silent_frames: int = 100) -> None:
+        """Rows come `steps` at a time; of `silent_frames` see OnnxStreamGraph."""
+        self._interpreter = tflite_interpreter(content)
+        inputs = {entry["name"]: entry for entry in self._interpreter.get_input_details()}
+        outputs = {entry["name"]: entry for entry in self._interpreter.get_output_details()}
+        states = inputs.keys() - {"features"}
+        expected = {"posteriors", *(f"next_{name}" for name in states)}
+        if "features" not in inputs or not states or outputs.keys() != expected:
+            raise ModelError(
+                "expected a graph with features, posteriors and states x and next_x, "
+                f"got {', '.join(inputs)} and {', '.join(outputs)}"
+            )
+        self._features, self._posteriors = inputs["features"], outputs["posteriors"]
+        self._places = [(inputs[name], outputs[f"next_{name}"]) for name in sorted(states)]
+        shape = self._features["shape"].tolist()
+        self._stride, self.width = shape[-2:]
+        self.frames, self.steps = steps * self._stride, steps
+        self._states = [
+            quantise(np.zeros(place["shape"], np.float32), place) for place, _ in self._places
+        ]
+        silence = np.zeros((self.frames, self.width), np.float32)
+        for _ in range(-(-silent_frames // self.frames)):
+            self.process(silence)
+        self._silent = self._states
+
+    def process(self, features: FloatArray) -> FloatArray:
+        """See Stream."""
+        return np.concatenate(
+            [
+                self._step(features[first : first + self._stride])
+                for first in range(0, self.frames, self._stride)
+            ]
+        )
+
+    def _step(self, features: FloatArray) -> FloatArray:
+        set_tensor, get_tensor = self._interpreter.set_tensor, self._interpreter.get_tensor
+        shaped = features.reshape(self._features["shape"])
+        set_tensor(self._features["index"], quantise(shaped, self._features))
+        for (place, _), state in zip(self._places, self._states, strict=True):
+            set_tensor(place["index"], state)
+        self._interpreter.invoke()
+        self._states = [get_tensor(place["index"]) for _, place in self._places]
+        posteriors = get_tensor(self._posteriors["index"]).reshape(1, -1)
+        return dequantise(posteriors, self._posteriors)
+
+    def reset(self) -> None:
+        """See Stream."""
+        self._states = self._silent
 
 
 class WindowStream:

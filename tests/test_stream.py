@@ -15,8 +15,9 @@ from kws.config import SAMPLE_RATE
 from kws.errors import ModelError
 from kws.frontend import log_mel
 from kws.listener import Listener
+from kws.manifest import MODELS, read_manifest
 from kws.model import Model, load_model
-from kws.stream import OnnxStreamGraph
+from kws.stream import OnnxStreamGraph, TfliteStream
 
 pytest.importorskip("onnxruntime")
 
@@ -150,3 +151,37 @@ def test_other_graphs_are_refused(model: Model) -> None:
     content = (model.path.parent / artefact.file).read_bytes()
     with pytest.raises(ModelError, match="expected a graph with"):
         OnnxStreamGraph(content)
+
+
+@pytest.mark.parametrize(
+    ("key", "tolerance"), [("stream.tflite", TOLERANCE), ("stream.int8.tflite", 0.02)]
+)
+def test_tflite_stream_equals_windows(key: str, tolerance: float, speech: Int16Array) -> None:
+    """A TFLite stream, too, gives the rows of the window graph of its kind, again after a reset."""
+    pytest.importorskip("ai_edge_litert", reason="no TFLite runtime: `pip install ai-edge-litert`")
+    stream = load_model(artefact=key)
+    listener = Listener(stream, False)
+    audio = speech[: 6 * SAMPLE_RATE]
+    found = np.concatenate([row for _, rows in hops(listener, audio) for row in rows])
+    window = load_model(artefact=key.replace("stream", "window"))
+    expected = np.concatenate(
+        [row for _, rows in hops(Listener(window, False), audio) for row in rows]
+    )
+    assert np.abs(expected - found).max() < tolerance
+    listener.reset()
+    again = np.concatenate([row for _, rows in hops(listener, audio) for row in rows])
+    np.testing.assert_array_equal(found, again)
+
+
+def test_tflite_stream_refuses_windows() -> None:
+    """A window graph under the name of a stream is refused by what it has and lacks."""
+    pytest.importorskip("ai_edge_litert", reason="no TFLite runtime: `pip install ai-edge-litert`")
+    path = MODELS / read_manifest(MODELS / "commands.json").artefacts["window.tflite"].file
+    with pytest.raises(ModelError, match="states x and next_x, got features and posteriors"):
+        TfliteStream(path.read_bytes(), 3)
+
+
+def test_tflite_listens_by_stream() -> None:
+    """Asked for TFLite, the shipped model takes its stream graph."""
+    pytest.importorskip("ai_edge_litert", reason="no TFLite runtime: `pip install ai-edge-litert`")
+    assert "stream.tflite" == load_model(backend="tflite").artefact
