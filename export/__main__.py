@@ -1,6 +1,7 @@
 """`python -m export CHECKPOINT --out DIR`: every file of a model, and then its manifest.
 
-The manifest is written only when all files agree with the checkpoint on real recordings.
+The manifest is written only when all files agree with the checkpoint on real recordings. A release
+takes `--calibrate --firmware` as well.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 from export.build import build, quantised_of
 from export.calibrate import calibrate, calibration_clips
 from export.fold import fold
-from export.model_card import model_card
+from export.model_card import write_model_card
 from export.verify import measurements_of, reference_of, verify
 from kws import __version__
 from kws.config import DecisionConfig, VadConfig
@@ -66,20 +67,44 @@ def main(arguments: list[str] | None = None) -> int:
         action="store_true",
         help="keep thresholds, presets, gate and decision settings of the manifest that is there",
     )
+    parser.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="then choose thresholds and presets, as `python -m export.operating_points` does",
+    )
+    parser.add_argument(
+        "--firmware",
+        action="store_true",
+        help="then write the C sources, as `python -m firmware_demo.tools generate` does",
+    )
     options = parser.parse_args(arguments)
+    if options.keep_decision and options.calibrate:
+        parser.error("--keep-decision keeps the thresholds and --calibrate chooses new ones")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        export(options)
+        path = export(options)
     except KwsError as error:
         print(f"export: error: {error}", file=sys.stderr)
         return 1
-    return 0
+    code = 0
+    if options.calibrate:
+        from export import operating_points
+
+        code = operating_points.main(["--data", str(options.data), "--model", str(path)])
+    if options.firmware and code == 0:
+        from firmware_demo.tools import __main__ as firmware
+
+        code = firmware.main(["generate", str(path)])
+    return code
 
 
-def export(options: argparse.Namespace) -> None:
-    """Build, verify and only then write; raises KwsError with nothing written otherwise."""
+def export(options: argparse.Namespace) -> Path:
+    """Build, verify and only then write; returns the path of the manifest.
+
+    Raises KwsError with nothing written otherwise.
+    """
     trained, features, labels, state = load_network(options.checkpoint)
-    path = options.out / f"{options.name}.json"
+    path: Path = options.out / f"{options.name}.json"
     kept = read_manifest(path) if options.keep_decision else None
     network = fold(trained)
 
@@ -121,9 +146,9 @@ def export(options: argparse.Namespace) -> None:
             artefacts[key] = describe_artefact(file)
         measurements = {"export": measurements_of(measured, reference, clips)}
         write_manifest(replace(manifest, artefacts=artefacts, measurements=measurements), path)
-        card = model_card(options.out)
-        (options.out / "README.md").write_text(card, encoding="utf-8", newline="\n")
+        write_model_card(options.out)
     logger.info("wrote %s", path)
+    return path
 
 
 def _provenance(state: dict[str, Any], quantisation: dict[str, Any]) -> dict[str, Any]:

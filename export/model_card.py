@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from kws.manifest import Manifest, read_manifest
 
@@ -30,6 +31,11 @@ def model_card(folder: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
+def write_model_card(folder: Path) -> None:
+    """Write `model_card` into the folder's README.md."""
+    (folder / "README.md").write_text(model_card(folder), encoding="utf-8", newline="\n")
+
+
 def _model(manifest: Manifest) -> Iterator[str]:
     features, provenance = manifest.features, manifest.provenance
     yield f"## {manifest.name}: {manifest.description}"
@@ -54,6 +60,9 @@ def _model(manifest: Manifest) -> Iterator[str]:
     if "export" in manifest.measurements:
         yield ""
         yield from _files(manifest)
+    if "operating_points" in manifest.measurements:
+        yield ""
+        yield from _operating_points(manifest.measurements["operating_points"])
     yield ""
     yield (
         "Made for short commands spoken alone, by anybody, near a microphone. Not made for: other "
@@ -83,3 +92,21 @@ def _files(manifest: Manifest) -> Iterator[str]:
         )
     total = sum(artefact.bytes for artefact in manifest.artefacts.values())
     yield f"| together | {total:,} | | | | | |"
+
+
+def _operating_points(measured: Mapping[str, Any]) -> Iterator[str]:
+    """A row for each preset of each mode; `export.operating_points` measured them."""
+    modes = {mode: points for mode, points in measured.items() if isinstance(points, Mapping)}
+    scenes = list(next(iter(next(iter(modes.values())).values()))["miss_rate"])
+    yield (
+        f"Thresholds are calibrated on training-side material: {measured['hours']} hours without "
+        "commands, and commands of training speakers in made-up scenes. What was held out is in "
+        "benchmarks/RESULTS.md."
+    )
+    yield ""
+    yield f"| mode | sensitivity | false accepts per hour | {' | '.join(scenes)} |"
+    yield f"|---|---|---:|{'---:|' * len(scenes)}"
+    for mode, points in modes.items():
+        for name, point in points.items():
+            missed = " | ".join(f"{point['miss_rate'][scene]:.1%} missed" for scene in scenes)
+            yield f"| {mode} | {name} | {point['false_accepts_per_hour']:g} | {missed} |"
