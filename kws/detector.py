@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +15,21 @@ from kws.audio import to_int16
 from kws.config import SAMPLE_RATE
 from kws.decision import Decider, Detection
 from kws.errors import AudioError
+from kws.frontend import FloatArray
 from kws.listener import Listener
 from kws.manifest import MODES, Manifest
 from kws.model import Model, load_model
 
 Int16Array = NDArray[np.int16]
+
+
+class Observer(Protocol):
+    """Something that looks over a detector's shoulder."""
+
+    def observe(
+        self, audio: Int16Array, rows: Sequence[FloatArray], fired: Sequence[Detection]
+    ) -> None:
+        """A hop of audio, the rows of posteriors (steps, labels) that it led to, and what fired."""
 
 
 class Detector:
@@ -39,19 +49,21 @@ class Detector:
         vad: bool = True,
         backend: str | None = None,
         provider: str | None = None,
+        observer: Observer | None = None,
     ) -> None:
         """`model`, `backend` and `provider` are those of `load_model`, or a model it has loaded.
 
         `threshold` in (0, 1] replaces the model's own for every keyword; `sensitivity`, "low",
         "medium" or "high", chooses among the operating points that came with the model. Commands
         are spoken alone: speech just before a word raises its threshold, unless `isolated` is
-        false. Without `vad` the network listens to silence too. Raises what `load_model` raises,
-        BackendUnavailable where webrtcvad does not import, and ValueError for a threshold or
-        sensitivity that does not exist.
+        false. Without `vad` the network listens to silence too. `observer` is told of everything
+        that is heard. Raises what `load_model` raises, BackendUnavailable where webrtcvad does not
+        import, and ValueError for a threshold or sensitivity that does not exist.
         """
         if not isinstance(model, Model):
             model = load_model(model, backend=backend, provider=provider)
         self.model = model
+        self._observer = observer
         self._listener = Listener(model, vad)
         self._decider = open_decider(model.manifest, threshold, sensitivity, isolated)
         self._hop = np.zeros(self._listener.hop, np.int16)  # fills up block by block
@@ -114,8 +126,10 @@ class Detector:
                 self._filled = 0
                 rested, rows = self._listener.process(self._hop)
                 self._decider.rest(rested)
-                for posteriors in rows:
-                    detections += self._decider.update(posteriors)
+                fired = [each for posteriors in rows for each in self._decider.update(posteriors)]
+                if self._observer:
+                    self._observer.observe(self._hop, rows, fired)
+                detections += fired
         return detections
 
 

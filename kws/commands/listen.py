@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kws.commands.options import add_decision
@@ -27,6 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="a packaged model's name, a folder or a manifest")
     add_decision(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object per detection")
+    parser.add_argument(
+        "--monitor",
+        metavar="DIR",
+        type=Path,
+        help="write what is heard, as counts and without any audio, into a small file per hour",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -34,16 +41,21 @@ def run(options: argparse.Namespace) -> int:
     from kws import Detector
     from kws.audio import paced
     from kws.config import SAMPLE_RATE
+    from kws.model import load_model
+    from kws.monitor import HourlyRecords
     from kws.terminal import open_display
 
     heard = 0
+    model = load_model(options.model)
     with (
+        HourlyRecords(options.monitor, model) if options.monitor else nullcontext() as observer,
         closing(_open_source(options)) as source,
         Detector(
-            model=options.model,
+            model,
             threshold=options.threshold,
             sensitivity=options.sensitivity,
             isolated=not options.connected,
+            observer=observer,
         ) as detector,
         open_display(options.json) as display,
     ):
