@@ -19,7 +19,7 @@ from export.build import metadata_of
 from export.integer import run_window
 from export.network import FloatArray
 from export.quantised import QuantisedNetwork
-from export.run_files import TfliteFile, run_onnx
+from export.run_files import CPU, TfliteFile, onnx_providers, run_onnx
 from export.tflite import read_metadata, read_operators
 from kws.config import FeatureConfig
 from kws.data import Int16Array
@@ -97,6 +97,7 @@ def verify(
         taken = some if key in STEPWISE else slice(None)
         try:
             posteriors, operators = _run(key, content, features[taken], clips.audio[taken])
+            problems += _elsewhere(key, content, features[taken], clips.audio[taken], posteriors)
             is_equal = None
             if key.endswith(".int8.tflite"):
                 exact = TfliteFile(content, reference=True).run_stored(stored)
@@ -144,6 +145,21 @@ def _run(
         return TfliteFile(content).run(features), read_operators(content)
     operators = [node.op_type for node in onnx.load_from_string(content).graph.node]
     return run_onnx(content, features, audio), operators
+
+
+def _elsewhere(
+    key: str, content: bytes, features: FloatArray, audio: Int16Array, posteriors: FloatArray
+) -> list[str]:
+    """Where a float ONNX file gives other posteriors than on the CPU."""
+    faults = []
+    for provider in onnx_providers():
+        if provider == CPU or not key.endswith(".onnx") or ".int8." in key:
+            continue
+        found = run_onnx(content, features, audio, provider)
+        difference = float(np.abs(found - posteriors).max())
+        if not difference <= LARGEST_DIFFERENCE:
+            faults.append(f"{key} differs by {difference:.2g} on {provider}")
+    return faults
 
 
 def _faults(key: str, result: Measured, loss: float) -> list[str]:

@@ -19,6 +19,7 @@ from onnx import numpy_helper
 
 from export.build import build, quantised_of
 from export.network import FloatArithmetic, FoldedNetwork, walk
+from export.run_files import CPU, CUDA, run_onnx
 from export.verify import Measured, measurements_of, reference_of, verify
 from kws.config import FeatureConfig
 from kws.errors import ModelError
@@ -158,3 +159,21 @@ def test_other_metadata(exported: Exported) -> None:
     contents = {"window.tflite": build(other, exported.folded)["window.tflite"]}
     with pytest.raises(ModelError, match=r"window.tflite carries other metadata"):
         judge(exported, contents)
+
+
+def test_cuda_where_there_is_one(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Float ONNX files are run on CUDA too, where onnxruntime has it, and held to the same."""
+    asked = []
+
+    def run(
+        content: bytes, features: np.ndarray, audio: np.ndarray, provider: str = CPU
+    ) -> np.ndarray:
+        asked.append(provider)
+        return run_onnx(content, features, audio) + (0.0 if provider == CPU else 0.01)
+
+    monkeypatch.setattr("export.verify.onnx_providers", lambda: [CPU, CUDA])
+    monkeypatch.setattr("export.verify.run_onnx", run)
+    contents = {key: exported.contents[key] for key in ("window.onnx", "window.tflite")}
+    with pytest.raises(ModelError, match=r"window.onnx differs by 0.01 on CUDA"):
+        judge(exported, contents)
+    assert [CPU, CUDA] == asked
