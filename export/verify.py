@@ -102,10 +102,11 @@ def verify(
             if key.endswith(".int8.tflite"):
                 exact = TfliteFile(content, reference=True).run_stored(stored)
                 is_equal = bool(np.array_equal(exact, integers))
+            decided = np.array(manifest.labels)[posteriors.argmax(axis=1)]
         except Exception as error:  # the runtimes' own exceptions share no base
-            problems.append(f"{key} does not run: {str(error).splitlines()[0]}")
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            problems.append(f"{key} does not run: {reason}")
             continue
-        decided = np.array(manifest.labels)[posteriors.argmax(axis=1)]
         expected = reference.decisions[taken]
         targets = np.array(reference.labels)[clips.targets[taken]]
         result = measured[key] = Measured(
