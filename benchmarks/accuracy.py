@@ -19,14 +19,18 @@ from numpy.typing import NDArray
 
 from benchmarks.results import FOLDER, write_result
 from benchmarks.rooms import hear, simulate
+from benchmarks.spotting import stream, surround
+from kws import Detector
 from kws.config import SILENCE, UNKNOWN
 from kws.data import (
     CLIP_SAMPLES,
     Int16Array,
     corpus_root,
+    find_corpus,
     find_recordings,
     fit_length,
     read_recordings,
+    split_noise,
 )
 from kws.errors import BackendUnavailable, KwsError
 from kws.evalset import EvaluationSet, load_evaluation_set
@@ -84,7 +88,33 @@ def measure(model: str | None, data: Path) -> dict[str, Any]:
             continue
         print(f"{manifest.name} {key}")
         figures["artefacts"][key] = _measure_one(loaded, conditions, unseen)
+    print(f"{manifest.name} in a stream")
+    figures["unseen_in_a_stream"] = _fired(model, data, unseen)
     return figures
+
+
+def _fired(model: str | None, data: Path, unseen: dict[str, list[Int16Array]]) -> dict[str, Any]:
+    """How many recordings let a detector fire, each with half a second of noise around it."""
+    noise, _, _ = read_recordings(find_corpus(corpus_root(data)).noise)
+    background = [split_noise(recording)[1] for recording in noise]
+    generator = np.random.default_rng(0)
+    fired: dict[str, Any] = {}
+    with Detector(model) as detector:
+        for word, recordings in unseen.items():
+            heard = [
+                stream(detector, surround(r, background[generator.integers(len(noise))], generator))
+                for r in recordings
+            ]
+            taken = sum(map(bool, heard))
+            fired[word] = {
+                "clips": len(heard),
+                "fired": taken,
+                "share": taken / max(1, len(heard)),
+            }
+    clips, taken = (sum(row[key] for row in fired.values()) for key in ("clips", "fired"))
+    fired["all"] = {"clips": clips, "fired": taken, "share": taken / max(1, clips)}
+    print(f"  unseen words that fire {100 * fired['all']['share']:.2f} %")
+    return fired
 
 
 def _measure_one(

@@ -54,6 +54,7 @@ def test_figures_and_file(
     assert 0 == found["unseen_words"]["view_glass"]["taken"]
     assert 0.25 == found["unseen"]["taken_for_a_keyword"]
     assert 0.0 == found["unseen"]["recall_lost"]
+    assert 8 == content["figures"]["unseen_in_a_stream"]["all"]["clips"]
 
 
 def test_a_missing_folder_is_one_line(
