@@ -157,6 +157,7 @@ def _provenance(state: dict[str, Any], quantisation: dict[str, Any]) -> dict[str
         "sources": state["sources"],
         "network": state["network"],
         "training": {**state["options"], "epochs_done": state["epoch"]},
+        "started_from": state.get("started_from", {}),
         "quantisation": quantisation,
     }
 

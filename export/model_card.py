@@ -52,8 +52,8 @@ def _model(manifest: Manifest) -> Iterator[str]:
         yield ""
         yield (
             f"Trained with `python -m kws.train`: {training['epochs_done']} of "
-            f"{training['epochs']} epochs, seed {training['seed']}; all options are in the "
-            "manifest. Trained on:"
+            f"{training['epochs']} epochs, seed {training['seed']}{_start(provenance)}; all "
+            "options are in the manifest. Trained on:"
         )
         yield ""
         yield from (f"* {SOURCES.get(name, name)}" for name in provenance["sources"])
@@ -69,6 +69,11 @@ def _model(manifest: Manifest) -> Iterator[str]:
         "languages, transcription, telling speakers apart, or anything where a missed or false "
         "command does harm. Accents, ages and rooms that the data lacks are recognised worse."
     )
+
+
+def _start(provenance: Mapping[str, Any]) -> str:
+    before = provenance.get("started_from")
+    return f", from weights of {before['epochs_done']} epochs with other options" if before else ""
 
 
 def _files(manifest: Manifest) -> Iterator[str]:

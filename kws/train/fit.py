@@ -149,8 +149,11 @@ def fit(
     labels, features = LABELS, FeatureConfig()
     torch.manual_seed(config.seed)
     network = Network(config.network)
+    before: dict[str, Any] = {}
     if start is not None:
-        network.load_state_dict(checkpoint.load(start)["average"])
+        began = checkpoint.load(start)
+        network.load_state_dict(began["average"])
+        before = {"epochs_done": began["epoch"], **began["options"]}
     average = copy.deepcopy(network)
     front_end = LogMel(features)
     decayed = [p for p in network.parameters() if p.ndim > 1]
@@ -179,7 +182,7 @@ def fit(
         network.load_state_dict(state["weights"])
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
-        first, best = state["epoch"], state["best"]
+        first, best, before = state["epoch"], state["best"], state["started_from"]
         _truncate_log(out / "log.jsonl", first)
 
     per_epoch = config.sampler.epoch_size // config.sampler.batch_size
@@ -239,6 +242,7 @@ def fit(
             **checkpoint.describe(network, features, labels),
             "options": options,
             "shares": shares,
+            "started_from": before,
             "sources": list(material.sources),
             "weights": network.state_dict(),
             "average": average.state_dict(),
