@@ -47,14 +47,16 @@ def require_matplotlib() -> None:
         ) from error
 
 
-def write_report(evaluation: Evaluation, model: Model, folder: Path) -> Path:
+def write_report(
+    evaluation: Evaluation, figures: dict[str, Any], model: Model, folder: Path
+) -> Path:
     """Write `report.html`, `report.json` and `clips.csv` into a folder; returns the page's path.
 
-    Raises OSError where the folder cannot be written.
+    `figures` are the evaluation's own, with those of an ensemble where there is one. Raises OSError
+    where the folder cannot be written.
     """
     require_matplotlib()
     folder.mkdir(parents=True, exist_ok=True)
-    figures = evaluation.figures()
     text = json.dumps(figures, indent=2, ensure_ascii=False) + "\n"
     (folder / "report.json").write_text(text, encoding="utf-8")
     with (folder / "clips.csv").open("w", encoding="utf-8", newline="") as file:
@@ -87,6 +89,10 @@ def _page(evaluation: Evaluation, model: Model, figures: dict[str, Any]) -> Iter
     yield f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title>"
     yield f"<style>{_STYLE}</style><h1>{html.escape(title)}</h1>"
     yield _table(["figure", "value"], _summary(figures))
+    if "ensemble" in figures:
+        yield "<h2>Ensemble</h2>" + _table(
+            ["model or way to combine", "accuracy"], _ensemble(figures)
+        )
     yield "<h2>Classes</h2>"
     yield _table(["class", "clips", "recall", "precision"], _classes(figures))
     yield "<h2>Confusion</h2><p>Rows are the truth; the colour is the share of the row."
@@ -121,6 +127,13 @@ def _summary(figures: dict[str, Any]) -> Iterator[list[str]]:
     yield ["best temperature", f"{figures['best_temperature']:.3f}"]
     ranking = figures["label_ranking_average_precision"]
     yield ["label-weighted label-ranking average precision", f"{ranking:.4f}"]
+
+
+def _ensemble(figures: dict[str, Any]) -> Iterator[list[str]]:
+    for member in figures["ensemble"]["members"]:
+        yield [member["model"], _percent(member["accuracy"])]
+    for way, found in figures["ensemble"]["combinations"].items():
+        yield [way, _percent(found["accuracy"])]
 
 
 def _classes(figures: dict[str, Any]) -> Iterator[list[str]]:

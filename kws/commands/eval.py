@@ -9,7 +9,11 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kws.evalset import EvaluationSet
+    from kws.evaluate import Evaluation
 
 SPLITS = ("training", "validation", "testing", "all")
 
@@ -34,6 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--artefact", metavar="KEY", help="which file of the model, such as window.int8.onnx"
+    )
+    parser.add_argument(
+        "--ensemble", metavar="MODEL", nargs="+", help="further models that judge together with it"
     )
     parser.add_argument("--provider", choices=("cpu", "cuda"), help="where it runs (default: cpu)")
     parser.add_argument(
@@ -70,11 +77,13 @@ def run(options: argparse.Namespace) -> int:
     noise = read_recordings(find_recordings(options.noise))[0] if options.noise else []
     clips = load_evaluation_set(options.data, model.manifest.labels, options.split)
     evaluation = evaluate(model, clips, noise)
+    figures = evaluation.figures()
+    if options.ensemble:
+        figures["ensemble"] = _ensemble(options, evaluation, clips)
     page = None
     if options.report:
         with writing(options.report):
-            page = write_report(evaluation, model, options.report)
-    figures = evaluation.figures()
+            page = write_report(evaluation, figures, model, options.report)
     if options.json:
         print(json.dumps(figures, ensure_ascii=False))
         return 0
@@ -82,6 +91,23 @@ def run(options: argparse.Namespace) -> int:
     if page:
         print(f"report: {page}")
     return 0
+
+
+def _ensemble(
+    options: argparse.Namespace, evaluation: Evaluation, clips: EvaluationSet
+) -> dict[str, Any]:
+    """The figures of each further model, and of all together in each of the ways."""
+    from kws.ensemble import combinations
+    from kws.evaluate import evaluate
+    from kws.model import load_model
+
+    members = [evaluation]
+    for name in options.ensemble:
+        members.append(evaluate(load_model(name, provider=options.provider), clips))
+    return {
+        "members": [member.figures() for member in members],
+        "combinations": {how: found.figures() for how, found in combinations(members)},
+    }
 
 
 def _submit(options: argparse.Namespace, model: Any) -> int:
@@ -112,6 +138,11 @@ def _print(figures: dict[str, Any]) -> None:
     print(f"  best temperature                 {figures['best_temperature']:>8.3f}")
     for snr, accuracy in figures["accuracy_by_snr_db"].items():
         print(f"accuracy at {snr:>3} dB SNR           {_percent(accuracy)}")
+    if "ensemble" in figures:
+        print("ensemble")
+        rows = [(member["model"], member) for member in figures["ensemble"]["members"]]
+        for name, found in (*rows, *figures["ensemble"]["combinations"].items()):
+            print(f"  {name:<32} {_percent(found['accuracy'])}")
     if figures["not_used"]:
         count = len(figures["not_used"])
         print(f"{count} file{'s' if count > 1 else ''} not used: {figures['not_used'][0]}")
