@@ -121,9 +121,12 @@ class Decider:
         """What the row before `place` of the history decides; it is the stream's count-th."""
         rows = self._rows[:place]
         scores = rows[-self._smoothed :, self._columns].mean(axis=0, dtype=np.float64)
+        spoken = self._armed & (scores >= self._thresholds)
+        if not spoken.any():  # as in most rows; the rest can only forbid what this allows
+            return None
         needed = self._thresholds + self._speech(rows) * (1.0 - self._thresholds)
         up = rows[-self._longest - 1 :, self._columns] >= self._released
-        spoken = self._armed & up[-1] & ~up.all(axis=0) & (scores >= needed)
+        spoken &= up[-1] & ~up.all(axis=0) & (scores >= needed)
         if not spoken.any():
             return None
         best = int(np.where(spoken, scores, -1.0).argmax())
