@@ -34,6 +34,7 @@ from kws.train.graphs import read_network, replace_classifier, write_network
 from kws.train.materials import Material
 from kws.train.network import Network, parameter_count
 from kws.train.own_words import OwnWords
+from kws.train.prior import log_prior
 from kws.train.sampler import Sampler, SamplerConfig
 
 GRAPHS = ("window.onnx", "stream.onnx")
@@ -133,6 +134,9 @@ def tune(
             schedule.step()
         after_epoch(epoch + 1)
     network.eval()
+    with torch.no_grad():
+        shares = config.sampler.silence, config.sampler.unknown
+        network.classifier.bias.sub_(log_prior(labels, *shares))
     return score(network, front_end, material, labels)
 
 
