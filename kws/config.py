@@ -68,7 +68,7 @@ class FeatureConfig:
 class VadConfig:
     """When the network may rest."""
 
-    aggressiveness: int = 2  # webrtcvad: 0 lets most through, 3 least
+    aggressiveness: int = 1  # webrtcvad: 0 lets most through, 3 least
     frame_ms: int = 20  # webrtcvad takes 10, 20 or 30
     hangover_ms: int = 700  # the gate stays open this long after the last speech frame
     preroll_ms: int = 420  # as the gate opens, the network catches up on this long before
