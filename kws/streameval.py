@@ -28,7 +28,7 @@ from kws.manifest import MODES, Manifest
 from kws.model import Model
 from kws.replay import Heard, Hearing, hear_files
 from kws.scenes import Scene, build_scene
-from kws.spotting import NOTHING, Outcome, false_accept_figures, match
+from kws.spotting import Outcome, false_accept_figures, match
 
 SNRS_DB = (20.0, 10.0, 5.0, 0.0)
 OFFSETS = (-3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0)  # of the DET, in log-odds
@@ -131,13 +131,11 @@ class Evaluator:
         folder: Path,
         seed: int = 0,
         clips: int = 60,
-        noise: Sequence[Path] | None = None,
-        conversation: Sequence[Path] | None = None,
     ) -> dict[str, Any]:
         """Scenes of a folder's validation clips, and what is beside them without commands.
 
-        `noise` and `conversation` replace the recordings that the scenes are laid over: those
-        below noise/ and the last fifth of each noise of the corpus, and those below speech/.
+        The scenes are laid over what lies below noise/ and speech/, and over the last fifth of
+        each noise of the corpus, which training leaves out.
         """
         corpus = find_corpus(corpus_root(folder))
         beside = dict(_sources(folder))
@@ -148,10 +146,8 @@ class Evaluator:
             problems.extend(bad)
             return recordings
 
-        if noise is None:
-            noise = [p for name, each in beside.items() if name.startswith("noise") for p in each]
-        if conversation is None:
-            conversation = [p for n, each in beside.items() if n.startswith("speech") for p in each]
+        noise = [p for name, each in beside.items() if name.startswith("noise") for p in each]
+        conversation = [p for n, each in beside.items() if n.startswith("speech") for p in each]
         hum = read(noise) + [split_noise(recording)[1] for recording in read(corpus.noise)]
         chosen = choose_clips(corpus, "validation", self._keywords, clips, seed)
         scenes = build_scenes(chosen, self._keywords, hum, read(conversation), seed)
@@ -163,24 +159,28 @@ class Evaluator:
         return {
             "scenes": {name: self.outcome(each).figures() for name, each in heard.items()},
             "negatives": {name: self.false_accepts(each) for name, each in quiet.items() if each},
-            "det": list(self._curve(heard, quiet)),
+            "det": list(det_curve(self, heard, quiet)),
             "not_used": [str(problem) for problem in problems],
         }
 
-    def _curve(
-        self, scenes: Mapping[str, tuple[Scene, Heard]], quiet: Mapping[str, list[Heard]]
-    ) -> Iterator[dict[str, Any]]:
-        for offset in OFFSETS:
-            rates = {}
-            for name, heard in quiet.items():
-                hours = sum(each.seconds for each in heard) / 3600.0
-                count = sum(len(self.detections(each, offset)) for each in heard)
-                rates[name] = count / hours if hours else None
-            missed = {
-                name: self.outcome(each, offset).figures()["miss_rate"]
-                for name, each in scenes.items()
-            }
-            yield {"offset": offset, "false_accepts_per_hour": rates, "miss_rate": missed}
+
+def det_curve(
+    evaluator: Evaluator,
+    scenes: Mapping[str, tuple[Scene, Heard]],
+    quiet: Mapping[str, Sequence[Heard]],
+) -> Iterator[dict[str, Any]]:
+    """False accepts per hour of each source and misses of each scene, by offset of OFFSETS."""
+    for offset in OFFSETS:
+        rates = {}
+        for name, heard in quiet.items():
+            hours = sum(each.seconds for each in heard) / 3600.0
+            count = sum(len(evaluator.detections(each, offset)) for each in heard)
+            rates[name] = count / hours if hours else None
+        missed = {
+            name: evaluator.outcome(each, offset).figures()["miss_rate"]
+            for name, each in scenes.items()
+        }
+        yield {"offset": offset, "false_accepts_per_hour": rates, "miss_rate": missed}
 
 
 def choose_clips(
@@ -226,11 +226,6 @@ def _sources(folder: Path) -> Iterator[tuple[str, list[Path]]]:
         if (folder / kind).is_dir():
             for source in sorted(path for path in (folder / kind).iterdir() if path.is_dir()):
                 yield f"{kind}/{source.name}", find_recordings(source)
-
-
-def pooled(outcomes: Sequence[Outcome]) -> Outcome:
-    """The outcomes of several scenes as one."""
-    return sum(outcomes, NOTHING)
 
 
 def rows_of_figures(figures: Mapping[str, Any], path: str = "") -> Iterator[str]:
