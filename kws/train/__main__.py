@@ -28,7 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
         help="recordings in Speech Commands layout (default: the environment variable KWS_DATA)",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of this run")
-    parser.add_argument("--extra-words", type=Path, help="folder of clips that hold no command")
+    parser.add_argument(
+        "--synthetic", type=Path, help="what `python -m kws.train.synthesize` wrote"
+    )
     parser.add_argument("--start", type=Path, help="checkpoint whose weights training begins with")
     parser.add_argument("--learning-rate", type=float, default=default.learning_rate)
     parser.add_argument("--epochs", type=int, default=default.epochs)
@@ -48,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
         learning_rate=options.learning_rate,
     )
     try:
-        material = load_material(Path(options.data), LABELS, options.extra_words)
+        material = load_material(Path(options.data), LABELS, options.synthetic)
         fit(material, options.out, config, resume=options.resume, start=options.start)
     except KwsError as error:
         print(f"kws: {error}", file=sys.stderr)

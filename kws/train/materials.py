@@ -29,6 +29,7 @@ from kws.data import (
 )
 from kws.errors import DataError
 from kws.evalset import load_evaluation_set
+from kws.train.synthesize import OTHER
 from kws.train.tones import bursts, tones
 
 HELD_OUT_WORDS = ("cat", "marvin")  # of Speech Commands
@@ -55,11 +56,11 @@ class Material:
     problems: tuple[Problem, ...] = field(repr=False)
 
 
-def load_material(folder: Path, labels: tuple[str, ...], extra_words: Path | None) -> Material:
+def load_material(folder: Path, labels: tuple[str, ...], synthetic: Path | None) -> Material:
     """Decode everything a run needs; raises DataError where words or noise are missing.
 
-    `extra_words` is a folder of further recordings that hold no command, one second of speech or
-    more each (for example what `python -m kws.train.synthesize` writes).
+    `synthetic` is a folder that `python -m kws.train.synthesize` has written: its commands join
+    the words, and the rest is speech.
     """
     corpus = find_corpus(corpus_root(folder))
     training = [clip for clip in corpus.split("training") if clip.word not in HELD_OUT_WORDS]
@@ -100,8 +101,13 @@ def load_material(folder: Path, labels: tuple[str, ...], extra_words: Path | Non
         problems += bad
         target[kind] = recordings
         sources.append(kind)
-    if extra_words is not None:
-        recordings, _, bad = read_recordings(find_recordings(extra_words))
+    if synthetic is not None:
+        spoken, used, bad = read_clips(find_corpus(synthetic).clips)
+        problems += bad
+        for word in words.keys() & set(KEYWORDS):
+            own = [index for index, clip in enumerate(used) if clip.word == word]
+            words[word] = np.concatenate((words[word], spoken[own]))
+        recordings, _, bad = read_recordings(find_recordings(synthetic / OTHER))
         problems += bad
         speech["synthesised words"] = recordings
         sources.append("synthesised words")

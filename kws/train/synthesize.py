@@ -1,7 +1,8 @@
-"""Speech without commands, by espeak-ng in many voices: single words and runs of words.
+"""Speech by espeak-ng in many voices: the commands, other words, and runs of other words.
 
 `python -m kws.train.synthesize --out DIR` writes them; nothing of it is stored in the project.
-Command words and words that sound like one are left out.
+The commands come into folders of their own, all else into `_other_`: if only other words were
+synthetic, a network would learn to tell synthetic voices, not words.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ import numpy as np
 import soundfile
 import soxr
 
-from kws.config import SAMPLE_RATE
+from kws.config import KEYWORDS, SAMPLE_RATE
 from kws.data import Int16Array
 from kws.errors import DataError, KwsError
+
+OTHER = "_other_"  # the folder of what is no command
 
 # Everyday words, many of them a sound or two away from a command.
 WORDS = """
@@ -69,8 +72,9 @@ def speak(text: str, voice: str, speed: int, pitch: int, program: str) -> Int16A
 
 
 def synthesize(out: Path, count: int, seed: int) -> int:
-    """Write `count` clips below `out`, three in ten of several words; returns how many.
+    """Write `count` clips below `out`; returns how many.
 
+    Three in ten speak a command, two in ten several other words, and the rest one.
     Raises DataError where espeak-ng is not installed.
     """
     program = shutil.which("espeak-ng")
@@ -80,18 +84,24 @@ def synthesize(out: Path, count: int, seed: int) -> int:
     draw = random.Random(seed)
     jobs = []
     for _ in range(count):
-        words = draw.choices(WORDS, k=1 if draw.random() < 0.7 else draw.randint(3, 7))
+        kind = draw.random()
+        if kind < 0.3:
+            folder, words = "", [draw.choice(KEYWORDS)]
+        else:
+            folder = OTHER
+            words = draw.choices(WORDS, k=1 if kind < 0.8 else draw.randint(3, 7))
         voice, speed, pitch = draw.choice(VOICES), draw.randint(110, 230), draw.randint(10, 90)
-        jobs.append((words, voice, speed, pitch))
+        jobs.append((out / (folder or words[0]), words, voice, speed, pitch))
 
-    def write(numbered: tuple[int, tuple[list[str], str, int, int]]) -> bool:
-        index, (words, voice, speed, pitch) = numbered
+    def write(numbered: tuple[int, tuple[Path, list[str], str, int, int]]) -> bool:
+        index, (folder, words, voice, speed, pitch) = numbered
         audio = speak(" ".join(words), voice, speed, pitch, program)
         if len(audio) < SAMPLE_RATE // 10:
             return False
         padding = max(0, SAMPLE_RATE - len(audio))
         audio = np.pad(audio, (padding // 2, padding - padding // 2))
-        soundfile.write(out / f"{words[0]}_{index:05d}.flac", audio, SAMPLE_RATE)
+        folder.mkdir(exist_ok=True)
+        soundfile.write(folder / f"{words[0]}_{index:05d}.flac", audio, SAMPLE_RATE)
         return True
 
     with ThreadPoolExecutor() as pool:
@@ -102,7 +112,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m kws.train.synthesize", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder to write FLAC files into")
-    parser.add_argument("--count", type=int, default=4000, help="how many clips (default 4000)")
+    parser.add_argument("--count", type=int, default=7000, help="how many clips (default 7000)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     try:
