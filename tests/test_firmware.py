@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from dataclasses import replace
@@ -78,15 +79,20 @@ def clips(recordings: Path, manifest: Manifest) -> NDArray[np.int16]:
     return np.concatenate((audio, hush.astype(np.int16)))
 
 
-def _make(*arguments: str) -> str:
-    done = subprocess.run(
+def _run_make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    own = {name: value for name, value in os.environ.items() if name != "CMSIS_NN_DIR"}
+    return subprocess.run(
         ["make", "-C", str(FIRMWARE), *arguments],
+        env=own,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        capture_output=True,
         text=True,
     )
-    assert done.returncode == 0, done.stdout[-4000:]
+
+
+def _make(*arguments: str) -> str:
+    done = _run_make(*arguments)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     return done.stdout
 
 
@@ -111,6 +117,32 @@ def test_emulated_tests_pass_and_measure() -> None:
         assert cost["pointwise_step"] <= per_mac * cost["pointwise_macs"]
     assert measured["dsp"]["listening_step"] / 0.02 < 0.25 * 80e6
     assert measured["dsp"]["silence_step"] < 0.5 * measured["dsp"]["listening_step"]
+
+
+@needs_compiler
+@needs_emulator
+@pytest.mark.skipif("CMSIS_NN_DIR" not in os.environ, reason="CMSIS_NN_DIR is not set")
+def test_cmsis_nn_gives_the_same_bits() -> None:
+    """The golden tests pass where CMSIS-NN multiplies the matrices, host and emulated."""
+    where = ("PATHS=cmsis", f"CMSIS_NN_DIR={Path(os.environ['CMSIS_NN_DIR']).resolve()}")
+    assert _make("test", *where).count(": passed") == 6
+    output = _make("qemu", *where)
+    assert output.count(": passed") == 6
+    assert set(figures.parse(output)) == {"cmsis"}
+
+
+@needs_compiler
+@pytest.mark.parametrize("content", [[], ["Include/arm_nnfunctions.h"]])
+def test_a_folder_that_is_no_cmsis_nn_is_one_line(tmp_path: Path, content: list[str]) -> None:
+    """An empty folder or a part of a distribution is refused, naming the file that is missing."""
+    for name in content:
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    done = _run_make("test", f"CMSIS_NN_DIR={tmp_path}")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "CMSIS_NN_DIR must be the folder of a CMSIS-NN" in done.stderr
+    assert f"there is no {tmp_path}/Include/" in done.stderr
 
 
 def test_generated_sources_are_those_of_the_shipped_model(
