@@ -1,0 +1,211 @@
+"""Own words from 10, 30 and 100 recordings each: how much starting from our weights is worth.
+
+`python -m benchmarks.finetune` teaches five words to the shipped model, with all of it free and
+with its trunk frozen, and to a network of the same size from nothing; then it measures all three on
+recordings that none has heard. Four of the words were held out of the shipped model's training;
+the fifth, snowboy, it heard only as speech that is no command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.results import FOLDER, write_result
+from kws.config import UNKNOWN
+from kws.data import (
+    Clip,
+    Int16Array,
+    corpus_root,
+    find_corpus,
+    find_recordings,
+    fit_length,
+    read_clips,
+    read_recordings,
+)
+from kws.errors import KwsError
+from kws.train.features import LogMel
+from kws.train.finetune import Base, TuneConfig, load_base, tune
+from kws.train.fit import posteriors
+from kws.train.graphs import replace_classifier
+from kws.train.network import Network
+from kws.train.own_words import OwnWords, load_own_words
+
+WORDS = ("cat", "marvin")  # in speech_commands
+PHRASES = ("jarvis", "snowboy", "view_glass")  # in other_words
+CLIPS = (10, 30, 100)
+HEARD_LATER = 100  # recordings of each word to measure on
+OTHERS = 30  # clips of each other word to measure on
+SPEECH = "speech/librispeech"
+METHODS = {
+    "from our weights": TuneConfig(),
+    "from our weights, trunk frozen": TuneConfig(trunk_rate=0.0),
+    # What learns everything needs more time for it.
+    "from nothing": TuneConfig(epochs=20, classifier_rate=3e-3, trunk_rate=3e-3),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.finetune", description=__doc__)
+    parser.add_argument("--model", help="the model to start from (default: ours)")
+    parser.add_argument("--data", type=Path, default=os.environ.get("KWS_DATA"))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
+    parser.add_argument("--out", type=Path, default=FOLDER / "finetune.json")
+    options = parser.parse_args(arguments)
+    if options.data is None:
+        parser.error("name the recordings with --data DIR or the environment variable KWS_DATA")
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    try:
+        figures = measure(load_base(options.model), Path(options.data), options.seeds)
+    except KwsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    write_result(options.out, f"python -m benchmarks.finetune --seeds {options.seeds}", figures)
+    _draw(figures, options.out.with_suffix(".png"))
+    print(f"written: {options.out}")
+    return 0
+
+
+def measure(base: Base, data: Path, seeds: int) -> dict[str, Any]:
+    """Mean and standard deviation over the seeds, for each method and number of recordings."""
+    runs: dict[tuple[int, str], list[dict[str, float]]] = {}
+    for seed in range(seeds):
+        for clips in CLIPS:
+            with tempfile.TemporaryDirectory() as folder:
+                later = _record(data, Path(folder), clips, seed)
+                words = load_own_words(Path(folder), speech=data / SPEECH)
+            heard = _hear(data, later, words.labels)
+            for method, config in METHODS.items():
+                found = _run(base, words, replace(config, seed=seed), heard, method)
+                runs.setdefault((clips, method), []).append(found)
+                shares = ", ".join(f"{key} {100 * share:.1f} %" for key, share in found.items())
+                print(f"seed {seed}, {clips} recordings, {method}: {shares}", flush=True)
+    return {
+        "model": base.manifest.name,
+        "words": [*WORDS, *PHRASES],
+        "other words": SPEECH,
+        "seeds": seeds,
+        "epochs": {method: config.epochs for method, config in METHODS.items()},
+        "methods": {
+            f"{clips} recordings, {method}": {"recordings": clips, **_summary(found)}
+            for (clips, method), found in runs.items()
+        },
+    }
+
+
+def _summary(found: list[dict[str, float]]) -> dict[str, float]:
+    summary = {}
+    for key in found[0]:
+        values = [run[key] for run in found]
+        summary[key] = statistics.mean(values)
+        if len(values) > 1:
+            summary[f"{key}_deviation"] = statistics.stdev(values)
+    return summary
+
+
+def _draw(figures: dict[str, Any], path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.0, 4.0), layout="constrained")
+    axes = figure.add_subplot()
+    for method in METHODS:
+        rows = [figures["methods"][f"{clips} recordings, {method}"] for clips in CLIPS]
+        axes.errorbar(
+            CLIPS,
+            [100 * row["recall"] for row in rows],
+            [100 * row.get("recall_deviation", 0.0) for row in rows],
+            marker="o",
+            capsize=3,
+            label=method,
+        )
+    axes.set_xscale("log")
+    axes.set_xticks(CLIPS, [str(clips) for clips in CLIPS])
+    axes.set(xlabel="recordings of each of five words", ylabel="recall on other speakers (%)")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=100)
+
+
+def _run(
+    base: Base,
+    words: OwnWords,
+    config: TuneConfig,
+    heard: tuple[Int16Array, NDArray[np.int64]],
+    method: str,
+) -> dict[str, float]:
+    from_nothing = method == "from nothing"
+    torch.manual_seed(config.seed)
+    if from_nothing:
+        network = Network(replace(base.network.config, labels=len(words.labels)))
+    else:
+        network = replace_classifier(base.network, base.manifest.labels, words.labels)
+    front_end = LogMel(base.manifest.features)
+    tune(network, words.material, words.labels, front_end, config, from_nothing=from_nothing)
+    audio, targets = heard
+    rows = posteriors(network, front_end, audio).numpy()
+    predicted = rows.argmax(axis=1)
+    spoken = targets != words.labels.index(UNKNOWN)
+    sure = rows.max(axis=1) >= base.manifest.decision.threshold
+    taken = sure & (predicted < len(words.labels) - 2)
+    return {
+        "recall": float((predicted == targets)[spoken].mean()),
+        "recall_at_threshold": float((sure & (predicted == targets))[spoken].mean()),
+        "false_accepts_at_threshold": float(taken[~spoken].mean()),
+    }
+
+
+def _record(data: Path, folder: Path, clips: int, seed: int) -> dict[str, list[Path]]:
+    """Copy so many recordings of each word; returns those to measure on, by other speakers."""
+    generator = np.random.default_rng(seed)
+    later = {}
+    for word in (*WORDS, *PHRASES):
+        if word in WORDS:
+            corpus = find_corpus(corpus_root(data))
+            own = [clip for clip in corpus.clips if clip.word == word]
+            learn = [clip.path for clip in own if clip.split == "training"]
+            keep = [clip.path for clip in own if clip.split == "validation"]
+        else:
+            # Nothing tells their speakers; each phrase has over fifty.
+            paths = find_recordings(data / "other_words" / word)
+            learn, keep = paths[: len(paths) * 2 // 3], paths[len(paths) * 2 // 3 :]
+        (folder / word).mkdir()
+        for index in generator.permutation(len(learn))[:clips]:
+            shutil.copy(learn[index], folder / word)
+        later[word] = [keep[index] for index in generator.permutation(len(keep))[:HEARD_LATER]]
+    return later
+
+
+def _hear(
+    data: Path, later: dict[str, list[Path]], labels: tuple[str, ...]
+) -> tuple[Int16Array, NDArray[np.int64]]:
+    """Audio and targets of the kept recordings, and of other words by validation speakers."""
+    audio, targets = [], []
+    for word, paths in later.items():
+        recordings, _, _ = read_recordings(paths)
+        audio += [fit_length(recording) for recording in recordings]
+        targets += [labels.index(word)] * len(recordings)
+    others: dict[str, list[Clip]] = {}
+    for clip in find_corpus(corpus_root(data)).split("validation"):
+        if clip.word not in WORDS:
+            others.setdefault(clip.word, []).append(clip)
+    clips, used, _ = read_clips([clip for own in others.values() for clip in own[:OTHERS]])
+    targets += [labels.index(UNKNOWN)] * len(used)
+    return np.concatenate((np.stack(audio), clips)), np.array(targets)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
