@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -150,7 +151,8 @@ def main(arguments: list[str] | None = None) -> int:
     except EnvironmentFailed as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    write_result(options.out, "python -m benchmarks.footprint", figures)
+    extras = "" if tuple(options.extras) == EXTRAS else f" --extras {shlex.join(options.extras)}"
+    write_result(options.out, f"python -m benchmarks.footprint{extras}", figures)
     print(f"written: {options.out}")
     return 0
 
