@@ -238,10 +238,12 @@ def test_full_disk_keeps_the_old_checkpoint(
     path = tmp_path / "last.pt"
     checkpoint.save(path, {"epoch": 1})
 
-    def full(*_: object) -> None:
+    def full(part: Path, content: bytes) -> None:
+        with part.open("wb") as file:
+            file.write(content[:100])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space"):
         checkpoint.save(path, {"epoch": 2})
     monkeypatch.undo()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -22,9 +23,11 @@ def save(path: Path, state: dict[str, Any]) -> None:
 
     Raises OSError where the disk is full; the old checkpoint is then still whole.
     """
+    content = io.BytesIO()  # torch's own writer turns a full disk into an error of another kind
+    torch.save({"version": VERSION, **state}, content)
     part = path.with_suffix(".part")
     try:
-        torch.save({"version": VERSION, **state}, part)
+        part.write_bytes(content.getbuffer())
         os.replace(part, path)
     except BaseException:
         part.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kws.config import KEYWORDS
+from kws.config import KEYWORDS, SILENCE
 from kws.data import (
     BACKGROUND_NOISE,
     Int16Array,
@@ -23,6 +23,7 @@ from kws.data import (
     corpus_root,
     find_corpus,
     find_recordings,
+    label_of,
     read_clips,
     read_recordings,
     split_noise,
@@ -64,14 +65,18 @@ def load_material(folder: Path, labels: tuple[str, ...], synthetic: Path | None)
     """
     corpus = find_corpus(corpus_root(folder))
     training = [clip for clip in corpus.split("training") if clip.word not in HELD_OUT_WORDS]
-    audio, used, problems = read_clips(training)
+    spoken = [clip for clip in training if label_of(clip.word, labels) != SILENCE]
+    audio, used, problems = read_clips(spoken)
     words: dict[str, Int16Array] = {}
     for word in sorted({clip.word for clip in used}):
         words[word] = audio[[index for index, clip in enumerate(used) if clip.word == word]]
     missing = [word for word in labels if word in KEYWORDS and word not in words]
     if missing:
+        bad = [problem for problem in problems if problem.path.parent.name in missing]
+        first = f"; {len(bad)} could not be used, first {bad[0]}" if bad else ""
         raise DataError(
-            f"{corpus.root} has no training clips of {', '.join(missing)}; every keyword needs some"
+            f"{corpus.root} has no training clips of {', '.join(missing)}; every keyword needs "
+            f"some{first}"
         )
     sources = [str(corpus.root.name)]
 
@@ -87,6 +92,10 @@ def load_material(folder: Path, labels: tuple[str, ...], synthetic: Path | None)
         "tones": list(tones(300, np.random.default_rng(0))),
         "bursts": list(bursts(300, np.random.default_rng(0))),
     }
+    silence = [clip.path for clip in training if label_of(clip.word, labels) == SILENCE]
+    if silence:
+        noises[SILENCE], _, bad = read_recordings(silence)
+        problems += bad
     speech: dict[str, list[Int16Array]] = {}
     for kind, held_out, target in (
         ("noise", HELD_OUT_NOISE, noises),
@@ -102,11 +111,11 @@ def load_material(folder: Path, labels: tuple[str, ...], synthetic: Path | None)
         target[kind] = recordings
         sources.append(kind)
     if synthetic is not None:
-        spoken, used, bad = read_clips(find_corpus(synthetic).clips)
+        synthesised, used, bad = read_clips(find_corpus(synthetic).clips)
         problems += bad
         for word in words.keys() & set(KEYWORDS):
             own = [index for index, clip in enumerate(used) if clip.word == word]
-            words[word] = np.concatenate((words[word], spoken[own]))
+            words[word] = np.concatenate((words[word], synthesised[own]))
         recordings, _, bad = read_recordings(find_recordings(synthetic / OTHER))
         problems += bad
         speech["synthesised words"] = recordings
@@ -118,8 +127,8 @@ def load_material(folder: Path, labels: tuple[str, ...], synthetic: Path | None)
         logger.warning("not used: %s", problem)
     return Material(
         words=words,
-        speech=speech,
-        noise=noises,
+        speech={source: found for source, found in speech.items() if found},
+        noise={source: found for source, found in noises.items() if found},
         validation=(validation.audio, validation.targets),
         sources=tuple(sources),
         problems=tuple(problems),

@@ -112,7 +112,9 @@ class Sampler:
             for row, kind in enumerate(self._draw.random(config.streams)):
                 if kind < config.stream_speech and self.material.speech:
                     audio[row] = self._running_speech()
-                elif kind < config.stream_speech + config.stream_pieces:
+                elif kind < config.stream_speech + config.stream_pieces and (
+                    self.others or self.material.speech
+                ):
                     audio[row] = self._pieces()
                 else:
                     silent[row] = True
