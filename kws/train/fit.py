@@ -125,7 +125,7 @@ def score(
             for index, label in enumerate(labels)
             if (target == index).any()
         },
-        false_accepts=float(accepted[negative].float().mean()),
+        false_accepts=float(accepted[negative].float().mean()) if negative.any() else 0.0,
     )
 
 
