@@ -24,6 +24,7 @@ FloatArray = NDArray[np.float32]
 
 BLOCK_MS = 20  # what a microphone or a file is read in
 QUEUE_SECONDS = 5.0  # audio that may wait for a busy detector before some is lost
+START_SECONDS = 10.0  # Bluetooth and sound servers take their time before the first block
 STALL_SECONDS = 2.0  # a microphone that delivers nothing for so long has gone
 MUTE_SECONDS = 5.0  # exact zeros for so long mean a mute switch; a real room is never that quiet
 LOWEST_RATE, HIGHEST_RATE = 4_000, 768_000  # Hz; outside, a header is wrong rather than unusual
@@ -350,9 +351,10 @@ class Microphone(_Closing):
         converter = Converter(self.rate)
         mute = _MuteWatch(self.name)
         reported = 0
+        patience = START_SECONDS
         while not self._stream.closed:
             try:
-                block = self._blocks.get(timeout=STALL_SECONDS)
+                block = self._blocks.get(timeout=patience)
             except queue.Empty:
                 if self._stream.closed:
                     return
@@ -360,6 +362,7 @@ class Microphone(_Closing):
                     f"{self.name} has stopped delivering audio; plug it in again or choose "
                     "another with --device from: kws devices"
                 ) from None
+            patience = STALL_SECONDS
             if self.lost > reported and self._blocks.empty():
                 # Said once the queue has drained, so that one stall makes one message.
                 logger.warning(

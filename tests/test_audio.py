@@ -261,6 +261,7 @@ def portaudio(monkeypatch: pytest.MonkeyPatch) -> FakePortAudio:
     fake = FakePortAudio()
     monkeypatch.setattr(audio, "_sounddevice", lambda: fake)
     monkeypatch.setattr(audio, "STALL_SECONDS", 0.05)
+    monkeypatch.setattr(audio, "START_SECONDS", 0.5)
     return fake
 
 
