@@ -35,6 +35,7 @@ from kws.manifest import (
     read_manifest,
     write_manifest,
 )
+from kws.metrics import calibration
 from kws.train.checkpoint import load_network
 from kws.train.network import parameter_count
 
@@ -144,7 +145,10 @@ def export(options: argparse.Namespace) -> Path:
             part.write_bytes(content)
             part.replace(file)
             artefacts[key] = describe_artefact(file)
-        measurements = {"export": measurements_of(measured, reference, clips)}
+        measurements = {
+            "export": measurements_of(measured, reference, clips),
+            "calibration": calibration(clips.targets, reference.posteriors),
+        }
         write_manifest(replace(manifest, artefacts=artefacts, measurements=measurements), path)
         write_model_card(options.out)
     logger.info("wrote %s", path)

@@ -81,9 +81,6 @@ class Evaluation:
         targets = self.clips.targets
         recall = _by_label(labels, metrics.recall(counts))
         keyword_recall, false_accepts = self.accepted()
-        temperature = metrics.best_temperature(targets, self.posteriors)
-        cooled = metrics.apply_temperature(self.posteriors, temperature)
-        error = metrics.expected_calibration_error
         return {
             "model": self.manifest.name,
             "artefact": self.artefact,
@@ -97,9 +94,7 @@ class Evaluation:
             "false_accepts_at_threshold": _finite(false_accepts),
             "label_ranking_average_precision": metrics.ranking_precision(targets, self.posteriors),
             "log_loss": metrics.log_loss(targets, self.posteriors),
-            "calibration_error": error(targets, self.posteriors),
-            "best_temperature": temperature,
-            "calibration_error_at_best_temperature": error(targets, cooled),
+            **metrics.calibration(targets, self.posteriors),
             "accuracy_by_snr_db": {f"{snr:g}": a for snr, a in self.accuracy_by_snr.items()},
             "labels": list(labels),
             "confusion": counts.tolist(),

@@ -84,6 +84,17 @@ def best_temperature(targets: ArrayLike, posteriors: ArrayLike) -> float:
     return math.exp((low + high) / 2.0)
 
 
+def calibration(targets: ArrayLike, posteriors: ArrayLike) -> dict[str, float]:
+    """How far posteriors are from how often they are right, and what would mend it."""
+    temperature = best_temperature(targets, posteriors)
+    mended = apply_temperature(posteriors, temperature)
+    return {
+        "calibration_error": expected_calibration_error(targets, posteriors),
+        "best_temperature": temperature,
+        "calibration_error_at_best_temperature": expected_calibration_error(targets, mended),
+    }
+
+
 def ranking_precision(targets: ArrayLike, posteriors: ArrayLike) -> float:
     """Label-weighted label-ranking average precision, in (0, 1].
 

@@ -52,6 +52,15 @@ def test_best_temperature_undoes_a_temperature() -> None:
     assert metrics.expected_calibration_error(targets, sharpened) > 0.04
 
 
+def test_calibration_says_what_is_wrong_and_what_mends_it() -> None:
+    """An overconfident model has a temperature above 1, at which its error is smaller."""
+    posteriors = np.tile([[0.95, 0.05]], (100, 1))
+    found = metrics.calibration([0] * 80 + [1] * 20, posteriors)
+    assert 0.15 == pytest.approx(found["calibration_error"])
+    assert found["best_temperature"] > 1.5
+    assert found["calibration_error_at_best_temperature"] < 0.01
+
+
 def test_ranking_precision_is_the_mean_reciprocal_rank() -> None:
     """Ranks 1 and 3 give (1 + 1/3) / 2; a tie counts against the model."""
     posteriors = [[0.6, 0.3, 0.1], [0.5, 0.3, 0.2], [0.5, 0.5, 0.0]]
