@@ -32,10 +32,11 @@ from kws.data import (
     read_recordings,
     split_noise,
 )
+from kws.frontend import FloatArray, log_mel
 from kws.manifest import MODES, SENSITIVITIES
 from kws.model import Model, load_model
 from kws.replay import Heard, hear_files
-from kws.scenes import Scene
+from kws.scenes import Scene, build_scene, word_extent
 from kws.streameval import Evaluator, OperatingPoint, build_scenes, choose_clips, det_curve
 from kws.streamplots import write_plots
 from kws.train.materials import HELD_OUT_NOISE, HELD_OUT_PHRASES
@@ -47,24 +48,28 @@ ROUNDS = 7
 
 # What a process that listens needs, at the start and after an hour of audio at full speed.
 LISTEN = """
-import json, resource, sys
+import json, sys
 import numpy as np
+import onnxruntime, webrtcvad
 from kws import Detector
 minute = np.load(sys.argv[1])
-detector = Detector(sys.argv[2] or None)
-def megabytes():
+def megabytes(entry="VmRSS"):
     with open("/proc/self/status") as status:
-        line = next(line for line in status if line.startswith("VmRSS"))
+        line = next(line for line in status if line.startswith(entry))
     return int(line.split()[1]) / 1024
 def listen(minutes):
     for _ in range(minutes):
         for start in range(0, len(minute), 320):
             detector.process(minute[start : start + 320])
+bare = megabytes()
+detector = Detector(sys.argv[2] or None)
+model = megabytes() - bare
 listen(1)
 first = megabytes()
 listen(59)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-print(json.dumps({"after_a_minute_mb": first, "after_an_hour_mb": megabytes(), "peak_mb": peak}))
+last, peak = megabytes(), megabytes("VmHWM")
+names = ("model_mb", "after_a_minute_mb", "after_an_hour_mb", "peak_mb")
+print(json.dumps(dict(zip(names, (model, first, last, peak)))))
 """
 
 
@@ -134,6 +139,27 @@ def _point(
     return figures
 
 
+def in_a_row(model: Model, folder: Path, clips: int) -> dict[str, Any]:
+    """Words that follow each other at a distance, cut out of their clips."""
+    keywords = model.manifest.keywords
+    corpus = find_corpus(corpus_root(folder))
+    chosen = choose_clips(corpus, "validation", keywords, clips, seed=0)
+    cut = []
+    for word, clip in chosen:
+        if word in keywords:
+            start, end = word_extent(clip)
+            cut.append((word, clip[start:end]))
+    evaluator = Evaluator(model, OperatingPoint.of(model.manifest))
+    figures: dict[str, Any] = {}
+    for pause in (0.6, 1.0, 2.0):
+        generator = np.random.default_rng(0)
+        scene = build_scene(cut, keywords, generator, pause=(pause, pause))
+        found = evaluator.outcome(evaluator.hear(scene)).figures()
+        kept = ("spoken", "hits", "substitutions", "deletions", "insertions", "miss_rate")
+        figures[f"{pause:g} s between words"] = {key: found[key] for key in kept}
+    return figures
+
+
 def gate(model: Model, scenes: Mapping[str, Scene]) -> dict[str, Any]:
     """Misses with the gate and without."""
     point = OperatingPoint.of(model.manifest)
@@ -159,6 +185,9 @@ def cost(model: Model, speech: Int16Array) -> dict[str, Any]:
         "90 % silence": lambda: _processor_ms(Detector(model).process, mostly_silent),
         "speech, window by window": lambda: _processor_ms(Detector(window).process, speech),
     }
+    features = log_mel(speech, model.manifest.features)
+    jobs["network alone"] = lambda: _network_ms(model, features)
+    jobs["network alone, window by window"] = lambda: _network_ms(window, features)
     peer = _micro_wake_word()
     if peer:
         jobs["speech, pymicro-wakeword"] = lambda: _processor_ms(peer(), speech)
@@ -175,6 +204,9 @@ def cost(model: Model, speech: Int16Array) -> dict[str, Any]:
         return statistics.median(a / b for a, b in pairs)
 
     figures["window by window, times the stream"] = ratio("speech, window by window", "speech")
+    figures["window by window, network alone, times the stream"] = ratio(
+        "network alone, window by window", "network alone"
+    )
     if peer:
         for name in ("speech", "90 % silence"):
             figures[f"{name}, times pymicro-wakeword"] = ratio(name, "speech, pymicro-wakeword")
@@ -186,6 +218,19 @@ def _processor_ms(process: Callable[[Int16Array], object], audio: Int16Array) ->
     for start in range(0, len(audio) - BLOCK + 1, BLOCK):
         process(audio[start : start + BLOCK])
     return (time.process_time() - begun) * 1e3 / (len(audio) / SAMPLE_RATE)
+
+
+def _network_ms(model: Model, features: FloatArray) -> float:
+    stream = model.open_stream()
+    hops = [
+        features[start : start + stream.frames]
+        for start in range(0, len(features) - stream.frames + 1, stream.frames)
+    ]
+    begun = time.process_time()
+    for hop in hops:
+        stream.process(hop)
+    spent = time.process_time() - begun
+    return spent * 1e5 / (len(hops) * stream.frames)  # a frame is a hundredth of a second
 
 
 def _micro_wake_word() -> Callable[[], Callable[[Int16Array], object]] | None:
@@ -244,6 +289,7 @@ def main(arguments: list[str] | None = None) -> int:
         figures = {
             "model": model.manifest.name,
             "operating_points": points,
+            "words_in_a_row": in_a_row(model, options.data, options.clips),
             "gate_missed": gate(model, scenes),
             "processor_time": cost(model, speech),
             "det": default["det"],

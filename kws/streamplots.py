@@ -32,7 +32,9 @@ def _figure() -> Any:
 def _det(figures: Mapping[str, Any]) -> Any:
     """Misses of each scene over the false accepts per hour of all sources together."""
     curve = figures["det"]
-    hours = {name: row["hours"] for name, row in figures["negatives"].items()}
+    found = curve[0]["false_accepts_per_hour"]
+    sources = [name for name, rate in found.items() if rate is not None]
+    hours = {name: figures["negatives"][name]["hours"] for name in sources}
     rates = [
         sum(point["false_accepts_per_hour"][name] * hours[name] for name in hours)
         / sum(hours.values())
