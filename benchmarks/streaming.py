@@ -139,6 +139,12 @@ def _point(
     return figures
 
 
+def _row(point: Mapping[str, Any]) -> dict[str, Any]:
+    """One point of the curve as a row of a table."""
+    rates = {f"{name}, per hour": rate for name, rate in point["false_accepts_per_hour"].items()}
+    return rates | {f"{name}, missed": rate for name, rate in point["miss_rate"].items()}
+
+
 def in_a_row(model: Model, folder: Path, clips: int) -> dict[str, Any]:
     """Words that follow each other at a distance, cut out of their clips."""
     keywords = model.manifest.keywords
@@ -292,13 +298,13 @@ def main(arguments: list[str] | None = None) -> int:
             "words_in_a_row": in_a_row(model, options.data, options.clips),
             "gate_missed": gate(model, scenes),
             "processor_time": cost(model, speech),
-            "det": default["det"],
+            "det": {str(point["offset"]): _row(point) for point in default["det"]},
         }
         options.out.parent.mkdir(parents=True, exist_ok=True)
         if sys.platform == "linux":
             figures["memory"] = memory(options.model, speech, options.out.parent)
         write_result(options.out, "python -m benchmarks.streaming --data $KWS_DATA", figures)
-        write_plots(default, options.out.parent / options.out.stem)
+        write_plots(default, options.out.parent, f"{options.out.stem}_")
     except KwsError as error:
         print(f"streaming: error: {error}", file=sys.stderr)
         return 1

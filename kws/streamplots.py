@@ -11,16 +11,16 @@ from kws.report import require_matplotlib
 __all__ = ["require_matplotlib", "write_plots"]
 
 
-def write_plots(figures: Mapping[str, Any], folder: Path) -> None:
+def write_plots(figures: Mapping[str, Any], folder: Path, prefix: str = "") -> None:
     """Write det.png and scenes.png, as far as the figures hold them, into a folder, made if new.
 
-    Raises OSError where that fails.
+    The names begin with the prefix. Raises OSError where that fails.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if figures.get("det"):
-        _det(figures).savefig(folder / "det.png")
+        _det(figures).savefig(folder / f"{prefix}det.png")
     if figures.get("scenes"):
-        _scenes(figures["scenes"]).savefig(folder / "scenes.png")
+        _scenes(figures["scenes"]).savefig(folder / f"{prefix}scenes.png")
 
 
 def _figure() -> Any:
