@@ -28,7 +28,15 @@ from firmware_demo.tools.c_source import array, number
 from firmware_demo.tools.generate import generate, write
 from firmware_demo.tools.golden import golden, stream
 from kws.config import FeatureConfig
-from kws.data import Clip, balanced, find_corpus, label_of, read_clips
+from kws.data import (
+    Clip,
+    balanced,
+    cut_silence,
+    find_corpus,
+    label_of,
+    read_clips,
+    read_recordings,
+)
 from kws.decision import Decider
 from kws.demo import RECORDING
 from kws.errors import ModelError
@@ -69,14 +77,15 @@ def library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture(scope="module")
 def clips(recordings: Path, manifest: Manifest) -> NDArray[np.int16]:
     """Real validation clips (clips, samples) of all classes, as many of each."""
-    chosen = balanced(find_corpus(recordings).split("validation"), manifest.keywords, seed=5)
+    corpus = find_corpus(recordings)
+    chosen = balanced(corpus.split("validation"), manifest.keywords, seed=5)
     by_label: dict[str, list[Clip]] = {}
     for clip in chosen:
         by_label.setdefault(label_of(clip.word, manifest.keywords), []).append(clip)
     each = CLIPS // len(manifest.labels)
     audio, _, _ = read_clips([clip for clips in by_label.values() for clip in clips[:each]])
-    hush = np.random.default_rng(6).normal(0, 30, (each, audio.shape[1]))  # the class silence
-    return np.concatenate((audio, hush.astype(np.int16)))
+    noise, _, _ = read_recordings(corpus.noise)
+    return np.concatenate((audio, cut_silence(noise, each, np.random.default_rng(6))))
 
 
 def _run_make(*arguments: str) -> subprocess.CompletedProcess[str]:
