@@ -22,7 +22,12 @@ from benchmarks.rooms import hear, simulate
 from benchmarks.spotting import stream, surround
 from kws import Detector
 from kws.config import SILENCE, UNKNOWN
-from kws.data import (
+from kws.errors import BackendUnavailable, KwsError
+from kws.evaluation.evalset import EvaluationSet, load_evaluation_set
+from kws.evaluation.evaluate import Evaluation, add_noise_to_all, clip_posteriors
+from kws.manifest import Manifest, find_manifest, read_manifest
+from kws.model import Model, load_model
+from kws.recordings.data import (
     CLIP_SAMPLES,
     Int16Array,
     corpus_root,
@@ -32,11 +37,6 @@ from kws.data import (
     read_recordings,
     split_noise,
 )
-from kws.errors import BackendUnavailable, KwsError
-from kws.evalset import EvaluationSet, load_evaluation_set
-from kws.evaluate import Evaluation, add_noise_to_all, clip_posteriors
-from kws.manifest import Manifest, find_manifest, read_manifest
-from kws.model import Model, load_model
 from kws.train.materials import HELD_OUT_NOISE, HELD_OUT_PHRASES, HELD_OUT_WORDS
 
 ROOMS = 40

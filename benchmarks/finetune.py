@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from benchmarks.results import FOLDER, write_result
 from kws.config import UNKNOWN
-from kws.data import (
+from kws.errors import KwsError
+from kws.recordings.data import (
     Clip,
     Int16Array,
     corpus_root,
@@ -34,7 +35,6 @@ from kws.data import (
     read_clips,
     read_recordings,
 )
-from kws.errors import KwsError
 from kws.train.features import LogMel
 from kws.train.finetune import Base, TuneConfig, load_base, tune
 from kws.train.fit import posteriors

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.results import FOLDER, write_result
-from kws.data import Clip, corpus_root, find_corpus, read_clips
 from kws.errors import KwsError
-from kws.mislabelled import FEWEST, find_mislabelled, sketch
+from kws.recordings.data import Clip, corpus_root, find_corpus, read_clips
+from kws.recordings.mislabelled import FEWEST, find_mislabelled, sketch
 
 CLIPS = 700  # of each word, at most
 PLANTED = 0.03  # share of the clips

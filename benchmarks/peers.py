@@ -27,7 +27,9 @@ from benchmarks.results import FOLDER, write_result
 from benchmarks.spotting import PAUSE, choose, surround
 from kws.bench.timing import alternate, ratio, spread
 from kws.config import KEYWORDS, SAMPLE_RATE
-from kws.data import (
+from kws.errors import DataError, KwsError
+from kws.manifest import find_manifest, read_manifest
+from kws.recordings.data import (
     Int16Array,
     corpus_root,
     find_corpus,
@@ -36,8 +38,6 @@ from kws.data import (
     read_recordings,
     split_noise,
 )
-from kws.errors import DataError, KwsError
-from kws.manifest import find_manifest, read_manifest
 
 RUNNER = Path(__file__).parent / "peer_runner.py"
 GRACE = SAMPLE_RATE  # a keyword may be decided so long after its clip ends

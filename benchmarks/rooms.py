@@ -9,8 +9,8 @@ import pyroomacoustics
 from numpy.typing import NDArray
 
 from kws.config import SAMPLE_RATE
-from kws.data import Int16Array
-from kws.mix import level
+from kws.recordings.data import Int16Array
+from kws.recordings.mix import level
 
 
 @dataclass(frozen=True)

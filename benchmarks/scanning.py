@@ -22,9 +22,17 @@ from benchmarks.results import FOLDER, write_result
 from kws import Detector, load_model
 from kws.audio import File
 from kws.bench.timing import alternate, spread
-from kws.data import find_recordings
 from kws.errors import DataError, KwsError
-from kws.scan import Cluster, Engine, Processes, Scanned, ScanSettings, bundled, default_jobs
+from kws.recordings.data import find_recordings
+from kws.scanning.scan import (
+    Cluster,
+    Engine,
+    Processes,
+    Scanned,
+    ScanSettings,
+    bundled,
+    default_jobs,
+)
 
 ARCHIVE = Path("speech") / "orders"
 

@@ -23,7 +23,8 @@ from rich.progress import track
 from benchmarks.results import FOLDER, write_result
 from kws import Detector, KwsError
 from kws.config import SAMPLE_RATE
-from kws.data import (
+from kws.errors import DataError
+from kws.recordings.data import (
     Clip,
     Int16Array,
     corpus_root,
@@ -32,8 +33,7 @@ from kws.data import (
     read_recordings,
     split_noise,
 )
-from kws.errors import DataError
-from kws.mix import level
+from kws.recordings.mix import level
 
 CLIPS_PER_WORD = 200
 PAUSE = SAMPLE_RATE // 2  # samples before and after a clip

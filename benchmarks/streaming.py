@@ -25,7 +25,20 @@ import numpy as np
 from benchmarks.results import FOLDER, write_result
 from kws import Detector, KwsError
 from kws.config import SAMPLE_RATE
-from kws.data import (
+from kws.evaluation.replay import Heard, hear_files
+from kws.evaluation.scenes import Scene, build_scene, word_extent
+from kws.evaluation.streameval import (
+    Evaluator,
+    OperatingPoint,
+    build_scenes,
+    choose_clips,
+    det_curve,
+)
+from kws.evaluation.streamplots import write_plots
+from kws.frontend import FloatArray, log_mel
+from kws.manifest import MODES, SENSITIVITIES
+from kws.model import Model, load_model
+from kws.recordings.data import (
     Int16Array,
     corpus_root,
     find_corpus,
@@ -33,13 +46,6 @@ from kws.data import (
     read_recordings,
     split_noise,
 )
-from kws.frontend import FloatArray, log_mel
-from kws.manifest import MODES, SENSITIVITIES
-from kws.model import Model, load_model
-from kws.replay import Heard, hear_files
-from kws.scenes import Scene, build_scene, word_extent
-from kws.streameval import Evaluator, OperatingPoint, build_scenes, choose_clips, det_curve
-from kws.streamplots import write_plots
 from kws.train.materials import HELD_OUT_NOISE, HELD_OUT_PHRASES
 
 CONVERSATION = "speech/orders"

@@ -23,9 +23,9 @@ from export.model_card import write_model_card
 from export.verify import measurements_of, reference_of, verify
 from kws import __version__
 from kws.config import DecisionConfig, VadConfig
-from kws.data import corpus_root, find_corpus
 from kws.errors import KwsError, writing
-from kws.evalset import EvaluationSet, default_split, load_evaluation_set
+from kws.evaluation.evalset import EvaluationSet, default_split, load_evaluation_set
+from kws.evaluation.metrics import calibration
 from kws.frontend import log_mel
 from kws.manifest import (
     DEFAULT_MODEL,
@@ -35,7 +35,7 @@ from kws.manifest import (
     read_manifest,
     write_manifest,
 )
-from kws.metrics import calibration
+from kws.recordings.data import corpus_root, find_corpus
 from kws.train.checkpoint import load_network
 from kws.train.network import parameter_count
 

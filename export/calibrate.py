@@ -9,7 +9,8 @@ import numpy as np
 
 from export.network import FloatArithmetic, FloatArray, FoldedNetwork, walk
 from kws.config import SILENCE, UNKNOWN
-from kws.data import (
+from kws.errors import DataError
+from kws.recordings.data import (
     Int16Array,
     balanced,
     corpus_root,
@@ -19,7 +20,6 @@ from kws.data import (
     read_recordings,
     split_noise,
 )
-from kws.errors import DataError
 
 CLIPS = 1_000
 

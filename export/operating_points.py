@@ -17,20 +17,20 @@ from pathlib import Path
 from typing import Any
 
 from export.model_card import write_model_card
-from kws.calibrate import choose_thresholds, peaks, spoken_thresholds
-from kws.data import (
+from kws.errors import KwsError
+from kws.evaluation.calibrate import choose_thresholds, peaks, spoken_thresholds
+from kws.evaluation.replay import Heard, Hearing, hear_files
+from kws.evaluation.scenes import Scene
+from kws.evaluation.streameval import OperatingPoint, build_scenes, choose_clips
+from kws.manifest import MODES, write_manifest
+from kws.model import Model, load_model
+from kws.recordings.data import (
     corpus_root,
     find_corpus,
     find_recordings,
     read_recordings,
     split_noise,
 )
-from kws.errors import KwsError
-from kws.manifest import MODES, write_manifest
-from kws.model import Model, load_model
-from kws.replay import Heard, Hearing, hear_files
-from kws.scenes import Scene
-from kws.streameval import OperatingPoint, build_scenes, choose_clips
 from kws.train.materials import HELD_OUT_NOISE, HELD_OUT_PHRASES
 
 # False accepts per hour on this material, and the margin for what is not like it, in log-odds.
@@ -89,7 +89,7 @@ def _measure(
     heard: dict[str, tuple[Scene, Heard]],
     hours: float,
 ) -> dict[str, Any]:
-    from kws.streameval import Evaluator
+    from kws.evaluation.streameval import Evaluator
 
     evaluator = Evaluator(model, point)
     count = sum(len(evaluator.detections(each)) for each in quiet)

@@ -9,8 +9,8 @@ import onnxruntime
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from export.quantised import Quantisation
-from kws.data import Int16Array
 from kws.frontend import FloatArray
+from kws.recordings.data import Int16Array
 
 BATCH = 256
 

@@ -22,11 +22,11 @@ from export.quantised import QuantisedNetwork
 from export.run_files import CPU, TfliteFile, onnx_providers, run_onnx
 from export.tflite import read_metadata, read_operators
 from kws.config import FeatureConfig
-from kws.data import Int16Array
 from kws.errors import ModelError
-from kws.evalset import EvaluationSet
+from kws.evaluation.evalset import EvaluationSet
 from kws.frontend import log_mel
 from kws.manifest import Manifest
+from kws.recordings.data import Int16Array
 from kws.train.features import LogMel
 from kws.train.network import Network
 

@@ -8,6 +8,7 @@ import queue
 import re
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import ModuleType, TracebackType
@@ -55,11 +56,11 @@ class Source(Protocol):
         ...
 
 
-class _Closing:
+class _Closing(ABC):
     """Lets a source stand in a `with` statement."""
 
-    def close(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def close(self) -> None: ...
 
     def __enter__(self) -> Any:
         return self

@@ -10,7 +10,7 @@ from export.calibrate import calibrate
 from export.fold import fold
 from export.network import FoldedNetwork
 from kws.config import DecisionConfig, FeatureConfig, VadConfig
-from kws.evalset import EvaluationSet
+from kws.evaluation.evalset import EvaluationSet
 from kws.frontend import log_mel
 from kws.manifest import Manifest
 from kws.train.network import Network, NetworkConfig, parameter_count

@@ -10,7 +10,7 @@ from tone_model import tone, write_tone
 pytest.importorskip("pyroomacoustics", reason="rooms are simulated with pyroomacoustics")
 
 from benchmarks import accuracy, results, rooms
-from kws.mix import level
+from kws.recordings.mix import level
 
 
 @pytest.fixture

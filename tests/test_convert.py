@@ -8,9 +8,9 @@ import pytest
 import soundfile
 
 from kws.cli import main
-from kws.convert import convert
-from kws.data import read_recording
 from kws.errors import DataError
+from kws.recordings.convert import convert
+from kws.recordings.data import read_recording
 
 
 def write(path: Path, rate: int, channels: int = 1, seconds: float = 0.5) -> Path:

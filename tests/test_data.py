@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from kws import data
 from kws.errors import DataError
+from kws.recordings import data
 
 
 def write(path: Path, seconds: float = 1.0, rate: int = 16_000, channels: int = 1) -> Path:

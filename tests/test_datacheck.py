@@ -9,8 +9,8 @@ import soundfile
 from tone_model import tone, write_tone
 
 from kws.cli import main
-from kws.data import find_corpus
-from kws.datacheck import DataReport, check_data
+from kws.recordings.data import find_corpus
+from kws.recordings.datacheck import DataReport, check_data
 
 
 def word(name: str, seed: int) -> np.ndarray:

@@ -140,7 +140,7 @@ def test_block_lengths(length: int, model: Model, expected: dict[bool, list[Dete
 
 def test_real_speech_in_blocks(recordings: Path, model: Model) -> None:
     """Real clips give identical posteriors' decisions in blocks and at once."""
-    from kws.data import find_corpus, read_recording
+    from kws.recordings.data import find_corpus, read_recording
 
     clips = find_corpus(recordings).clips[::4000]
     audio = np.concatenate([read_recording(clip.path) for clip in clips])

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kws import Detector
 from kws.config import KEYWORDS, SAMPLE_RATE
-from kws.data import find_corpus, read_clips, read_recordings, split_noise
+from kws.recordings.data import find_corpus, read_clips, read_recordings, split_noise
 
 pytest.importorskip("onnxruntime")
 

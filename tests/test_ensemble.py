@@ -9,10 +9,10 @@ import pytest
 from tone_model import LABELS, write_model, write_tone
 
 from kws.cli import main
-from kws.ensemble import combinations, fit_weights, vote
 from kws.errors import ModelError
-from kws.evalset import EvaluationSet
-from kws.evaluate import Evaluation
+from kws.evaluation.ensemble import combinations, fit_weights, vote
+from kws.evaluation.evalset import EvaluationSet
+from kws.evaluation.evaluate import Evaluation
 from kws.manifest import read_manifest
 
 

@@ -8,7 +8,7 @@ from tone_model import LABELS, write_tone
 
 from kws.config import LABELS as COMMANDS
 from kws.errors import DataError
-from kws.evalset import load_evaluation_set
+from kws.evaluation.evalset import load_evaluation_set
 
 
 def counts(folder: Path, split: str | None = None) -> tuple[str, dict[str, int]]:

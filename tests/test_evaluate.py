@@ -9,12 +9,12 @@ import pytest
 from tone_model import LABELS, tone, write_model, write_tone
 
 from kws.cli import main
-from kws.evalset import EvaluationSet, load_evaluation_set
-from kws.evaluate import add_noise_to_all, clip_posteriors, evaluate
+from kws.evaluation.evalset import EvaluationSet, load_evaluation_set
+from kws.evaluation.evaluate import add_noise_to_all, clip_posteriors, evaluate
+from kws.evaluation.report import most_wrong
+from kws.evaluation.saliency import occlusion
+from kws.evaluation.submission import write_submission
 from kws.model import Model, load_model
-from kws.report import most_wrong
-from kws.saliency import occlusion
-from kws.submission import write_submission
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_saliency_lies_where_the_tone_is(model: Model) -> None:
 def test_report_is_written(model: Model, archive: Path, tmp_path: Path) -> None:
     """One page with its pictures inside, a CSV row for each clip, and the figures."""
     pytest.importorskip("matplotlib")
-    from kws.report import write_report
+    from kws.evaluation.report import write_report
 
     evaluation = evaluate(model, load_evaluation_set(archive, LABELS), [tone("low")], (10.0,))
     figures = evaluation.figures()

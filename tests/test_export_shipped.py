@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kws.data import find_corpus, read_clips
 from kws.frontend import log_mel
 from kws.manifest import MODELS, read_artefact, read_manifest
+from kws.recordings.data import find_corpus, read_clips
 
 pytest.importorskip("onnx", reason="onnx is not installed: `pip install kws[export]`")
 pytest.importorskip("ai_edge_litert", reason="no ai-edge-litert: `pip install kws[export]`")

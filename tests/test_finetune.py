@@ -17,11 +17,11 @@ import torch
 
 from kws.cli import main
 from kws.config import LABELS, FeatureConfig
-from kws.data import read_recording
 from kws.errors import DataError, KwsError, ModelError
-from kws.evaluate import clip_posteriors
+from kws.evaluation.evaluate import clip_posteriors
 from kws.manifest import find_manifest
 from kws.model import load_model
+from kws.recordings.data import read_recording
 from kws.train.checkpoint import load_network
 from kws.train.features import LogMel
 from kws.train.finetune import TuneConfig, finetune, load_base, tune

@@ -28,7 +28,12 @@ from firmware_demo.tools.c_source import array, number
 from firmware_demo.tools.generate import generate, write
 from firmware_demo.tools.golden import golden, stream
 from kws.config import FeatureConfig
-from kws.data import (
+from kws.decision import Decider
+from kws.demo import RECORDING
+from kws.errors import ModelError
+from kws.frontend import log_mel
+from kws.manifest import DEFAULT_MODEL, MODES, Manifest, find_manifest, read_artefact, read_manifest
+from kws.recordings.data import (
     Clip,
     balanced,
     cut_silence,
@@ -37,11 +42,6 @@ from kws.data import (
     read_clips,
     read_recordings,
 )
-from kws.decision import Decider
-from kws.demo import RECORDING
-from kws.errors import ModelError
-from kws.frontend import log_mel
-from kws.manifest import DEFAULT_MODEL, MODES, Manifest, find_manifest, read_artefact, read_manifest
 
 GENERATED = FIRMWARE / "generated"
 CLIPS = 240  # real ones, of all twelve classes

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from kws.config import FeatureConfig
-from kws.data import find_corpus, read_recording
 from kws.frontend import StreamingFrontend, cosines, frame_count, log_mel, mel_filters
+from kws.recordings.data import find_corpus, read_recording
 
 CONFIG = FeatureConfig()
 

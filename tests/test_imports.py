@@ -16,13 +16,15 @@ PACKAGE = ROOT / "kws"
 # Each module may import those of earlier lines only. What is not named here stands above them all.
 LAYERS = (
     {"errors", "config"},
-    {"frontend", "vad", "manifest", "decision", "metrics", "audio", "inspection"},
+    {"frontend", "vad", "manifest", "decision", "audio", "inspection"},
     {"backends"},
     {"stream"},
     {"model"},
     {"listener"},
     {"detector"},
 )
+# What stands beside the listening path; each package may import those of earlier places only.
+BESIDE = ("recordings", "evaluation", "monitoring", "scanning")
 HEAVY = {"torch", "tensorboard", "onnx", "onnxscript"}
 
 
@@ -71,6 +73,15 @@ def test_layers(level: int) -> None:
             parts = name.split(".")
             if parts[0] == "kws" and len(parts) > 1:
                 assert parts[1] in allowed, f"kws/{module}.py imports {name}"
+
+
+@pytest.mark.parametrize("place", range(len(BESIDE)))
+def test_packages_beside_the_path(place: int) -> None:
+    """No package imports a later one, or the command line."""
+    later = {*BESIDE[place + 1 :], "cli", "commands", "terminal"}
+    for path in (PACKAGE / BESIDE[place]).glob("*.py"):
+        taken = {name.split(".")[1] for name in imports(path) if name.startswith("kws.")}
+        assert not taken & later, f"{path} imports {taken & later}"
 
 
 def test_no_circles() -> None:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from kws import metrics
+from kws.evaluation import metrics
 
 
 def test_confusion_counts_truth_in_rows() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kws import mix
+from kws.recordings import mix
 
 
 def noise(rms: float, samples: int = 16_000) -> np.ndarray:

@@ -14,9 +14,9 @@ from tone_model import LABELS
 
 from kws.cli import main
 from kws.decision import Detection
-from kws.drift import changes, load_seen
 from kws.errors import DataError
-from kws.monitor import HourlyRecords, Monitor, Seen, read_seen, write_seen
+from kws.monitoring.drift import changes, load_seen
+from kws.monitoring.monitor import HourlyRecords, Monitor, Seen, read_seen, write_seen
 
 HOP = 960  # samples, 60 ms
 MODEL: Any = SimpleNamespace(manifest=SimpleNamespace(name="tones", labels=LABELS))

@@ -22,8 +22,8 @@ from kws import Detector, load_model
 from kws.audio import File
 from kws.cli import main
 from kws.errors import BackendUnavailable, DataError
-from kws.journal import Journal
-from kws.scan import (
+from kws.scanning.journal import Journal
+from kws.scanning.scan import (
     Cluster,
     Engine,
     Processes,

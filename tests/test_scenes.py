@@ -10,8 +10,15 @@ import soundfile
 
 from kws.config import SAMPLE_RATE
 from kws.errors import AudioError, DataError
-from kws.mix import level
-from kws.scenes import LOUDNESS, Spoken, build_scene, read_labels, read_scene, word_extent
+from kws.evaluation.scenes import (
+    LOUDNESS,
+    Spoken,
+    build_scene,
+    read_labels,
+    read_scene,
+    word_extent,
+)
+from kws.recordings.mix import level
 
 
 def clip(start: float = 0.3, end: float = 0.7, amplitude: float = 3000.0) -> np.ndarray:

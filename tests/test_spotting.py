@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from kws.decision import Detection
-from kws.scenes import Spoken
-from kws.spotting import NOTHING, Outcome, false_accept_figures, match, poisson_upper
+from kws.evaluation.scenes import Spoken
+from kws.evaluation.spotting import NOTHING, Outcome, false_accept_figures, match, poisson_upper
 
 
 def found(keyword: str, end: float) -> Detection:

@@ -35,7 +35,7 @@ def model() -> Model:
 @pytest.fixture(scope="module")
 def speech(recordings: Path) -> Int16Array:
     """Six real clips with real pauses of faint noise between them."""
-    from kws.data import find_corpus, read_recording
+    from kws.recordings.data import find_corpus, read_recording
 
     clips = [clip for clip in find_corpus(recordings).clips if clip.split == "validation"][::800]
     generator = np.random.default_rng(0)

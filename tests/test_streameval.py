@@ -88,8 +88,8 @@ def test_processes_do_not_matter(
 
 def test_same_as_the_detector(model: Model) -> None:
     """What is replayed from kept rows is what a Detector finds, at any threshold."""
-    from kws.replay import Hearing
-    from kws.streameval import OperatingPoint
+    from kws.evaluation.replay import Hearing
+    from kws.evaluation.streameval import OperatingPoint
 
     audio = say(1.0, "low", 0.8, "high", 0.3, "unknown", 0.7, "low")
     blocks = np.array_split(audio, 37)
@@ -187,9 +187,9 @@ def test_calibrate(folder: Path, tones: Path, capsys: pytest.CaptureFixture[str]
 
 def test_move_thresholds(model: Model) -> None:
     """All thresholds move until no more fires than is wanted, and no further than that."""
-    from kws.calibrate import move_thresholds
-    from kws.replay import Heard
-    from kws.streameval import OperatingPoint
+    from kws.evaluation.calibrate import move_thresholds
+    from kws.evaluation.replay import Heard
+    from kws.evaluation.streameval import OperatingPoint
 
     rows = np.zeros((1000, 4), np.float32)
     for start, height in ((100, 0.7), (400, 0.8), (700, 0.9)):
@@ -227,7 +227,7 @@ def test_calibrate_without_audio(
 
 def test_choose_thresholds() -> None:
     """Each keyword pays for its own false accepts; the target holds, and no threshold is wasted."""
-    from kws.calibrate import Peak, choose_thresholds
+    from kws.evaluation.calibrate import Peak, choose_thresholds
 
     true = [("yes", 0.9)] * 50 + [("yes", 0.5)] * 50 + [("no", 0.95)] * 90 + [("no", 0.4)] * 10
     false = [Peak(i, "yes", 0.35) for i in range(20)] + [Peak(i, "no", 0.8) for i in range(20)]
@@ -241,8 +241,8 @@ def test_choose_thresholds() -> None:
 
 def test_peaks_are_detections(model: Model) -> None:
     """Just below its peak a threshold detects, just above it does not."""
-    from kws.calibrate import peaks
-    from kws.replay import Hearing
+    from kws.evaluation.calibrate import peaks
+    from kws.evaluation.replay import Hearing
 
     heard = Hearing(model, vad=False).hear("x", [say(1.5, "low", 1.5)])
     labels = model.manifest.labels
@@ -278,7 +278,7 @@ def test_presets(sensitivity: str, tones: Path, tmp_path: Path) -> None:
 
 def test_margin() -> None:
     """With a margin a keyword keeps away from what comes near it."""
-    from kws.calibrate import Peak, choose_thresholds
+    from kws.evaluation.calibrate import Peak, choose_thresholds
 
     true, false = [("yes", 0.9)] * 50, [Peak(0, "yes", 0.5)]
     near, far = (choose_thresholds(false, 1.0, true, 0.0, margin)["yes"] for margin in (0.0, 1.0))

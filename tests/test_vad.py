@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from kws import vad
 from kws.config import KEYWORDS, VadConfig
-from kws.data import find_corpus, read_recording
 from kws.errors import BackendUnavailable
+from kws.recordings.data import find_corpus, read_recording
 from kws.vad import SpeechGate
 
 FRAME = 320

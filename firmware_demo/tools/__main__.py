@@ -18,10 +18,10 @@ from firmware_demo.tools.figures import markdown, parse, update_readme
 from firmware_demo.tools.generate import generate, write
 from firmware_demo.tools.golden import golden
 from kws.config import SAMPLE_RATE
-from kws.data import read_recording
 from kws.demo import RECORDING
 from kws.errors import BackendUnavailable, DataError, KwsError
 from kws.manifest import DEFAULT_MODEL, find_manifest, read_manifest
+from kws.recordings.data import read_recording
 
 ROOT = Path(__file__).parent.parent
 GOLDEN_SECONDS = 8.5  # of a recording; longer ones are cut

@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     from kws.errors import writing
 
     if options.plot:
-        from kws.report import require_matplotlib
+        from kws.evaluation.report import require_matplotlib
 
         require_matplotlib()
     providers = ("cpu", "cuda") if options.provider == "all" else (options.provider,)

@@ -38,14 +38,14 @@ def run(options: argparse.Namespace) -> int:
     import shutil
     from dataclasses import replace
 
-    from kws.calibrate import move_thresholds, thresholds_as_stored
-    from kws.data import find_recordings
     from kws.errors import DataError, writing
+    from kws.evaluation.calibrate import move_thresholds, thresholds_as_stored
+    from kws.evaluation.replay import hear_files
+    from kws.evaluation.spotting import poisson_upper
+    from kws.evaluation.streameval import OperatingPoint
     from kws.manifest import write_manifest
     from kws.model import load_model
-    from kws.replay import hear_files
-    from kws.spotting import poisson_upper
-    from kws.streameval import OperatingPoint
+    from kws.recordings.data import find_recordings
 
     model = load_model(options.model)
     manifest = model.manifest

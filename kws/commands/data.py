@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kws.datacheck import DataReport
+    from kws.recordings.datacheck import DataReport
 
 _SHOWN = 20  # findings of a kind, unless all are asked for
 
@@ -40,8 +40,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _convert(options: argparse.Namespace) -> int:
-    from kws.convert import convert, find_convertible
     from kws.errors import writing
+    from kws.recordings.convert import convert, find_convertible
 
     with _progress(len(find_convertible(options.folder))) as advance, writing(options.out):
         written, problems = convert(options.folder, options.out, advance)
@@ -52,8 +52,8 @@ def _convert(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from kws.data import corpus_root, find_corpus
-    from kws.datacheck import check_data
+    from kws.recordings.data import corpus_root, find_corpus
+    from kws.recordings.datacheck import check_data
 
     corpus = find_corpus(corpus_root(options.folder))
     with _progress(len(corpus.clips)) as advance:
@@ -97,7 +97,7 @@ def _print_json(report: DataReport) -> None:
 
 
 def _print(report: DataReport, everything: bool) -> None:
-    from kws.datacheck import KINDS
+    from kws.recordings.datacheck import KINDS
 
     for kind, meaning in KINDS.items():
         found = report.of(kind)

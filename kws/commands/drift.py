@@ -24,8 +24,8 @@ def run(options: argparse.Namespace) -> int:
     import json
     from dataclasses import asdict
 
-    from kws.drift import changes, load_seen
     from kws.model import load_model
+    from kws.monitoring.drift import changes, load_seen
 
     model = load_model(options.model)
     before, after = (load_seen(place, model) for place in (options.before, options.after))

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kws.evalset import EvaluationSet
-    from kws.evaluate import Evaluation
+    from kws.evaluation.evalset import EvaluationSet
+    from kws.evaluation.evaluate import Evaluation
 
 SPLITS = ("training", "validation", "testing", "all")
 
@@ -62,12 +62,12 @@ def run(options: argparse.Namespace) -> int:
     """Evaluate and print; returns the exit code."""
     import json
 
-    from kws.data import find_recordings, read_recordings
     from kws.errors import writing
-    from kws.evalset import load_evaluation_set
-    from kws.evaluate import evaluate
+    from kws.evaluation.evalset import load_evaluation_set
+    from kws.evaluation.evaluate import evaluate
+    from kws.evaluation.report import require_matplotlib, write_report
     from kws.model import load_model
-    from kws.report import require_matplotlib, write_report
+    from kws.recordings.data import find_recordings, read_recordings
 
     if options.report:
         require_matplotlib()
@@ -97,8 +97,8 @@ def _ensemble(
     options: argparse.Namespace, evaluation: Evaluation, clips: EvaluationSet
 ) -> dict[str, Any]:
     """The figures of each further model, and of all together in each of the ways."""
-    from kws.ensemble import combinations
-    from kws.evaluate import evaluate
+    from kws.evaluation.ensemble import combinations
+    from kws.evaluation.evaluate import evaluate
     from kws.model import load_model
 
     members = [evaluation]
@@ -112,7 +112,7 @@ def _ensemble(
 
 def _submit(options: argparse.Namespace, model: Any) -> int:
     from kws.errors import writing
-    from kws.submission import write_submission
+    from kws.evaluation.submission import write_submission
 
     with writing(options.submission):
         written, problems = write_submission(model, options.data, options.submission)

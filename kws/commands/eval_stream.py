@@ -57,12 +57,12 @@ def run(options: argparse.Namespace) -> int:
     """Evaluate and print; returns the exit code."""
     import json
 
-    from kws.data import find_recordings
     from kws.errors import DataError, writing
+    from kws.evaluation.scenes import read_scene
+    from kws.evaluation.streameval import Evaluator, OperatingPoint, rows_of_figures
+    from kws.evaluation.streamplots import require_matplotlib, write_plots
     from kws.model import load_model
-    from kws.scenes import read_scene
-    from kws.streameval import Evaluator, OperatingPoint, rows_of_figures
-    from kws.streamplots import require_matplotlib, write_plots
+    from kws.recordings.data import find_recordings
 
     if (options.input is None) != (options.labels is None):
         raise DataError("--input and --labels belong together; give both or neither")

@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     from kws.audio import paced
     from kws.config import SAMPLE_RATE
     from kws.model import load_model
-    from kws.monitor import HourlyRecords
+    from kws.monitoring.monitor import HourlyRecords
     from kws.terminal import open_display
 
     heard = 0

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from kws.commands.options import count, threshold
 
 if TYPE_CHECKING:
-    from kws.scan import Engine, Scanned
+    from kws.scanning.scan import Engine, Scanned
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Scan and report; returns the exit code: 1 where nothing could be read."""
     from kws.errors import writing
-    from kws.journal import Journal, write_detections
-    from kws.scan import ScanSettings
+    from kws.scanning.journal import Journal, write_detections
+    from kws.scanning.scan import ScanSettings
 
     settings = ScanSettings(
         options.model, options.artefact, options.provider, options.threshold, options.streams
@@ -65,8 +65,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _recordings(paths: Sequence[Path]) -> list[str]:
-    from kws.data import find_recordings
     from kws.errors import DataError
+    from kws.recordings.data import find_recordings
 
     found: list[Path] = []
     for path in paths:
@@ -92,7 +92,7 @@ def _identity(settings: Any) -> dict[str, Any]:
 
 
 def _engine(options: argparse.Namespace, stack: ExitStack) -> Engine:
-    from kws.scan import Cluster, Processes, connect, default_jobs
+    from kws.scanning.scan import Cluster, Processes, connect, default_jobs
 
     if options.cluster:
         return Cluster(stack.enter_context(connect(options.cluster)))
@@ -107,7 +107,7 @@ def _scan(paths: list[str], settings: Any, engine: Engine, keep: Any) -> float:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as Remaining
 
-    from kws.scan import bundled
+    from kws.scanning.scan import bundled
 
     begin = time.monotonic()
     console = Console(stderr=True)

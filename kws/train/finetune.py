@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kws.errors import ModelError, writing
-from kws.evaluate import clip_features
+from kws.evaluation.evaluate import clip_features
 from kws.manifest import (
     Manifest,
     describe_artefact,

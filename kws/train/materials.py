@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kws.config import KEYWORDS, SILENCE
-from kws.data import (
+from kws.errors import DataError
+from kws.evaluation.evalset import load_evaluation_set
+from kws.recordings.data import (
     BACKGROUND_NOISE,
     Int16Array,
     Problem,
@@ -28,8 +30,6 @@ from kws.data import (
     read_recordings,
     split_noise,
 )
-from kws.errors import DataError
-from kws.evalset import load_evaluation_set
 from kws.train.synthesize import OTHER
 from kws.train.tones import bursts, tones
 

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kws.config import SAMPLE_RATE, SILENCE, UNKNOWN
-from kws.data import (
+from kws.errors import DataError
+from kws.recordings.data import (
     BACKGROUND_NOISE,
     CLIP_SAMPLES,
     TEST_ARCHIVE_FOLDERS,
@@ -30,7 +31,6 @@ from kws.data import (
     read_recordings,
     split_noise,
 )
-from kws.errors import DataError
 from kws.train.materials import Material
 from kws.train.tones import tones
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kws.config import SAMPLE_RATE, SILENCE, UNKNOWN
-from kws.data import CLIP_SAMPLES, Int16Array
+from kws.recordings.data import CLIP_SAMPLES, Int16Array
 from kws.train import augment
 from kws.train.materials import Material
 

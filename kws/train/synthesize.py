@@ -20,8 +20,8 @@ import soundfile
 import soxr
 
 from kws.config import KEYWORDS, SAMPLE_RATE
-from kws.data import Int16Array
 from kws.errors import DataError, KwsError
+from kws.recordings.data import Int16Array
 
 OTHER = "_other_"  # the folder of what is no command
 

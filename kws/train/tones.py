@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from kws.config import SAMPLE_RATE
-from kws.data import Int16Array
+from kws.recordings.data import Int16Array
 
 
 def tones(count: int, generator: np.random.Generator, seconds: float = 3.0) -> Iterator[Int16Array]:

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from kws.audio import File
 from kws.config import SAMPLE_RATE, SILENCE, DecisionConfig
-from kws.data import Problem
 from kws.decision import Decider, Detection
 from kws.errors import KwsError
 from kws.frontend import FloatArray
 from kws.listener import Listener
 from kws.model import Model, load_model
+from kws.recordings.data import Problem
 
 Int16Array = NDArray[np.int16]
 

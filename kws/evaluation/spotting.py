@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kws.decision import Detection
-from kws.scenes import Spoken
+from kws.evaluation.scenes import Spoken
 
 SLACK = 1.0  # seconds after a word's end within which its detection must come
 

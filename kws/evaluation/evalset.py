@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kws.config import SILENCE, UNKNOWN
-from kws.data import (
+from kws.errors import DataError
+from kws.recordings.data import (
     SPLITS,
     Corpus,
     Int16Array,
@@ -24,7 +25,6 @@ from kws.data import (
     read_recordings,
     split_noise,
 )
-from kws.errors import DataError
 
 ALL = "all"
 

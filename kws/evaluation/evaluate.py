@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kws import metrics
 from kws.config import SILENCE
-from kws.data import CLIP_SAMPLES, Int16Array
 from kws.errors import DataError
-from kws.evalset import EvaluationSet
+from kws.evaluation import metrics
+from kws.evaluation.evalset import EvaluationSet
 from kws.frontend import FloatArray, log_mel
 from kws.manifest import Manifest
-from kws.mix import add_noise, level
 from kws.model import Model
+from kws.recordings.data import CLIP_SAMPLES, Int16Array
+from kws.recordings.mix import add_noise, level
 
 SNRS_DB = (20.0, 10.0, 5.0, 0.0, -5.0)
 _BATCH = 256  # clips; large enough that ONNX Runtime's call costs nothing

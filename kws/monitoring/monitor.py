@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kws.config import SAMPLE_RATE
-from kws.data import Int16Array
 from kws.decision import Detection
 from kws.errors import DataError
 from kws.frontend import FloatArray
 from kws.model import Model
+from kws.recordings.data import Int16Array
 
 VERSION = 1
 LEVEL_BINS = np.arange(-96.0, 1.0, 3.0)  # dBFS, lower edges; what is quieter is in the first

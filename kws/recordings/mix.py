@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kws.data import Int16Array
+from kws.recordings.data import Int16Array
 
 _BLOCK = 800  # samples, 50 ms
 

@@ -12,8 +12,8 @@ import soundfile
 
 from kws.audio import File
 from kws.config import SAMPLE_RATE
-from kws.data import SPLITS, SUFFIXES, Int16Array, Problem
 from kws.errors import AudioError, DataError
+from kws.recordings.data import SPLITS, SUFFIXES, Int16Array, Problem
 
 READABLE = SUFFIXES | {".mp3", ".aif", ".aiff", ".au", ".caf"}
 

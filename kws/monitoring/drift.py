@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kws.audio import File
-from kws.data import find_recordings
 from kws.detector import Detector
 from kws.errors import DataError
 from kws.model import Model
-from kws.monitor import LEVEL_BINS, SCORE_BINS, SNR_BINS, Monitor, Seen, read_seen
+from kws.monitoring.monitor import LEVEL_BINS, SCORE_BINS, SNR_BINS, Monitor, Seen, read_seen
+from kws.recordings.data import find_recordings
 
 _LEAST_SECONDS = 60.0
 _LEVEL_DB = 6.0

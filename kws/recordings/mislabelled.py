@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from kws.data import Int16Array
 from kws.frontend import FloatArray, log_mel
+from kws.recordings.data import Int16Array
 
 FEWEST = 10  # clips that a word needs to be judged, and to be suggested
 MARGIN = 0.5  # how far another word's score, about 1 where sure, must lie above the own word's

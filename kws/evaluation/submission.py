@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from kws.config import UNKNOWN
-from kws.data import Problem, find_recordings, fit_length, read_recordings
 from kws.errors import DataError
-from kws.evaluate import clip_posteriors
+from kws.evaluation.evaluate import clip_posteriors
 from kws.model import Model
+from kws.recordings.data import Problem, find_recordings, fit_length, read_recordings
 
 _AT_ONCE = 2048  # clips in memory; the challenge has 158,538
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kws.errors import ModelError
-from kws.evaluate import Evaluation
+from kws.evaluation.evaluate import Evaluation
 from kws.frontend import FloatArray
 
 _ROUNDS = 200

@@ -15,13 +15,13 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from kws import metrics
 from kws.config import SAMPLE_RATE
-from kws.data import Int16Array
 from kws.errors import BackendUnavailable
-from kws.evaluate import Evaluation, clip_features
+from kws.evaluation import metrics
+from kws.evaluation.evaluate import Evaluation, clip_features
+from kws.evaluation.saliency import occlusion
 from kws.model import Model
-from kws.saliency import occlusion
+from kws.recordings.data import Int16Array
 
 WORST = 24  # clips shown with their spectrograms
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from kws.decision import Detection
 from kws.errors import DataError, writing
-from kws.scan import Scanned
+from kws.scanning.scan import Scanned
 
 
 class Journal:

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from kws.config import SILENCE, UNKNOWN, DecisionConfig
 from kws.decision import STEP_MS
-from kws.replay import Heard
-from kws.scenes import Spoken
-from kws.spotting import SLACK
-from kws.streameval import OperatingPoint
+from kws.evaluation.replay import Heard
+from kws.evaluation.scenes import Spoken
+from kws.evaluation.spotting import SLACK
+from kws.evaluation.streameval import OperatingPoint
 
 GRID = np.round(np.arange(0.10, 0.981, 0.01), 2)
 LOOSEST, STRICTEST = -2.0, 12.0  # log-odds by which a background may move the thresholds

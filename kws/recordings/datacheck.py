@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from kws.config import SAMPLE_RATE, SILENCE
-from kws.data import (
+from kws.recordings.data import (
     SPLITS,
     Clip,
     Corpus,
@@ -19,8 +19,8 @@ from kws.data import (
     label_of,
     read_recordings,
 )
-from kws.mislabelled import find_mislabelled, sketch
-from kws.mix import level
+from kws.recordings.mislabelled import find_mislabelled, sketch
+from kws.recordings.mix import level
 
 KINDS = {
     "unusable": "cannot be read, or not 16 kHz mono",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kws.report import require_matplotlib
+from kws.evaluation.report import require_matplotlib
 
 __all__ = ["require_matplotlib", "write_plots"]
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from kws.audio import File
 from kws.config import SAMPLE_RATE
-from kws.data import Int16Array
 from kws.errors import DataError
-from kws.mix import level
+from kws.recordings.data import Int16Array
+from kws.recordings.mix import level
 
 LOUDNESS = 1000.0  # level of the words of a scene, in int16 units: -30 dBFS
 PAUSE = (0.8, 2.5)  # seconds between two clips, drawn evenly

@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 
 from kws.config import DecisionConfig
-from kws.data import (
+from kws.decision import Detection
+from kws.errors import DataError
+from kws.evaluation.replay import Heard, Hearing, hear_files
+from kws.evaluation.scenes import Scene, build_scene
+from kws.evaluation.spotting import Outcome, false_accept_figures, match
+from kws.manifest import MODES, Manifest
+from kws.model import Model
+from kws.recordings.data import (
     Clip,
     Corpus,
     Int16Array,
@@ -22,13 +29,6 @@ from kws.data import (
     read_recordings,
     split_noise,
 )
-from kws.decision import Detection
-from kws.errors import DataError
-from kws.manifest import MODES, Manifest
-from kws.model import Model
-from kws.replay import Heard, Hearing, hear_files
-from kws.scenes import Scene, build_scene
-from kws.spotting import Outcome, false_accept_figures, match
 
 SNRS_DB = (20.0, 10.0, 5.0, 0.0)
 OFFSETS = (-3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0)  # of the DET, in log-odds

@@ -1,0 +1,1 @@
+"""Measuring a model: on clips, on streams, in noise, and the thresholds that follow."""

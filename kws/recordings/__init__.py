@@ -1,0 +1,1 @@
+"""Recordings on disk: finding, reading, checking, converting and mixing them."""

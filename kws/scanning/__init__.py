@@ -1,0 +1,1 @@
+"""Searching long recordings for keywords, many at once, and picking up where a run stopped."""
