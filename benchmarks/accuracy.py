@@ -9,39 +9,24 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import held_out
 from benchmarks.results import FOLDER, write_result
-from benchmarks.rooms import hear, simulate
 from benchmarks.spotting import stream, surround
 from kws import Detector
 from kws.config import SILENCE, UNKNOWN
 from kws.errors import BackendUnavailable, KwsError
-from kws.evaluation.evalset import EvaluationSet, load_evaluation_set
-from kws.evaluation.evaluate import Evaluation, add_noise_to_all, clip_posteriors
+from kws.evaluation.evalset import EvaluationSet
+from kws.evaluation.evaluate import Evaluation, clip_posteriors
 from kws.manifest import Manifest, find_manifest, read_manifest
 from kws.model import Model, load_model
-from kws.recordings.data import (
-    CLIP_SAMPLES,
-    Int16Array,
-    corpus_root,
-    find_corpus,
-    find_recordings,
-    fit_length,
-    read_recordings,
-    split_noise,
-)
+from kws.recordings.data import Int16Array, corpus_root, find_corpus, read_recordings, split_noise
 from kws.train.materials import HELD_OUT_NOISE, HELD_OUT_PHRASES, HELD_OUT_WORDS
-
-ROOMS = 40
-SNRS_DB = (20.0, 10.0, 5.0, 0.0)
-STEP = 1600  # samples between the windows of a recording that is longer than one
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -67,8 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
 def measure(model: str | None, data: Path) -> dict[str, Any]:
     """Every figure of every artefact that runs here, as one JSON-ready object."""
     manifest = read_manifest(find_manifest(model))
-    conditions = dict(_conditions(manifest, data))
-    unseen = dict(_unseen(data))
+    conditions = dict(held_out.conditions(manifest.labels, data))
+    unseen = dict(held_out.unseen_words(data))
     figures: dict[str, Any] = {
         "model": manifest.name,
         "parameters": manifest.parameters,
@@ -160,40 +145,14 @@ def _measure_one(
     return figures
 
 
-def _conditions(manifest: Manifest, data: Path) -> Iterator[tuple[str, EvaluationSet]]:
-    """The validation clips: as they are, in held-out noise, and in simulated rooms."""
-    clean = load_evaluation_set(data, manifest.labels, "validation")
-    yield "clean", clean
-    noise, _, _ = read_recordings(
-        path for kind in HELD_OUT_NOISE for path in find_recordings(data / "noise" / kind)
-    )
-    for snr_db in SNRS_DB:
-        noisy = add_noise_to_all(clean, manifest.labels, noise, snr_db)
-        yield f"{snr_db:g} dB", replace(clean, audio=noisy)
-    rooms = simulate(ROOMS, seed=0)
-    chosen = np.random.default_rng(0).integers(len(rooms), size=len(clean.audio))
-    heard = [hear(clip, rooms[room]) for clip, room in zip(clean.audio, chosen, strict=True)]
-    yield "rooms", replace(clean, audio=np.stack(heard))
-
-
-def _unseen(data: Path) -> Iterator[tuple[str, list[Int16Array]]]:
-    """Recordings of the words and phrases that training leaves out, of all speakers."""
-    words = corpus_root(data)
-    for folder in (
-        *(words / word for word in HELD_OUT_WORDS),
-        *(data / "other_words" / phrase for phrase in HELD_OUT_PHRASES),
-    ):
-        yield folder.name, read_recordings(find_recordings(folder))[0]
-
-
 def _taken(model: Model, recordings: list[Int16Array]) -> dict[str, Any]:
     """How many recordings have a window that reaches a keyword's threshold, and as which."""
-    windows, owners = [], []
+    seconds, owners = [], []
     for index, recording in enumerate(recordings):
-        for window in _windows(recording):
-            windows.append(window)
+        for second in held_out.windows(recording):
+            seconds.append(second)
             owners.append(index)
-    posteriors = clip_posteriors(model, np.stack(windows)) if windows else np.empty((0, 1))
+    posteriors = clip_posteriors(model, np.stack(seconds)) if seconds else np.empty((0, 1))
     keyword = _accepted(model.manifest, posteriors)
     by_keyword: dict[str, int] = {}
     first: dict[int, str] = {}
@@ -208,13 +167,6 @@ def _taken(model: Model, recordings: list[Int16Array]) -> dict[str, Any]:
         "share": len(first) / max(1, len(recordings)),
         "as": dict(sorted(by_keyword.items(), key=lambda item: -item[1])),
     }
-
-
-def _windows(recording: Int16Array) -> list[Int16Array]:
-    if len(recording) <= CLIP_SAMPLES:
-        return [fit_length(recording)]
-    last = len(recording) - CLIP_SAMPLES
-    return [recording[start : start + CLIP_SAMPLES] for start in (*range(0, last, STEP), last)]
 
 
 def _accepted(manifest: Manifest, posteriors: NDArray[Any]) -> list[str | None]:

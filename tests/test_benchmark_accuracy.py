@@ -9,7 +9,7 @@ from tone_model import tone, write_tone
 
 pytest.importorskip("pyroomacoustics", reason="rooms are simulated with pyroomacoustics")
 
-from benchmarks import accuracy, results, rooms
+from benchmarks import accuracy, held_out, results, rooms
 from kws.recordings.mix import level
 
 
@@ -37,7 +37,7 @@ def test_figures_and_file(
     tones: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every condition is measured, held-out words are counted, and the file says how."""
-    monkeypatch.setattr(accuracy, "ROOMS", 2)
+    monkeypatch.setattr(held_out, "ROOMS", 2)
     out = tmp_path / "accuracy.json"
     arguments = ["--model", str(tones), "--data", str(data), "--out", str(out)]
     assert 0 == accuracy.main(arguments)

@@ -1,0 +1,62 @@
+"""What accuracy is measured on: speakers, words, noise classes and rooms that training never has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.rooms import hear, simulate
+from kws.evaluation.evalset import EvaluationSet, load_evaluation_set
+from kws.evaluation.evaluate import add_noise_to_all
+from kws.recordings.data import (
+    CLIP_SAMPLES,
+    Int16Array,
+    corpus_root,
+    find_recordings,
+    fit_length,
+    read_recordings,
+)
+from kws.train.materials import HELD_OUT_NOISE, HELD_OUT_PHRASES, HELD_OUT_WORDS
+
+ROOMS = 40
+SNRS_DB = (20.0, 10.0, 5.0, 0.0)
+STEP = 1600  # samples between the windows of a recording that is longer than one
+
+
+def conditions(
+    labels: Sequence[str], data: Path, snrs_db: Sequence[float] = SNRS_DB
+) -> Iterator[tuple[str, EvaluationSet]]:
+    """The validation clips: as they are, in held-out noise, and in simulated rooms."""
+    clean = load_evaluation_set(data, labels, "validation")
+    yield "clean", clean
+    noise, _, _ = read_recordings(
+        path for kind in HELD_OUT_NOISE for path in find_recordings(data / "noise" / kind)
+    )
+    for snr_db in snrs_db:
+        noisy = add_noise_to_all(clean, labels, noise, snr_db)
+        yield f"{snr_db:g} dB", replace(clean, audio=noisy)
+    rooms = simulate(ROOMS, seed=0)
+    chosen = np.random.default_rng(0).integers(len(rooms), size=len(clean.audio))
+    heard = [hear(clip, rooms[room]) for clip, room in zip(clean.audio, chosen, strict=True)]
+    yield "rooms", replace(clean, audio=np.stack(heard))
+
+
+def unseen_words(data: Path) -> Iterator[tuple[str, list[Int16Array]]]:
+    """Recordings of the words and phrases that training leaves out, of all speakers."""
+    words = corpus_root(data)
+    for folder in (
+        *(words / word for word in HELD_OUT_WORDS),
+        *(data / "other_words" / phrase for phrase in HELD_OUT_PHRASES),
+    ):
+        yield folder.name, read_recordings(find_recordings(folder))[0]
+
+
+def windows(recording: Int16Array) -> list[Int16Array]:
+    """Every second of a recording, STEP apart, the last one included; a short one as one clip."""
+    if len(recording) <= CLIP_SAMPLES:
+        return [fit_length(recording)]
+    last = len(recording) - CLIP_SAMPLES
+    return [recording[start : start + CLIP_SAMPLES] for start in (*range(0, last, STEP), last)]
