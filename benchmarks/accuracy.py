@@ -147,16 +147,11 @@ def _measure_one(
 
 def _taken(model: Model, recordings: list[Int16Array]) -> dict[str, Any]:
     """How many recordings have a window that reaches a keyword's threshold, and as which."""
-    seconds, owners = [], []
-    for index, recording in enumerate(recordings):
-        for second in held_out.windows(recording):
-            seconds.append(second)
-            owners.append(index)
-    posteriors = clip_posteriors(model, np.stack(seconds)) if seconds else np.empty((0, 1))
-    keyword = _accepted(model.manifest, posteriors)
+    seconds, owners = held_out.seconds_of(recordings)
+    keyword = _accepted(model.manifest, clip_posteriors(model, seconds))
     by_keyword: dict[str, int] = {}
     first: dict[int, str] = {}
-    for owner, accepted in zip(owners, keyword, strict=True):
+    for owner, accepted in zip(owners.tolist(), keyword, strict=True):
         if accepted is not None:
             first.setdefault(owner, accepted)
     for accepted in first.values():

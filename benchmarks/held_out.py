@@ -1,4 +1,4 @@
-"""What accuracy is measured on: speakers, words, noise classes and rooms that training never has."""
+"""What accuracy is measured on: speakers, words, noises and rooms that training never has."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.rooms import hear, simulate
 from kws.evaluation.evalset import EvaluationSet, load_evaluation_set
@@ -23,7 +24,7 @@ from kws.train.materials import HELD_OUT_NOISE, HELD_OUT_PHRASES, HELD_OUT_WORDS
 
 ROOMS = 40
 SNRS_DB = (20.0, 10.0, 5.0, 0.0)
-STEP = 1600  # samples between the windows of a recording that is longer than one
+STEP = 1600  # samples between the seconds of a longer recording
 
 
 def conditions(
@@ -54,7 +55,17 @@ def unseen_words(data: Path) -> Iterator[tuple[str, list[Int16Array]]]:
         yield folder.name, read_recordings(find_recordings(folder))[0]
 
 
-def windows(recording: Int16Array) -> list[Int16Array]:
+def seconds_of(recordings: Sequence[Int16Array]) -> tuple[Int16Array, NDArray[np.int64]]:
+    """The seconds of all recordings, (n, 16000), and the index of the recording of each, (n,)."""
+    seconds, owners = [np.empty((0, CLIP_SAMPLES), np.int16)], []
+    for owner, recording in enumerate(recordings):
+        found = _seconds(recording)
+        seconds.append(np.stack(found))
+        owners += [owner] * len(found)
+    return np.concatenate(seconds), np.array(owners, np.int64)
+
+
+def _seconds(recording: Int16Array) -> list[Int16Array]:
     """Every second of a recording, STEP apart, the last one included; a short one as one clip."""
     if len(recording) <= CLIP_SAMPLES:
         return [fit_length(recording)]

@@ -1,0 +1,119 @@
+"""The ablation: runs of a handful of weights on a handful of tones."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tone_model import LABELS, write_tone
+
+torch = pytest.importorskip("torch", reason="torch is not installed: `pip install kws[train]`")
+pytest.importorskip("pyroomacoustics", reason="rooms are simulated with pyroomacoustics")
+
+from benchmarks import ablation, held_out, report  # noqa: E402
+from benchmarks.results import read_results  # noqa: E402
+from kws.config import FeatureConfig  # noqa: E402
+from kws.evaluation.evalset import EvaluationSet  # noqa: E402
+from kws.train import checkpoint  # noqa: E402
+from kws.train.network import Network, NetworkConfig  # noqa: E402
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Words, held-out words and noises, as the benchmarks look for them."""
+    root = tmp_path / "data"
+    for index in range(2):
+        for word in ("low", "high", "cat", "marvin"):
+            place = root / "speech_commands" / word / f"{index:08x}_nohash_0.wav"
+            write_tone(place, word if word in LABELS else "unknown")
+    listed = "low/00000000_nohash_0.wav\nhigh/00000001_nohash_0.wav"
+    (root / "speech_commands" / "validation_list.txt").write_text(listed)
+    write_tone(root / "speech_commands/_background_noise_/a.wav", "silence", seconds=10.0)
+    for phrase in ("jarvis", "view_glass"):
+        write_tone(root / "other_words" / phrase / "a.wav", "unknown", seconds=1.7)
+    for kind in ("clock_tick", "rain", "rooster"):
+        write_tone(root / "noise" / kind / "a.wav", "silence", seconds=5.0)
+    return root
+
+
+def write_run(folder: Path, seed: int, **options: Any) -> Path:
+    """A run's folder as training leaves it."""
+    torch.manual_seed(seed)
+    network = Network(NetworkConfig(labels=len(LABELS), channels=8))
+    folder.mkdir()
+    state = {
+        **checkpoint.describe(network, FeatureConfig(), LABELS),
+        "options": {"seed": seed, "epochs": 2, "sampler": {"room": 0.25, "noisy": 0.6}, **options},
+        "average": network.state_dict(),
+        "sources": ["made up"],
+        "started_from": {},
+        "epoch": 2,
+    }
+    checkpoint.save(folder / "best.pt", state)
+    rows = [{"epoch": epoch, "seconds": 30.0} for epoch in (1, 2)]
+    (folder / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def test_runs_are_grouped_and_compared(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seeds are one row with a deviation; another option is a row with differences."""
+    monkeypatch.setattr(held_out, "ROOMS", 1)
+    runs = [write_run(tmp_path / f"seed{seed}", seed) for seed in (0, 1)]
+    runs.append(write_run(tmp_path / "dry", 0, sampler={"room": 0.0, "noisy": 0.6}, teacher=None))
+    out = tmp_path / "results" / "ablation.json"
+    assert 0 == ablation.main([*map(str, runs), "--data", str(data), "--out", str(out)])
+    content = read_results(out.parent)["ablation"]
+    assert "python -m benchmarks.ablation seed0 seed1 dry" == content["command"]
+    figures = content["figures"]
+    first, dry = figures["mean"].values()
+    assert ["the first run's options", "sampler.room 0, teacher None"] == list(figures["mean"])
+    assert (["seed0", "seed1"], 2, [2, 2], 1.0) == tuple(
+        first[key] for key in ("runs", "seeds", "epochs", "minutes")
+    )
+    shares = {"clean", "worst recall", "10 dB", "0 dB", "rooms", "unseen taken"}
+    assert shares == figures["standard_deviation_over_seeds"]["the first run's options"].keys()
+    (differences,) = figures["difference_from_the_first_in_points"].values()
+    for key in shares:
+        assert 0.0 <= dry[key] <= 1.0
+        assert differences[key] == pytest.approx(100 * (dry[key] - first[key]), abs=0.01)
+    page = report.results_page({"ablation": content})
+    assert "| sampler.room 0, teacher None | dry | 1 |" in page
+
+
+def test_unseen_words_are_counted_at_a_recall() -> None:
+    """At the threshold that costs the allowed share of the commands, by recording."""
+    percent = np.concatenate((np.arange(51, 101), np.zeros(50))).astype(np.int16)
+    targets = np.repeat([0, 1], 50)  # go, unknown
+    clips = EvaluationSet(percent[:, None], targets, ("",) * 100, "all", ())
+
+    def answer(audio: np.ndarray) -> np.ndarray:
+        """What a clip's only sample says that its posterior of go is, in per cent."""
+        return np.concatenate((audio / 100, 1 - audio / 100), axis=1).astype(np.float32)
+
+    # Three of a hundred of 50 commands: one, the one that scores 0.51.
+    seconds = np.array([[51], [10], [52], [51], [99]], np.int16)
+    unseen = (seconds, np.array([0, 1, 1, 2, 3]))
+    found = ablation.measure_run(answer, ("go", "unknown"), {"clean": clips}, unseen)
+    assert {"clean": 1.0, "worst recall": 1.0, "unseen taken": 0.5} == found
+
+
+def test_no_run_is_one_line(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder without a log, without a checkpoint, or of other labels."""
+    out = ["--data", str(data), "--out", str(tmp_path / "x.json")]
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert 1 == ablation.main([str(empty), *out])
+    assert "log.jsonl" in capsys.readouterr().err
+    (empty / "log.jsonl").write_text('{"epoch": 1}\n')
+    assert 1 == ablation.main([str(empty), *out])
+    assert "there is no checkpoint" in capsys.readouterr().err
+    one, other = write_run(tmp_path / "one", 0), write_run(tmp_path / "other", 0)
+    network = Network(NetworkConfig(labels=2, channels=8))
+    state = {**checkpoint.describe(network, FeatureConfig(), ("a", "b")), "epoch": 1}
+    checkpoint.save(other / "best.pt", {**state, "average": network.state_dict()})
+    assert 1 == ablation.main([str(one), str(other), *out])
+    assert "other labels" in capsys.readouterr().err
+    assert not (tmp_path / "x.json").exists()
