@@ -78,13 +78,17 @@ def test_command(tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert 0 == main([*arguments, str(second)])
     printed = capsys.readouterr().out
     assert "majority vote" in printed
-    assert 0 == main([*arguments, str(second), "--json"])
+    assert "tones (window.onnx)" in printed
+    assert 0 == main([*arguments, f"{second}:window.onnx", "--json"])
     found = json.loads(capsys.readouterr().out)
     assert 2 == len(found["ensemble"]["members"])
     assert 1.0 == found["ensemble"]["combinations"]["average"]["accuracy"]
+    assert [0.5, 0.5] == found["ensemble"]["weights"]
     pytest.importorskip("matplotlib")
     assert 0 == main([*arguments, str(second), "--report", str(tmp_path / "report")])
     assert "weighted average" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
     capsys.readouterr()
     assert 1 == main([*arguments, "nothing"])
     assert "there is no model 'nothing'" in capsys.readouterr().err
+    assert 1 == main([*arguments, f"{second}:window.int8.onnx"])
+    assert "window.int8.onnx" in capsys.readouterr().err

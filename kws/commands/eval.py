@@ -40,7 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--artefact", metavar="KEY", help="which file of the model, such as window.int8.onnx"
     )
     parser.add_argument(
-        "--ensemble", metavar="MODEL", nargs="+", help="further models that judge together with it"
+        "--ensemble",
+        metavar="MODEL[:KEY]",
+        nargs="+",
+        help="further models, or one file of each, that judge together with it",
     )
     parser.add_argument("--provider", choices=("cpu", "cuda"), help="where it runs (default: cpu)")
     parser.add_argument(
@@ -97,17 +100,26 @@ def _ensemble(
     options: argparse.Namespace, evaluation: Evaluation, clips: EvaluationSet
 ) -> dict[str, Any]:
     """The figures of each further model, and of all together in each of the ways."""
-    from kws.evaluation.ensemble import combinations
+    from kws.evaluation.ensemble import combinations, member_weights
     from kws.evaluation.evaluate import evaluate
     from kws.model import load_model
 
     members = [evaluation]
-    for name in options.ensemble:
-        members.append(evaluate(load_model(name, provider=options.provider), clips))
+    for text in options.ensemble:
+        name, artefact = _member(text)
+        model = load_model(name, artefact=artefact, provider=options.provider)
+        members.append(evaluate(model, clips))
     return {
         "members": [member.figures() for member in members],
         "combinations": {how: found.figures() for how, found in combinations(members)},
+        "weights": member_weights(members),
     }
+
+
+def _member(text: str) -> tuple[str, str | None]:
+    """A model and, where one is named after a colon, which of its files."""
+    name, _, artefact = text.rpartition(":")
+    return (name, artefact) if name and artefact.startswith("window.") else (text, None)
 
 
 def _submit(options: argparse.Namespace, model: Any) -> int:
@@ -139,13 +151,19 @@ def _print(figures: dict[str, Any]) -> None:
     for snr, accuracy in figures["accuracy_by_snr_db"].items():
         print(f"accuracy at {snr:>3} dB SNR           {_percent(accuracy)}")
     if "ensemble" in figures:
-        print("ensemble")
-        rows = [(member["model"], member) for member in figures["ensemble"]["members"]]
-        for name, found in (*rows, *figures["ensemble"]["combinations"].items()):
-            print(f"  {name:<32} {_percent(found['accuracy'])}")
+        _print_ensemble(figures["ensemble"])
     if figures["not_used"]:
         count = len(figures["not_used"])
         print(f"{count} file{'s' if count > 1 else ''} not used: {figures['not_used'][0]}")
+
+
+def _print_ensemble(found: dict[str, Any]) -> None:
+    print(f"\n{'ensemble':<40}{'weight':>8}{'accuracy':>11}")
+    for member, weight in zip(found["members"], found["weights"], strict=True):
+        name = f"{member['model']} ({member['artefact']})"
+        print(f"{name:<40}{weight:>8.2f}{_percent(member['accuracy']):>11}")
+    for how, together in found["combinations"].items():
+        print(f"{how:<48}{_percent(together['accuracy']):>11}")
 
 
 def _percent(share: float | None) -> str:

@@ -39,6 +39,13 @@ def combinations(members: Sequence[Evaluation]) -> Iterator[tuple[str, Evaluatio
         yield name, replace(members[0], posteriors=posteriors.astype(np.float32))
 
 
+def member_weights(members: Sequence[Evaluation]) -> list[float]:
+    """The weights of the weighted average, fitted to all clips."""
+    answers = np.stack([member.posteriors for member in members])
+    weights: list[float] = fit_weights(answers, members[0].clips.targets).tolist()
+    return weights
+
+
 def vote(answers: FloatArray) -> FloatArray:
     """Share of the members (members, clips, labels) that take each label, (clips, labels).
 

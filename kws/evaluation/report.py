@@ -91,7 +91,7 @@ def _page(evaluation: Evaluation, model: Model, figures: dict[str, Any]) -> Iter
     yield _table(["figure", "value"], _summary(figures))
     if "ensemble" in figures:
         yield "<h2>Ensemble</h2>" + _table(
-            ["model or way to combine", "accuracy"], _ensemble(figures)
+            ["model or way to combine", "weight", "accuracy"], _ensemble(figures)
         )
     yield "<h2>Classes</h2>"
     yield _table(["class", "clips", "recall", "precision"], _classes(figures))
@@ -130,10 +130,12 @@ def _summary(figures: dict[str, Any]) -> Iterator[list[str]]:
 
 
 def _ensemble(figures: dict[str, Any]) -> Iterator[list[str]]:
-    for member in figures["ensemble"]["members"]:
-        yield [member["model"], _percent(member["accuracy"])]
-    for way, found in figures["ensemble"]["combinations"].items():
-        yield [way, _percent(found["accuracy"])]
+    found = figures["ensemble"]
+    for member, weight in zip(found["members"], found["weights"], strict=True):
+        name = f"{member['model']} ({member['artefact']})"
+        yield [name, f"{weight:.2f}", _percent(member["accuracy"])]
+    for way, together in found["combinations"].items():
+        yield [way, "", _percent(together["accuracy"])]
 
 
 def _classes(figures: dict[str, Any]) -> Iterator[list[str]]:
