@@ -103,7 +103,7 @@ def test_unusable_files(folder: Path) -> None:
     (folder / "low" / "000000ab_nohash_0.wav").write_text("text")
     write(folder / "low" / "000000ac_nohash_0.wav", np.zeros(0, np.int16))
     details = [finding.detail for finding in check_data(find_corpus(folder)).of("unusable")]
-    assert "is at 48000 Hz; expected 16000 Hz" == details[0]
+    assert details[0].startswith("is at 48000 Hz; expected 16000 Hz, which `kws data convert`")
     assert details[1].startswith("cannot be read as audio")
     assert "is empty" == details[2]
 

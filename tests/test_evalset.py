@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from tone_model import LABELS, write_tone
 
 from kws.config import LABELS as COMMANDS
@@ -87,6 +88,16 @@ def test_silence_folder_is_used_rather_than_noise(tmp_path: Path) -> None:
     assert 1 == counts(tmp_path)[1]["silence"]
 
 
+def test_few_keywords_and_none(tmp_path: Path) -> None:
+    """Keywords that are not there lower no average; other words alone are all judged."""
+    for index in range(6):
+        write_tone(tmp_path / "some" / "low" / f"{index}.wav", "low")
+        write_tone(tmp_path / "some" / "a" / f"{index}.wav", "unknown")
+        write_tone(tmp_path / "none" / "a" / f"{index}.wav", "unknown")
+    assert {"low": 6, "high": 0, "silence": 0, "unknown": 6} == counts(tmp_path / "some")[1]
+    assert 6 == counts(tmp_path / "none")[1]["unknown"]
+
+
 def test_labels_that_a_model_lacks_are_left_out(tmp_path: Path) -> None:
     """A model without unknown and silence is judged on its keywords only."""
     found = load_evaluation_set(corpus(tmp_path), ("high", "low"))
@@ -103,6 +114,15 @@ def test_unreadable_clips_are_named(tmp_path: Path) -> None:
     assert "low/00000000_nohash_0.wav" not in found.names
 
 
+def test_clips_that_all_fail(tmp_path: Path) -> None:
+    """Recordings of another rate are counted, and the first one says what to do."""
+    for index in range(3):
+        path = write_tone(tmp_path / "low" / f"{index}.wav", "low")
+        soundfile.write(path, np.zeros((48_000, 2), np.int16), 48_000)
+    with pytest.raises(DataError, match=r"none of 3 clips .*48000 Hz.*`kws data convert`"):
+        load_evaluation_set(tmp_path, LABELS)
+
+
 def test_nothing_to_judge_on_says_what_there_is(tmp_path: Path) -> None:
     """An empty split names the clips of the others, and a missing folder itself."""
     corpus(tmp_path)
@@ -110,5 +130,7 @@ def test_nothing_to_judge_on_says_what_there_is(tmp_path: Path) -> None:
         load_evaluation_set(tmp_path, LABELS, "testing")
     with pytest.raises(DataError, match="there is no folder"):
         load_evaluation_set(tmp_path / "missing", LABELS)
+    with pytest.raises(DataError, match="is a file; unpack it"):
+        load_evaluation_set(tmp_path / "validation_list.txt", LABELS)
     with pytest.raises(DataError, match="holds no recordings"):
         load_evaluation_set(tmp_path / "low", COMMANDS)

@@ -203,7 +203,7 @@ def test_without_other_speech_there_is_a_warning(
     [
         (0, 16_000, 1, "got 0 in"),
         (1, 16_000, 1, "got 1 in"),
-        (8, 48_000, 2, r"got 0 in .* is at 48000 Hz; expected 16000 Hz .*kws data convert"),
+        (8, 48_000, 2, r"got 0 in .* is at 48000 Hz; expected 16000 Hz, .*kws data convert"),
         (8, 8_000, 1, "is at 8000 Hz"),
     ],
 )

@@ -62,7 +62,8 @@ def load_evaluation_set(
     The official test archive is taken as it is. Elsewhere the clips are balanced as Google's test
     archive is: all clips of the keywords, as many of other words as a keyword has on average, and
     as many of silence, cut from the last fifth of each noise recording (training takes the rest).
-    A class that the labels lack is left out; one that the folder cannot fill stays empty.
+    Where no keyword is there, all other words are taken. A class that the labels lack is left out;
+    one that the folder cannot fill stays empty.
 
     Raises DataError where the folder holds no recordings, or the split no clip that can be read.
     """
@@ -77,17 +78,18 @@ def load_evaluation_set(
         chosen += [clip for clip in candidates if label_of(clip.word, keywords) == SILENCE]
     chosen = [clip for clip in chosen if label_of(clip.word, keywords) in labels]
     audio, used, problems = read_clips(chosen)
+    if problems and not used:
+        raise DataError(f"none of {len(problems)} clips could be used, first {problems[0]}")
     if not used:
         has = ", ".join(f"{s} {len(corpus.split(s))}" for s in SPLITS)
-        first = f"; the first that failed: {problems[0]}" if problems else ""
         raise DataError(
-            f"{corpus.root} has no clip for the split {split} (clips: {has}); "
-            f"choose another with --split{first}"
+            f"{corpus.root} has no clip for the split {split} (clips: {has}, {ALL} "
+            f"{len(corpus.clips)}); choose another with --split"
         )
     targets = [labels.index(label_of(clip.word, keywords)) for clip in used]
     names = [clip.path.relative_to(corpus.root).as_posix() for clip in used]
     if SILENCE in labels and labels.index(SILENCE) not in targets and corpus.noise:
-        silence, bad = _silence(corpus, len(used) // max(1, len(labels) - 1))
+        silence, bad = _silence(corpus, len(used) // len(set(targets)))
         problems += bad
         audio = np.concatenate((audio, silence))
         targets += [labels.index(SILENCE)] * len(silence)

@@ -28,6 +28,7 @@ BACKGROUND_NOISE = "_background_noise_"
 TEST_ARCHIVE_FOLDERS = ("_silence_", "_unknown_")
 SPLITS = ("training", "validation", "testing")
 CLIP_SAMPLES = SAMPLE_RATE  # one second
+_CONVERT = "which `kws data convert` makes of it"
 
 Int16Array = NDArray[np.int16]
 
@@ -87,10 +88,10 @@ def label_of(word: str, keywords: Sequence[str] = KEYWORDS) -> str:
 
 
 def balanced(clips: Sequence[Clip], keywords: Sequence[str], seed: int) -> list[Clip]:
-    """Every keyword clip, and as many unknown clips as a keyword has on average.
+    """Every keyword clip, and as many unknown clips as a keyword that is there has on average.
 
-    The unknown clips are drawn evenly over the words, so that rare words count. Clips of the class
-    silence are left out.
+    The unknown clips are drawn evenly over the words, so that rare words count; without any keyword
+    all of them are taken. Clips of the class silence are left out.
     """
     spoken = [clip for clip in clips if clip.word in keywords]
     others: dict[str, list[Clip]] = {}
@@ -100,7 +101,10 @@ def balanced(clips: Sequence[Clip], keywords: Sequence[str], seed: int) -> list[
     generator = np.random.default_rng(seed)
     for word in others:
         generator.shuffle(others[word])
-    wanted = round(len(spoken) / max(1, len(keywords)))
+    if spoken:
+        wanted = round(len(spoken) / len({clip.word for clip in spoken}))
+    else:
+        wanted = sum(map(len, others.values()))
     chosen: list[Clip] = []
     while len(chosen) < wanted and others:
         for word in sorted(others):
@@ -147,6 +151,8 @@ def find_corpus(root: Path | str) -> Corpus:
     Raises DataError where the folder is missing or holds no folder of recordings.
     """
     root = Path(root)
+    if root.is_file():
+        raise DataError(f"{root} is a file; unpack it and name the folder")
     if not root.is_dir():
         raise DataError(
             f"there is no folder {root}; name the folder that holds one folder per word"
@@ -187,9 +193,9 @@ def read_recording(path: Path) -> Int16Array:
     except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
         raise DataError(f"cannot be read as audio ({error})") from error
     if rate != SAMPLE_RATE:
-        raise DataError(f"is at {rate} Hz; expected {SAMPLE_RATE} Hz")
+        raise DataError(f"is at {rate} Hz; expected {SAMPLE_RATE} Hz, {_CONVERT}")
     if audio.shape[1] != 1:
-        raise DataError(f"has {audio.shape[1]} channels; expected one")
+        raise DataError(f"has {audio.shape[1]} channels; expected one, {_CONVERT}")
     if len(audio) == 0:
         raise DataError("is empty")
     mono: Int16Array = np.ascontiguousarray(audio[:, 0])

@@ -37,8 +37,6 @@ from kws.train.tones import tones
 FEWEST = 5  # recordings of a word
 HELD_OUT = 0.2  # share of each word's recordings that is kept to measure on
 
-_CONVERT = " (`kws data convert` makes 16 kHz mono copies)"
-
 logger = logging.getLogger(__name__)
 
 
@@ -138,7 +136,7 @@ def _require_enough(
         count = sum(clip.word == word for clip in used)
         if count < FEWEST:
             bad = [problem for problem in problems if problem.path.parent.name == word]
-            first = f"; {len(bad)} could not be used, first {bad[0]}{_CONVERT}" if bad else ""
+            first = f"; {len(bad)} could not be used, first {bad[0]}" if bad else ""
             raise DataError(
                 f"expected at least {FEWEST} recordings of each word, better 20 by several people, "
                 f"got {count} in {root / word}{first}"
@@ -192,10 +190,6 @@ def _coloured(slope: float) -> Int16Array:
     scaled = np.round(shaped * (3000.0 / shaped.std())).clip(-32768, 32767)
     noise: Int16Array = scaled.astype(np.int16)
     return noise
-
-
-def _tones() -> list[Int16Array]:
-    return list(tones(20, np.random.default_rng(0)))
 
 
 def _validation(
