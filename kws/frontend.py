@@ -40,6 +40,13 @@ def mel_filters(config: FeatureConfig) -> FloatArray:
     return triangles
 
 
+def band_centres(config: FeatureConfig) -> FloatArray:
+    """Frequency in Hz at the peak of each of `mel_filters`, rising; shape (bands,)."""
+    edges = np.linspace(hertz_to_mel(config.low_hz), hertz_to_mel(config.high_hz), config.bands + 2)
+    centres: FloatArray = (700.0 * (10.0 ** (edges[1:-1] / 2595.0) - 1.0)).astype(np.float32)
+    return centres
+
+
 class SparseFilters:
     """`mel_filters` as weighted runs of bins.
 

@@ -10,17 +10,21 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: `pip install kws[train]`")
 
+import kws  # noqa: E402
 from kws.config import KEYWORDS, LABELS  # noqa: E402
 from kws.errors import DataError, ModelError  # noqa: E402
 from kws.frontend import log_mel  # noqa: E402
 from kws.train import augment, checkpoint  # noqa: E402
 from kws.train.__main__ import main  # noqa: E402
 from kws.train.features import LogMel  # noqa: E402
-from kws.train.fit import FitConfig, fit, peak_loss, slide  # noqa: E402
+from kws.train.fit import FitConfig, begin_with, draw_batches, fit  # noqa: E402
+from kws.train.graphs import read_network  # noqa: E402
+from kws.train.learner import Learner, LearnerConfig, command_indexes, distil_loss, peak_loss  # noqa: E402
 from kws.train.materials import Material, load_material  # noqa: E402
 from kws.train.network import Network, NetworkConfig, parameter_count  # noqa: E402
 from kws.train.prior import without_prior  # noqa: E402
-from kws.train.sampler import Sampler, SamplerConfig  # noqa: E402
+from kws.train.sampler import Clips, Sampler, SamplerConfig  # noqa: E402
+from kws.train.targets import ANYWHERE, NOTHING, row_loss, row_targets  # noqa: E402
 from kws.train.tones import bursts, tones  # noqa: E402
 
 torch.set_num_threads(1)  # nets this small only wait for further threads
@@ -98,7 +102,7 @@ def test_torch_front_end_equals_numpy() -> None:
 def test_batches_repeat_and_epochs_differ(material: Material) -> None:
     """An epoch is a function of seed and number."""
 
-    def batch(epoch: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def batch(epoch: int) -> Clips:
         return next(Sampler(material, LABELS, TINY.sampler, 3).epoch(epoch))
 
     assert torch.equal(batch(0)[0], batch(0)[0])
@@ -111,7 +115,7 @@ def test_batches_repeat_and_epochs_differ(material: Material) -> None:
 def test_every_class_is_drawn(material: Material) -> None:
     """All twelve classes appear in an epoch."""
     config = replace(TINY.sampler, epoch_size=512)
-    targets = torch.cat([t for _, t in Sampler(material, LABELS, config, 0).epoch(0)])
+    targets = torch.cat([b.targets for b in Sampler(material, LABELS, config, 0).epoch(0)])
     assert set(range(12)) == set(targets.tolist())
 
 
@@ -146,15 +150,90 @@ def test_streams_repeat_and_are_as_long_as_two_clips(material: Material) -> None
     assert (2, 196, 40) == tuple(LogMel()(streams(0)).shape)
 
 
-def test_sliding_over_pairs_gives_each_clip_its_own_row(network: Network) -> None:
-    """Clips joined two by two get the logits they get alone, and so do streams."""
-    generator = torch.Generator().manual_seed(0)
-    clips = torch.rand(4, 98, 40, generator=generator) * 10
-    streams = torch.rand(3, 196, 40, generator=generator) * 10
+def test_clips_join_in_pairs_and_keep_their_own_rows(material: Material, network: Network) -> None:
+    """A pair's first and last row give the logits that its clips get alone."""
+    config = replace(TINY.sampler, warped=0.0, masked_frames=0, masked_bands=0)
+    clips, streams = (Sampler(material, LABELS, config, seed) for seed in (0, 1))
+    alone = next(clips.epoch(0))
+    batch = next(draw_batches(clips, streams, LogMel(), 0, stride=2))
     with torch.no_grad():
-        of_clips, of_streams = slide(network, clips, streams)
-        assert torch.allclose(network(clips)[:, 0], of_clips, atol=1e-4)
-        assert torch.allclose(network(streams), of_streams, atol=1e-4)
+        each = network(LogMel()(alone.audio))[:, 0]
+        rows = network(batch.features)
+    pairs = len(batch.targets)
+    assert (8, 2, 50) == tuple(batch.targets.shape)
+    assert 8 + config.streams == len(batch.features)
+    assert torch.allclose(each, rows[:pairs, [0, -1]].flatten(0, 1), atol=1e-4)
+    ends = torch.stack((batch.targets[:, 0, 0], batch.targets[:, 1, -1]), dim=1)
+    assert torch.equal(alone.targets, ends.flatten())
+
+
+def test_rows_answer_the_word_they_hear_whole() -> None:
+    """Rows between two clips answer a word as long as all of it and nothing else is heard."""
+    spoken = torch.tensor([[20, 60], [30, 70], [0, 97], ANYWHERE])
+    targets = torch.tensor([3, 5, 7, 10])
+    rows = row_targets(targets, spoken, frames=98, stride=2)
+    assert (2, 2, 50) == tuple(rows.shape)
+    # The first word leaves the window at frame 20; the second is heard whole from frame 71 on.
+    assert 11 * [3] + 39 * [NOTHING] == rows[0, 0].tolist()
+    assert 36 * [NOTHING] + 14 * [5] == rows[0, 1].tolist()
+    # A clip that is word from end to end has its own row only; silence any without the word.
+    assert 1 * [7] + 49 * [NOTHING] == rows[1, 0].tolist()
+    assert 46 * [NOTHING] + 4 * [10] == rows[1, 1].tolist()
+
+
+def test_every_clip_weighs_the_same_in_the_loss() -> None:
+    """A clip that many rows hear whole counts no more than one that a single row does."""
+    targets = torch.full((1, 2, 50), NOTHING)
+    targets[0, 0, :40] = 0
+    targets[0, 1, -1] = 1
+    logits = torch.zeros(1, 50, len(LABELS))
+    logits[0, :40, 0] = 50.0  # the many are right
+    wrong = float(row_loss(logits, targets, label_smoothing=0.0))
+    assert np.log(len(LABELS)) / 2 == pytest.approx(wrong, abs=1e-3)
+
+
+def test_warped_bands_move_up_for_a_shorter_tract() -> None:
+    """A peak moves to the band of the multiplied frequency; factor 1 changes nothing."""
+    front_end = LogMel()
+    hertz = front_end.centres
+    features = torch.zeros(3, 1, 40)
+    features[:, 0, 20] = 1.0
+    warped = augment.warp_bands(features, torch.tensor([1.0, 1.1, 0.9]), hertz)
+    assert torch.equal(features[0], warped[0])
+    for row, factor in ((1, 1.1), (2, 0.9)):
+        nearest = int((hertz - hertz[20] * factor).abs().argmin())
+        assert nearest == int(warped[row, 0].argmax())
+
+
+def test_student_comes_closer_to_its_teacher(material: Material) -> None:
+    """Steps against a teacher's logits lower the divergence from them."""
+    torch.manual_seed(0)
+    config = LearnerConfig(distil_weight=5.0)
+    student = Learner(Network(NetworkConfig(channels=8)), LABELS, config)
+    clips, streams = (Sampler(material, LABELS, TINY.sampler, seed) for seed in (0, 1))
+    batch = next(draw_batches(clips, streams, LogMel(), 0, stride=2))
+    wide = Network(NetworkConfig(channels=12))
+    with torch.no_grad():
+        taught = wide(batch.features) * 3.0
+    divergence = [student.step(batch, 3e-3, taught).distil for _ in range(12)]
+    assert divergence[-1] < 0.7 * divergence[0]
+    assert float(distil_loss(taught, taught, 2.0)) == pytest.approx(0.0, abs=1e-4)
+
+
+def test_training_begins_with_what_an_exported_model_computes(material: Material) -> None:
+    """The shipped model's graph becomes a network in training mode that answers the same."""
+    models = Path(kws.__file__).parent / "models"
+    clips, streams = (Sampler(material, LABELS, TINY.sampler, seed) for seed in (0, 1))
+    features = next(draw_batches(clips, streams, LogMel(), 0, stride=2)).features
+    network = Network()
+    said = begin_with(network, models, features)
+    assert "commands" == said["model"]
+    exported = read_network((models / "commands.window.onnx").read_bytes())
+    with torch.no_grad():
+        assert torch.allclose(exported(features), network.eval()(features), atol=1e-3)
+        assert torch.allclose(exported(features), network.train()(features), atol=0.3)
+    with pytest.raises(ModelError, match="other sizes"):
+        begin_with(Network(NetworkConfig(channels=8)), models, features)
 
 
 def test_prior_of_training_is_taken_out(network: Network) -> None:
@@ -172,8 +251,9 @@ def test_peak_loss_punishes_the_highest_command_alone() -> None:
     quiet[..., LABELS.index("unknown")] = 20.0
     spike = quiet.clone()
     spike[0, 5:9, LABELS.index("stop")] = 40.0
-    assert float(peak_loss(quiet, LABELS)) < 1e-3
-    assert float(peak_loss(spike, LABELS)) > 5.0
+    commands = command_indexes(LABELS)
+    assert float(peak_loss(quiet, commands)) < 1e-3
+    assert float(peak_loss(spike, commands)) > 5.0
 
 
 @pytest.mark.parametrize("make", [tones, bursts])
@@ -187,9 +267,13 @@ def test_made_up_sounds_repeat_and_fit_16_bits(make: Callable[..., Iterator[np.n
         assert 16_000 == np.abs(sound.astype(int)).max()
 
 
-def test_resumed_run_is_bit_equal(material: Material, tmp_path: Path) -> None:
+@pytest.mark.parametrize("teacher", [None, NetworkConfig(channels=12)])
+def test_resumed_run_is_bit_equal(
+    material: Material, tmp_path: Path, teacher: NetworkConfig | None
+) -> None:
     """A run killed in its second epoch and resumed ends with the weights of one that was not."""
-    fit(material, tmp_path / "whole", TINY)
+    config = replace(TINY, teacher=teacher)
+    fit(material, tmp_path / "whole", config)
 
     class Killed(BaseException):
         pass
@@ -205,12 +289,16 @@ def test_resumed_run_is_bit_equal(material: Material, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Sampler, "epoch", stop_in_second)
         with pytest.raises(Killed):
-            fit(material, tmp_path / "cut", TINY)
-    fit(material, tmp_path / "cut", TINY, resume=True)
+            fit(material, tmp_path / "cut", config)
+    fit(material, tmp_path / "cut", config, resume=True)
+    if teacher is not None:
+        assert teacher == checkpoint.load_network(tmp_path / "whole/teacher.pt")[0].config
     whole, cut = (checkpoint.load(tmp_path / run / "last.pt") for run in ("whole", "cut"))
     for kind in ("weights", "average"):
         for name, tensor in whole[kind].items():
             assert torch.equal(tensor, cut[kind][name]), name
+        for name, tensor in whole.get("teacher", {}).get(kind, {}).items():
+            assert torch.equal(tensor, cut["teacher"][kind][name]), name
     logs = [
         [json.loads(line) for line in (tmp_path / run / "log.jsonl").read_text().splitlines()]
         for run in ("whole", "cut")

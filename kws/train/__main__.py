@@ -15,6 +15,7 @@ from kws.config import LABELS
 from kws.errors import KwsError
 from kws.train.fit import FitConfig, fit
 from kws.train.materials import load_material
+from kws.train.teacher import TEACHER
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,7 +32,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--synthetic", type=Path, help="what `python -m kws.train.synthesize` wrote"
     )
-    parser.add_argument("--start", type=Path, help="checkpoint whose weights training begins with")
+    parser.add_argument(
+        "--start",
+        type=Path,
+        help="checkpoint, or exported model, whose weights training begins with",
+    )
+    parser.add_argument(
+        "--teacher",
+        action="store_true",
+        help="train a wider network beside it, in a process of its own, and learn from that too",
+    )
     parser.add_argument("--learning-rate", type=float, default=default.learning_rate)
     parser.add_argument("--epochs", type=int, default=default.epochs)
     parser.add_argument("--seed", type=int, default=default.seed)
@@ -48,6 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
         epochs=options.epochs,
         seed=options.seed,
         learning_rate=options.learning_rate,
+        teacher=TEACHER if options.teacher else None,
     )
     try:
         material = load_material(Path(options.data), LABELS, options.synthetic)

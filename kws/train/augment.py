@@ -121,3 +121,21 @@ def mask_features(features: Tensor, frames: int, bands: int, generator: torch.Ge
 
     blank = runs(length, frames)[:, :, None] | runs(width, bands)[:, None, :]
     return features.masked_fill(blank, 0.0)
+
+
+def warp_bands(features: Tensor, factor: Tensor, hertz: Tensor) -> Tensor:
+    """Vocal-tract length perturbation (Jaitly and Hinton, 2013): move each frame's spectrum.
+
+    Args:
+        features: log-mel frames, (batch, frames, bands).
+        factor: what each one's frequencies are multiplied by, (batch,); 1.1 is a shorter tract.
+        hertz: centre of each band, rising, (bands,).
+    """
+    wanted = hertz / factor[:, None]  # where a band's new content comes from
+    upper = torch.searchsorted(hertz, wanted).clamp(1, len(hertz) - 1)
+    lower = upper - 1
+    share = ((wanted - hertz[lower]) / (hertz[upper] - hertz[lower])).clamp(0.0, 1.0)
+    weights = torch.zeros(len(factor), len(hertz), len(hertz))
+    weights.scatter_(1, lower[:, None], (1.0 - share)[:, None])
+    weights.scatter_add_(1, upper[:, None], share[:, None])
+    return features @ weights

@@ -14,6 +14,7 @@ class LogMel(nn.Module):
 
     window: Tensor
     filters: Tensor
+    centres: Tensor  # Hz
 
     def __init__(self, config: FeatureConfig | None = None) -> None:
         super().__init__()
@@ -24,6 +25,7 @@ class LogMel(nn.Module):
         self._tail = self.config.fft_size - self.config.window
         self.register_buffer("window", torch.nn.functional.pad(window, (0, self._tail)))
         self.register_buffer("filters", torch.from_numpy(frontend.mel_filters(self.config)))
+        self.register_buffer("centres", torch.from_numpy(frontend.band_centres(self.config)))
 
     @torch.no_grad()
     def forward(self, audio: Tensor) -> Tensor:

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from kws.errors import ModelError, writing
 from kws.evaluation.evaluate import clip_features
@@ -27,15 +26,17 @@ from kws.manifest import (
     write_manifest,
 )
 from kws.model import Model, load_model
-from kws.train import augment, checkpoint
+from kws.train import checkpoint
 from kws.train.features import LogMel
-from kws.train.fit import Scores, peak_loss, score, slide
+from kws.train.fit import Scores, draw_batches, score
 from kws.train.graphs import read_network, replace_classifier, write_network
+from kws.train.learner import command_indexes, peak_loss
 from kws.train.materials import Material
 from kws.train.network import Network, parameter_count
 from kws.train.own_words import OwnWords
 from kws.train.prior import log_prior
 from kws.train.sampler import Sampler, SamplerConfig
+from kws.train.targets import row_loss
 
 GRAPHS = ("window.onnx", "stream.onnx")
 
@@ -114,23 +115,18 @@ def tune(
         ),
     )
     sampler = Sampler(material, labels, config.sampler, config.seed)
-    streams = Sampler(material, labels, config.sampler, config.seed + 1)
-    masks = torch.Generator().manual_seed(config.seed)
-    has_streams = config.peak_weight > 0.0 and bool(material.speech)
+    streams: Sampler | None = Sampler(material, labels, config.sampler, config.seed + 1)
+    if config.peak_weight == 0.0 or not material.speech:
+        streams = None
+    commands = command_indexes(labels)
     for epoch in range(config.epochs):
         network.train(from_nothing)
-        quiet = streams.streams(epoch) if has_streams else None
-        for audio, target in sampler.epoch(epoch):
-            inputs = augment.mask_features(
-                front_end(audio), config.sampler.masked_frames, config.sampler.masked_bands, masks
-            )
-            if quiet is None:
-                logits, peak = network(inputs)[:, -1], torch.zeros(())
-            else:
-                logits, rows = slide(network, inputs, front_end(next(quiet)))
-                peak = peak_loss(rows, labels)
-            loss = functional.cross_entropy(logits, target, label_smoothing=config.label_smoothing)
-            _step(network, loss + config.peak_weight * peak, optimizer)
+        for batch in draw_batches(sampler, streams, front_end, epoch, network.config.stride):
+            logits, pairs = network(batch.features), len(batch.targets)
+            loss = row_loss(logits[:pairs], batch.targets, config.label_smoothing)
+            if len(logits) > pairs:
+                loss = loss + config.peak_weight * peak_loss(logits[pairs:], commands)
+            _step(network, loss, optimizer)
             schedule.step()
         after_epoch(epoch + 1)
     network.eval()

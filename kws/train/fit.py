@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,19 @@ from torch.nn import functional
 
 from kws.config import LABELS, SILENCE, UNKNOWN, FeatureConfig
 from kws.errors import ModelError
+from kws.manifest import find_manifest, read_artefact, read_manifest
 from kws.train import augment, checkpoint
 from kws.train.features import LogMel
+from kws.train.graphs import read_network, restore_scales
+from kws.train.learner import Batch, Learner, LearnerConfig
 from kws.train.materials import Material
 from kws.train.network import Network, NetworkConfig
 from kws.train.prior import without_prior
 from kws.train.sampler import Sampler, SamplerConfig
+from kws.train.targets import row_targets
+from kws.train.teacher import Teacher
+
+WINDOW = "window.onnx"  # the artefact of an exported model that training can begin with
 
 logger = logging.getLogger(__name__)
 
@@ -36,13 +43,12 @@ class FitConfig:
     epochs: int = 60
     seed: int = 0
     learning_rate: float = 3e-3
-    weight_decay: float = 1e-2
     warm_up: int = 2  # epochs
-    label_smoothing: float = 0.05
-    average_decay: float = 0.998  # of the exponential moving average of weights, per step
-    peak_weight: float = 0.5  # of the loss on streams without commands
+    trusted: float = 0.1  # share of the run after which a teacher has its full weight
+    learner: LearnerConfig = field(default_factory=LearnerConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
+    teacher: NetworkConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -69,30 +75,35 @@ def learning_rate(step: int, per_epoch: int, config: FitConfig) -> float:
     return config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
-def peak_loss(logits: Tensor, labels: tuple[str, ...], smoothing: int = 4) -> Tensor:
-    """Mean of -ln(1 - peak) over streams without commands; logits (streams, rows, labels).
+def draw_batches(
+    clips: Sampler, streams: Sampler | None, front_end: LogMel, epoch: int, stride: int
+) -> Iterator[Batch]:
+    """The batches of an epoch: clips two by two and, where given, streams without commands.
 
-    A stream's peak is its highest command posterior, averaged over `smoothing` rows as the
-    decision stage averages: the false accept it is closest to.
+    Two samplers, because each carries its own random state through the epoch. Clips and streams
+    share a batch: apart, each kind would be normalised by its own statistics.
     """
-    commands = [i for i, label in enumerate(labels) if label not in (SILENCE, UNKNOWN)]
-    posterior = logits.softmax(-1)[..., commands].transpose(1, 2)
-    peak = functional.avg_pool1d(posterior, smoothing, stride=1).flatten(1).amax(1)
-    return -torch.log1p(-peak.clamp_max(1.0 - 1e-4)).mean()
-
-
-def slide(network: nn.Module, clips: Tensor, streams: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits of clips (clips, labels) and of streams (streams, rows, labels), in one batch.
-
-    Clips (even count, frames, bands) are joined two by two, so that they are as long as a stream:
-    the network's first row then is the first clip's and its last row the second's. Apart, each
-    kind would be normalised by its own statistics and could be told by them.
-    """
-    frames = clips.shape[1]
-    pairs = clips.reshape(len(clips) // 2, 2 * frames, clips.shape[2])
-    logits = network(torch.cat((pairs, streams)))
-    ends = logits[: len(pairs), [0, -1]].reshape(len(clips), -1)
-    return ends, logits[len(pairs) :]
+    config = clips.config
+    generator = torch.Generator().manual_seed(clips.seed * 1_000_033 + epoch)
+    quiet = streams.streams(epoch) if streams is not None else None
+    for batch in clips.epoch(epoch):
+        features = front_end(batch.audio)
+        count, frames, bands = features.shape
+        targets = row_targets(batch.targets, batch.spoken, frames, stride)
+        pairs = features.reshape(count // 2, 2 * frames, bands)
+        both = pairs if quiet is None else torch.cat((pairs, front_end(next(quiet))))
+        factor = augment.uniform(1.0 - config.warp, 1.0 + config.warp, len(both), generator)
+        warped = torch.rand(len(both), generator=generator) < config.warped
+        factor = torch.where(warped, factor, torch.ones(()))
+        both = augment.warp_bands(both, factor, front_end.centres)
+        masked = augment.mask_features(
+            both[: count // 2].reshape(features.shape),
+            config.masked_frames,
+            config.masked_bands,
+            generator,
+        )
+        both[: count // 2] = masked.reshape(pairs.shape)
+        yield Batch(both, targets)
 
 
 @torch.no_grad()
@@ -139,147 +150,214 @@ def fit(
 ) -> Scores:
     """Train, writing `last.pt`, `best.pt` and `log.jsonl` into `out` after every epoch.
 
-    `start` is a checkpoint of the same network whose averaged weights training begins with.
+    `start` is a checkpoint, or an exported model, of the same network; training begins with its
+    weights. Where the options name a teacher, it is trained beside the network and its averaged
+    weights are in `teacher.pt`, a checkpoint as any other.
 
     A run that was stopped goes on from `last.pt` with `resume`, bit for bit as if it had not been
     stopped, given the same machine and number of threads. Raises ModelError where `out` already
     holds a run and `resume` was not asked for, or holds one of other options.
     """
+    last_path = out / "last.pt"
+    state = _resumable(last_path, config) if resume and last_path.exists() else None
+    if state is None and last_path.exists():
+        raise ModelError(f"{out} already holds a run; continue it with --resume or name another")
     out.mkdir(parents=True, exist_ok=True)
-    labels, features = LABELS, FeatureConfig()
+    labels, front_end = LABELS, LogMel(FeatureConfig())
+    clips = Sampler(material, labels, config.sampler, config.seed)
+    streams = Sampler(material, labels, config.sampler, config.seed + 1)
     torch.manual_seed(config.seed)
-    network = Network(config.network)
-    before: dict[str, Any] = {}
-    if start is not None:
-        began = checkpoint.load(start)
-        network.load_state_dict(began["average"])
-        before = {"epochs_done": began["epoch"], **began["options"]}
-    average = copy.deepcopy(network)
-    front_end = LogMel(features)
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    plain = [p for p in network.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": decayed, "weight_decay": config.weight_decay},
-            {"params": plain, "weight_decay": 0.0},
-        ],
-        lr=config.learning_rate,
-    )
-    sampler = Sampler(material, labels, config.sampler, config.seed)
-    stream_sampler = Sampler(material, labels, config.sampler, config.seed + 1)
-    options = json.loads(json.dumps(asdict(config)))
-    first, best, last_path = 0, -math.inf, out / "last.pt"
-    if last_path.exists():
-        if not resume:
-            raise ModelError(
-                f"{out} already holds a run; continue it with --resume or name another"
-            )
-        state = checkpoint.load(last_path)
-        if state["options"] != options:
-            raise ModelError(
-                f"{last_path} is of a run with other options; repeat them to resume it"
-            )
-        network.load_state_dict(state["weights"])
-        average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
+    network, before = Network(config.network), {}
+    if start is not None and state is None:
+        some = next(draw_batches(clips, streams, front_end, 0, config.network.stride))
+        before = begin_with(network, start, some.features)
+    learner = Learner(network, labels, config.learner)
+    teacher = None
+    if config.teacher is not None:
+        teacher = Teacher(config.teacher, labels, config.learner, config.seed)
+    first, best = 0, -math.inf
+    if state is not None:
+        learner.restore(state)
         first, best, before = state["epoch"], state["best"], state["started_from"]
+        if teacher is not None:
+            teacher.restore(state["teacher"])
         _truncate_log(out / "log.jsonl", first)
-
-    per_epoch = config.sampler.epoch_size // config.sampler.batch_size
     shares = {"silence": config.sampler.silence, "unknown": config.sampler.unknown}
-    scores = score(without_prior(average, labels, **shares), front_end, material, labels)
-    for epoch in range(first, config.epochs):
-        started = time.monotonic()
-        torch.manual_seed(config.seed * 1_000_003 + epoch)  # dropout
-        masks = torch.Generator().manual_seed(config.seed * 1_000_033 + epoch)
-        network.train()
-        loss_sum = peak_sum = right = 0.0
-        with _Progress(epoch, config.epochs, per_epoch) as advance:
-            batches = zip(sampler.epoch(epoch), stream_sampler.streams(epoch), strict=True)
-            for index, ((audio, target), streams) in enumerate(batches):
-                step = epoch * per_epoch + index
-                for group in optimizer.param_groups:
-                    group["lr"] = learning_rate(step, per_epoch, config)
-                inputs = augment.mask_features(
-                    front_end(audio),
-                    config.sampler.masked_frames,
-                    config.sampler.masked_bands,
-                    masks,
+
+    def measure(network: Network) -> Scores:
+        return score(without_prior(network, labels, **shares), front_end, material, labels)
+
+    scores = measure(learner.average)
+    try:
+        for epoch in range(first, config.epochs):
+            started = time.monotonic()
+            torch.manual_seed(config.seed * 1_000_003 + epoch)  # dropout
+            batches = draw_batches(clips, streams, front_end, epoch, config.network.stride)
+            means, taught = _run_epoch(learner, teacher, batches, epoch, config)
+            scores = measure(learner.average)
+            row: dict[str, Any] = {"epoch": epoch + 1, **means, **_measured(scores)}
+            about: dict[str, Any] = {
+                "options": _plain(config),
+                "shares": shares,
+                "sources": list(material.sources),
+                "started_from": before,
+                "epoch": epoch + 1,
+            }
+            if teacher is not None:
+                about["teacher"] = teacher.state()
+                wide = Network(config.teacher)
+                wide.load_state_dict(about["teacher"]["average"])
+                row |= taught | {f"teacher_{k}": v for k, v in _measured(measure(wide)).items()}
+            row["seconds"] = round(time.monotonic() - started, 1)
+            is_best = scores.criterion > best
+            best = max(best, scores.criterion)
+            state = {
+                **checkpoint.describe(network, front_end.config, labels),
+                **about,
+                **learner.state(),
+                "best": best,
+                "scores": row,
+            }
+            with (out / "log.jsonl").open("a", encoding="utf-8") as log:
+                log.write(json.dumps(row) + "\n")
+            if is_best:
+                checkpoint.save(out / "best.pt", state)
+            checkpoint.save(last_path, state)
+            if teacher is not None:
+                described = checkpoint.describe(wide, front_end.config, labels)
+                average = about.pop("teacher")["average"]
+                scored = {"validation_accuracy": row["teacher_validation_accuracy"]}
+                checkpoint.save(
+                    out / "teacher.pt",
+                    {**described, **about, "average": average, "scores": scored},
                 )
-                logits, stream_logits = slide(network, inputs, front_end(streams))
-                loss = functional.cross_entropy(
-                    logits, target, label_smoothing=config.label_smoothing
-                )
-                peak = peak_loss(stream_logits, labels)
-                loss = loss + config.peak_weight * peak
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-                optimizer.step()
-                _update_average(
-                    average, network, min(config.average_decay, (1 + step) / (10 + step))
-                )
-                loss_sum += float(loss.detach())
-                peak_sum += float(peak.detach())
-                right += float((logits.argmax(1) == target).float().mean())
-                advance()
-        scores = score(without_prior(average, labels, **shares), front_end, material, labels)
-        row: dict[str, Any] = {
-            "epoch": epoch + 1,
-            "loss": loss_sum / per_epoch,
-            "peak_loss": peak_sum / per_epoch,
-            "accuracy": right / per_epoch,
-            "validation_loss": scores.loss,
-            "validation_accuracy": scores.accuracy,
-            "validation_recall": scores.recall,
-            "validation_false_accepts": scores.false_accepts,
-            "criterion": scores.criterion,
-            "seconds": round(time.monotonic() - started, 1),
-        }
-        is_best = scores.criterion > best
-        best = max(best, scores.criterion)
-        state = {
-            **checkpoint.describe(network, features, labels),
-            "options": options,
-            "shares": shares,
-            "started_from": before,
-            "sources": list(material.sources),
-            "weights": network.state_dict(),
-            "average": average.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "epoch": epoch + 1,
-            "best": best,
-            "scores": row,
-        }
-        with (out / "log.jsonl").open("a", encoding="utf-8") as log:
-            log.write(json.dumps(row) + "\n")
-        if is_best:
-            checkpoint.save(out / "best.pt", state)
-        checkpoint.save(last_path, state)
-        worst = min(scores.recall, key=scores.recall.__getitem__)
-        logger.info(
-            "epoch %d: loss %.3f, peak %.3f, validation accuracy %.2f %%, worst recall %s %.1f %%, "
-            "false accepts %.1f %%, %.0f s%s",
-            *(
-                epoch + 1,
-                row["loss"],
-                row["peak_loss"],
-                100 * scores.accuracy,
-                worst,
-                100 * scores.recall[worst],
-            ),
-            *(100 * scores.false_accepts, row["seconds"], ", best so far" if is_best else ""),
-        )
+            _report(row, scores, is_best)
+    finally:
+        if teacher is not None:
+            teacher.close()
     return scores
 
 
-@torch.no_grad()
-def _update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
-    for kept, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
-        if kept.is_floating_point():
-            kept.lerp_(new, 1.0 - decay)
-        else:
-            kept.copy_(new)
+def begin_with(network: Network, start: Path, features: Tensor) -> dict[str, Any]:
+    """Load the weights of a checkpoint or an exported model; returns what to say of them.
+
+    `features` (batch, frames, bands) are what an exported model's normalisations, which are folded
+    away, gather their statistics from.
+    """
+    if start.suffix == ".pt":
+        began = checkpoint.load(start)
+        average, said = began["average"], {"epochs_done": began["epoch"], **began["options"]}
+    else:
+        path = find_manifest(start)
+        manifest = read_manifest(path)
+        if WINDOW not in manifest.artefacts:
+            raise ModelError(f"{path} has no {WINDOW}, which training could begin with")
+        artefact = manifest.artefacts[WINDOW]
+        exported = read_network(read_artefact(path.parent, artefact))
+        restore_scales(exported, features)
+        average, said = exported.state_dict(), {"model": manifest.name, "sha256": artefact.sha256}
+    try:
+        network.load_state_dict(average)
+    except RuntimeError as error:
+        raise ModelError(f"{start} is of a network of other sizes: {error}") from error
+    return said
+
+
+def _run_epoch(
+    learner: Learner,
+    teacher: Teacher | None,
+    batches: Iterator[Batch],
+    epoch: int,
+    config: FitConfig,
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Train on an epoch's batches; what came of it for the network and for its teacher."""
+    per_epoch = config.sampler.epoch_size // config.sampler.batch_size
+    trusted = max(1.0, config.trusted * config.epochs * per_epoch)  # steps
+    own, others = [], []
+    steps = iter(range(epoch * per_epoch, (epoch + 1) * per_epoch))
+
+    def learn(batch: Batch) -> None:
+        step = next(steps)
+        rate = learning_rate(step, per_epoch, config)
+        said = teacher.receive() if teacher is not None else None
+        taught = None if said is None else said.logits
+        own.append(learner.step(batch, rate, taught, min(1.0, step / trusted)))
+        if said is not None:
+            others.append(said)
+        advance()
+
+    waiting: Batch | None = None
+    with _Progress(epoch, config.epochs, per_epoch) as advance:
+        for index, batch in enumerate(batches):
+            if teacher is not None:
+                step = epoch * per_epoch + index
+                teacher.send(batch, learning_rate(step, per_epoch, config))
+            if waiting is not None:
+                learn(waiting)
+            waiting = batch
+        if waiting is not None:
+            learn(waiting)
+    means = {
+        "learning_rate": learning_rate((epoch + 1) * per_epoch - 1, per_epoch, config),
+        "loss": _mean([step.loss for step in own]),
+        "peak_loss": _mean([step.peak for step in own]),
+        "accuracy": _mean([step.right for step in own]),
+    }
+    if not others:
+        return means, {}
+    means["distil_loss"] = _mean([step.distil for step in own])
+    return means, {
+        "teacher_loss": _mean([step.loss for step in others]),
+        "teacher_peak_loss": _mean([step.peak for step in others]),
+        "teacher_accuracy": _mean([step.right for step in others]),
+    }
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _measured(scores: Scores) -> dict[str, Any]:
+    return {
+        "validation_loss": scores.loss,
+        "validation_accuracy": scores.accuracy,
+        "validation_recall": scores.recall,
+        "validation_false_accepts": scores.false_accepts,
+        "criterion": scores.criterion,
+    }
+
+
+def _report(row: dict[str, Any], scores: Scores, is_best: bool) -> None:
+    worst = min(scores.recall, key=scores.recall.__getitem__)
+    teacher = row.get("teacher_validation_accuracy")
+    logger.info(
+        "epoch %d: loss %.3f, peak %.3f, validation accuracy %.2f %%, worst recall %s %.1f %%, "
+        "false accepts %.1f %%%s, %.0f s%s",
+        row["epoch"],
+        row["loss"],
+        row["peak_loss"],
+        100 * scores.accuracy,
+        worst,
+        100 * scores.recall[worst],
+        100 * scores.false_accepts,
+        "" if teacher is None else f", teacher {100 * teacher:.2f} %",
+        row["seconds"],
+        ", best so far" if is_best else "",
+    )
+
+
+def _plain(config: FitConfig) -> dict[str, Any]:
+    """The options as JSON gives them back."""
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(config)))
+    return plain
+
+
+def _resumable(path: Path, config: FitConfig) -> dict[str, Any]:
+    """The checkpoint of a run of the same options."""
+    state = checkpoint.load(path)
+    if state["options"] != _plain(config):
+        raise ModelError(f"{path} is of a run with other options; repeat them to resume it")
+    return state
 
 
 def _truncate_log(path: Path, epochs: int) -> None:

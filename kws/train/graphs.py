@@ -19,7 +19,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from kws.errors import ModelError
-from kws.train.network import Block, Network, NetworkConfig
+from kws.train.network import Block, Network, NetworkConfig, Norm
 
 FloatArray = NDArray[np.float32]
 
@@ -41,6 +41,30 @@ def read_network(window: bytes) -> Network:
             "start from a model of kws in float ONNX"
         ) from error
     return network.eval()
+
+
+@torch.no_grad()
+def restore_scales(network: Network, features: Tensor) -> None:
+    """Give a network's normalisations, the identity so far, the statistics of what they hear.
+
+    The network computes what it did; afterwards it can be trained with its normalisations in
+    training mode. `features` (batch, frames, bands) are what to gather the statistics from.
+    """
+
+    def measure(norm: Norm, inputs: tuple[Tensor]) -> None:
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        axes = (0, 2, 3)
+        norm.running_mean.copy_(inputs[0].mean(axes))
+        norm.running_var.copy_(inputs[0].var(axes))
+        norm.weight.copy_((norm.running_var + norm.eps).sqrt())
+        norm.bias.add_(norm.running_mean)
+
+    norms = [module for module in network.modules() if isinstance(module, Norm)]
+    hooks = [norm.register_forward_pre_hook(measure) for norm in norms]
+    network.eval()(features)
+    for hook in hooks:
+        hook.remove()
 
 
 def write_network(content: bytes, network: Network, name: str, labels: Sequence[str]) -> bytes:

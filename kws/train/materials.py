@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import soxr
 from numpy.typing import NDArray
 
 from kws.config import KEYWORDS, SILENCE
@@ -88,7 +89,7 @@ def load_material(folder: Path, labels: tuple[str, ...], synthetic: Path | None)
             f"a second or more into its folder {BACKGROUND_NOISE}"
         )
     noises = {
-        BACKGROUND_NOISE: [split_noise(recording)[0] for recording in noise],
+        BACKGROUND_NOISE: _at_other_speeds([split_noise(recording)[0] for recording in noise]),
         "tones": list(tones(300, np.random.default_rng(0))),
         "bursts": list(bursts(300, np.random.default_rng(0))),
     }
@@ -108,7 +109,7 @@ def load_material(folder: Path, labels: tuple[str, ...], synthetic: Path | None)
         paths = [p for p in find_recordings(folder / kind) if p.parent.name not in held_out]
         recordings, _, bad = read_recordings(paths)
         problems += bad
-        target[kind] = recordings
+        target[kind] = _at_other_speeds(recordings) if target is noises else recordings
         sources.append(kind)
     if synthetic is not None:
         synthesised, used, bad = read_clips(find_corpus(synthetic).clips)
@@ -133,3 +134,12 @@ def load_material(folder: Path, labels: tuple[str, ...], synthetic: Path | None)
         sources=tuple(sources),
         problems=tuple(problems),
     )
+
+
+def _at_other_speeds(recordings: list[Int16Array]) -> list[Int16Array]:
+    """The recordings, and each of them slowed down and sped up by 1.4, pitch included."""
+    return [
+        soxr.resample(recording, speed, 1.0) if speed != 1.0 else recording
+        for speed in (1.0, 1.4, 1.0 / 1.4)
+        for recording in recordings
+    ]

@@ -41,6 +41,28 @@ class NetworkConfig:
         return self.stem_kernel + (steps - 1) * self.stride
 
 
+class Norm(nn.BatchNorm1d):
+    """Batch normalisation of channels over (batch, channels, 1, time)."""
+
+    def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002 (torch's name)
+        if input.ndim != 4:
+            raise ValueError(f"expected (batch, channels, 1, time), got {input.ndim} axes")
+
+
+def convolve(convolution: nn.Conv1d, steps: Tensor) -> Tensor:
+    """A convolution over the time of (batch, channels, 1, time).
+
+    As one of two dimensions it keeps channels last in memory, where training takes two thirds of
+    the time.
+    """
+    return functional.conv2d(
+        steps,
+        convolution.weight.unsqueeze(2),
+        stride=(1, convolution.stride[0]),
+        groups=convolution.groups,
+    )
+
+
 class Block(nn.Module):
     """Depthwise then pointwise convolution over time, added to the newest input frames."""
 
@@ -48,15 +70,16 @@ class Block(nn.Module):
         super().__init__()
         self.context = kernel - 1
         self.depthwise = nn.Conv1d(channels, channels, kernel, groups=channels, bias=False)
-        self.depthwise_norm = nn.BatchNorm1d(channels)
+        self.depthwise_norm = Norm(channels)
         self.pointwise = nn.Conv1d(channels, channels, 1, bias=False)
-        self.pointwise_norm = nn.BatchNorm1d(channels)
+        self.pointwise_norm = Norm(channels)
 
     def forward(self, steps: Tensor) -> Tensor:
-        """(batch, channels, time) -> (batch, channels, time - context)."""
-        change = self.depthwise_norm(self.depthwise(steps))
-        change = self.pointwise_norm(self.pointwise(change))
-        return functional.relu(steps[..., self.context :] + change)
+        """(batch, channels, 1, time) -> (batch, channels, 1, time - context)."""
+        change = self.depthwise_norm(convolve(self.depthwise, steps))
+        change = self.pointwise_norm(convolve(self.pointwise, change))
+        newest = functional.pad(steps, (-self.context, 0))  # trains faster than a slice
+        return functional.relu(newest + change)
 
 
 class Network(nn.Module):
@@ -65,11 +88,11 @@ class Network(nn.Module):
     def __init__(self, config: NetworkConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or NetworkConfig()
-        self.feature_norm = nn.BatchNorm1d(config.bands)
+        self.feature_norm = Norm(config.bands)
         self.stem = nn.Conv1d(
             config.bands, config.channels, config.stem_kernel, stride=config.stride, bias=False
         )
-        self.stem_norm = nn.BatchNorm1d(config.channels)
+        self.stem_norm = Norm(config.channels)
         self.blocks = nn.ModuleList(Block(config.channels, kernel) for kernel in config.kernels)
         self.dropout = nn.Dropout(config.dropout)
         self.classifier = nn.Linear(config.channels, config.labels)
@@ -113,11 +136,12 @@ class Network(nn.Module):
 
         def extend(steps: Tensor) -> Tensor:
             context = next(old)
-            joined = torch.cat((context, steps), dim=2)
-            new.append(joined[..., joined.shape[2] - context.shape[2] :].flatten(1))
+            joined = torch.cat((context, steps), dim=3)
+            new.append(joined[..., joined.shape[3] - context.shape[3] :].flatten(1))
             return joined
 
-        steps = self._stem(extend(features.transpose(1, 2)).transpose(1, 2))
+        frames = extend(features.transpose(1, 2).unsqueeze(2))
+        steps = self._stem(frames.squeeze(2).transpose(1, 2))
         for block in self.blocks:
             steps = block(extend(steps))
         logits = self._classify(extend(steps))
@@ -126,14 +150,16 @@ class Network(nn.Module):
     def _unpack(self, state: Tensor) -> Iterator[Tensor]:
         sizes = self.state_sizes()
         pieces = torch.split(state, [c * t for c, t in sizes], dim=1)
-        return (piece.view(-1, *size) for piece, size in zip(pieces, sizes, strict=True))
+        return (
+            piece.view(-1, size[0], 1, size[1]) for piece, size in zip(pieces, sizes, strict=True)
+        )
 
     def _stem(self, features: Tensor) -> Tensor:
-        normed = self.feature_norm(features.transpose(1, 2))
-        return functional.relu(self.stem_norm(self.stem(normed)))
+        normed = self.feature_norm(features.unsqueeze(1).permute(0, 3, 1, 2))
+        return functional.relu(self.stem_norm(convolve(self.stem, normed)))
 
     def _classify(self, steps: Tensor) -> Tensor:
-        pooled = functional.avg_pool1d(steps, self.config.pool, stride=1)
+        pooled = functional.avg_pool2d(steps, (1, self.config.pool), stride=1).squeeze(2)
         logits: Tensor = self.classifier(self.dropout(pooled.transpose(1, 2)))
         return logits
 

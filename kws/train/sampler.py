@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from kws.config import SAMPLE_RATE, SILENCE, UNKNOWN
 from kws.recordings.data import CLIP_SAMPLES, Int16Array
 from kws.train import augment
 from kws.train.materials import Material
+from kws.train.targets import ANYWHERE
 
 # Splices of these pairs, or of a word reversed, can sound like a command again.
 CONFUSABLE = frozenset(
@@ -42,10 +44,14 @@ class SamplerConfig:
     # the rest of unknown: commands cut, reversed or spliced
     preceded: float = 0.1  # share of words with the end of another word before them
     rate: float = 0.1  # speed and pitch change by up to this share
-    noisy: float = 0.6  # share of clips with added noise
-    snr_db: tuple[float, float] = (-2.0, 35.0)
+    noisy: float = 0.7  # share of clips with added noise
+    snr_db: tuple[float, float] = (-5.0, 30.0)
+    babble: float = 0.08  # share of added noises that are somebody talking, at babble_snr_db
+    babble_snr_db: tuple[float, float] = (5.0, 25.0)
     room: float = 0.25  # share of clips in a made-up room
     gain_db: tuple[float, float] = (-26.0, 8.0)
+    warped: float = 0.5  # share of clips spoken by a longer or shorter vocal tract
+    warp: float = 0.12  # by up to this share
     masked_frames: int = 8
     masked_bands: int = 4
     streams: int = 24  # streams without commands, beside each batch of clips
@@ -53,6 +59,14 @@ class SamplerConfig:
     stream_speech: float = 0.45  # share of streams of running speech
     stream_pieces: float = 0.35  # of single words and pieces of speech with pauses between them
     # the rest: noise
+
+
+class Clips(NamedTuple):
+    """A batch of training clips."""
+
+    audio: Tensor  # (clips, 16000) float32 in [-1, 1)
+    targets: Tensor  # (clips,) label indexes
+    spoken: Tensor  # (clips, 2) first and last frame that make the target true
 
 
 def extents(audio: Int16Array) -> NDArray[np.int64]:
@@ -78,26 +92,31 @@ class Sampler:
         sizes = np.array([len(material.words[word]) for word in self.others], float)
         self.other_share = np.sqrt(sizes) / np.sqrt(sizes).sum() if len(sizes) else sizes
 
-    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Audio (batch, 16000) float32 in [-1, 1) and label indexes (batch,), batch by batch."""
+    def epoch(self, number: int) -> Iterator[Clips]:
+        """The clips of an epoch, batch by batch."""
         config = self.config
         self._begin(number)
         for _ in range(config.epoch_size // config.batch_size):
             kinds = self._draw.random(config.batch_size)
             targets = np.empty(config.batch_size, np.int64)
             audio = np.zeros((config.batch_size, CLIP_SAMPLES), np.float32)
+            spoken = np.empty((config.batch_size, 2))
             for row, kind in enumerate(kinds):
                 if kind < config.silence:
                     targets[row] = self.labels.index(SILENCE)
+                    spoken[row] = 0, CLIP_SAMPLES
                 elif kind < config.silence + config.unknown:
                     targets[row] = self.labels.index(UNKNOWN)
-                    audio[row] = self._unknown()
+                    audio[row], spoken[row] = self._unknown()
                 else:
                     word = self.keywords[self._draw.integers(len(self.keywords))]
                     targets[row] = self.labels.index(word)
-                    audio[row] = self._placed(word)
+                    audio[row], spoken[row] = self._placed(word)
             silent = torch.from_numpy(targets == self.labels.index(SILENCE))
-            yield self._heard(torch.from_numpy(audio / 32768.0), silent), torch.from_numpy(targets)
+            heard, rate = self._heard(torch.from_numpy(audio / 32768.0), silent)
+            frames = _frames(torch.from_numpy(spoken), rate)
+            frames[silent] = torch.tensor(ANYWHERE)
+            yield Clips(heard, torch.from_numpy(targets), frames)
 
     def streams(self, number: int) -> Iterator[Tensor]:
         """Streams that hold no command, for each batch of an epoch: (streams, stream_samples).
@@ -118,7 +137,7 @@ class Sampler:
                     audio[row] = self._pieces()
                 else:
                     silent[row] = True
-            yield self._heard(torch.from_numpy(audio / 32768.0), silent)
+            yield self._heard(torch.from_numpy(audio / 32768.0), silent)[0]
 
     def _begin(self, number: int) -> None:
         self._draw = np.random.default_rng((self.seed, number))
@@ -166,8 +185,11 @@ class Sampler:
             return str(self._draw.choice(self.others, p=self.other_share))
         return self.keywords[self._draw.integers(len(self.keywords))]
 
-    def _placed(self, word: str) -> NDArray[np.float32]:
-        """A word moved to a random place of the window, sometimes after the end of another."""
+    def _placed(self, word: str) -> tuple[NDArray[np.float32], tuple[int, int]]:
+        """A word moved to a random place of the window, sometimes after the end of another.
+
+        With it, the word's first and last sample.
+        """
         clip, first, last = self._pick(word)
         low = -min(first, SAMPLE_RATE * 3 // 10)
         high = min(CLIP_SAMPLES - last, SAMPLE_RATE * 3 // 10)
@@ -180,15 +202,15 @@ class Sampler:
             other, begin, end = self._pick(self._any_word())
             tail = other[max(begin, end - free) : end]
             window[free - len(tail) : free] += tail * self._draw.uniform(0.3, 1.2)
-        return window
+        return window, (first + shift, last + shift)
 
-    def _unknown(self) -> NDArray[np.float32]:
+    def _unknown(self) -> tuple[NDArray[np.float32], tuple[int, int]]:
         config, kind = self.config, self._draw.random()
         if kind < config.unknown_words and self.others:
             return self._placed(str(self._draw.choice(self.others, p=self.other_share)))
         if kind < config.unknown_words + config.unknown_speech and self.material.speech:
-            return self._crop(self.material.speech)
-        return self._broken()
+            return self._crop(self.material.speech), (0, CLIP_SAMPLES)
+        return self._broken(), (0, CLIP_SAMPLES)
 
     def _crop(
         self, recordings: dict[str, list[Int16Array]], samples: int = CLIP_SAMPLES
@@ -233,27 +255,57 @@ class Sampler:
         cut[: last - kept] = 0
         return moved(cut, kept - last if at_edge else 0)
 
-    def _heard(self, audio: Tensor, silent: Tensor) -> Tensor:
-        """The batch as a microphone in some room, noise and distance delivers it."""
+    def _noise(self, samples: int) -> NDArray[np.float32]:
+        """A piece of some noise, half of them played backwards."""
+        piece = self._crop(self.material.noise, samples)
+        return piece[::-1] if self._draw.random() < 0.5 else piece
+
+    def _heard(self, audio: Tensor, silent: Tensor) -> tuple[Tensor, Tensor]:
+        """The batch as a microphone in some room, noise and distance delivers it.
+
+        With it, how fast each clip was played.
+        """
         config, generator = self.config, self._generator
         count, samples = audio.shape
         rate = augment.uniform(1.0 - config.rate, 1.0 + config.rate, count, generator)
         audio = augment.shift_and_stretch(audio, torch.zeros(count), rate)
         noise = torch.from_numpy(
-            np.stack([self._crop(self.material.noise, samples) for _ in range(count)]) / 32768.0
+            np.stack([self._noise(samples) for _ in range(count)]) / 32768.0
         ).float()
         in_room = torch.rand(count, generator=generator) < config.room
         if in_room.any():
             audio[in_room] = augment.apply_room(audio[in_room], generator)
         snr_db = augment.uniform(*config.snr_db, count, generator)
         noisy = (torch.rand(count, generator=generator) < config.noisy) & ~silent
-        audio = torch.where(noisy[:, None], augment.mix_noise(audio, noise, snr_db), audio)
+        added = noise
+        if self.material.speech:
+            babble = self._draw.random(count) < config.babble
+            snr_db[torch.from_numpy(babble)] = augment.uniform(
+                *config.babble_snr_db, int(babble.sum()), generator
+            )
+            added = noise.clone()
+            for row in np.flatnonzero(babble):
+                talk = self._crop(self.material.speech, samples)
+                added[row] = torch.from_numpy(talk / 32768.0)
+        audio = torch.where(noisy[:, None], augment.mix_noise(audio, added, snr_db), audio)
         gain_db = augment.uniform(*config.gain_db, count, generator)
         # Silence is noise at any gain, and now and then nothing at all.
         muted = torch.rand(count, generator=generator) < 0.1
         quiet_db = augment.uniform(-50.0, 6.0, count, generator)
         audio = torch.where(silent[:, None], noise * ~muted[:, None], audio)
-        return augment.set_gain(audio, torch.where(silent, quiet_db, gain_db))
+        return augment.set_gain(audio, torch.where(silent, quiet_db, gain_db)), rate
+
+
+def _frames(spoken: Tensor, rate: Tensor) -> Tensor:
+    """First and last frame of what lies from one sample to another of a clip played at a rate.
+
+    With 30 ms to spare at both ends, for what is spoken softly; within the clip.
+    """
+    centre, hop, margin = CLIP_SAMPLES / 2, SAMPLE_RATE // 100, 3
+    frame = ((spoken - centre) / rate[:, None] + centre) / hop
+    frame[:, 0] -= margin
+    frame[:, 1] += margin
+    return frame.round().long().clamp(0, CLIP_SAMPLES // hop - 3)
 
 
 def moved(clip: Int16Array, shift: int) -> NDArray[np.float32]:

@@ -1,0 +1,152 @@
+"""A network that is being trained, with its average and its optimizer: one step at a time."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from kws.config import SILENCE, UNKNOWN
+from kws.train.network import Network
+from kws.train.targets import row_loss
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a network slides over in one step: pairs of clips, then streams without commands."""
+
+    features: Tensor  # (pairs + streams, frames, bands)
+    targets: Tensor  # (pairs, 2, rows), as `kws.train.targets.row_targets` gives them
+
+
+@dataclass(frozen=True)
+class LearnerConfig:
+    """How a network learns."""
+
+    weight_decay: float = 1e-2
+    label_smoothing: float = 0.05
+    average_decay: float = 0.998  # of the exponential moving average of weights, per step
+    peak_weight: float = 0.5  # of the loss on streams without commands
+    distil_weight: float = 1.0  # of the loss against a teacher
+    temperature: float = 2.0  # of both sides of that loss
+    mixed_precision: bool = False  # bfloat16 where it does no harm
+
+
+@dataclass(frozen=True)
+class Step:
+    """What came of one step; losses and the share of clips answered right."""
+
+    logits: Tensor  # (pairs + streams, rows, labels), detached
+    loss: float
+    peak: float
+    distil: float
+    right: float
+
+
+class Learner:
+    """Trains a network in place."""
+
+    def __init__(self, network: Network, labels: tuple[str, ...], config: LearnerConfig) -> None:
+        self.network, self.config = network, config
+        self.average = copy.deepcopy(network)
+        self.commands = command_indexes(labels)
+        groups: list[dict[str, Any]] = [
+            {"params": [p for p in network.parameters() if p.ndim > 1]},
+            {"params": [p for p in network.parameters() if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+        self.steps = 0
+
+    def step(
+        self, batch: Batch, rate: float, taught: Tensor | None = None, trust: float = 1.0
+    ) -> Step:
+        """One step at a learning rate; `taught` are a teacher's logits on the same batch.
+
+        `trust`, from 0 to 1, is what the loss against the teacher is multiplied by.
+        """
+        config, pairs = self.config, len(batch.targets)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.network.train()
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.mixed_precision):
+            logits = self.network(batch.features).float()
+        loss = row_loss(logits[:pairs], batch.targets, config.label_smoothing)
+        peak = peak_loss(logits[pairs:], self.commands)
+        total = loss + config.peak_weight * peak
+        distil = torch.zeros(())
+        if taught is not None:
+            distil = distil_loss(logits, taught, config.temperature)
+            total = total + trust * config.distil_weight * distil
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        self.optimizer.step()
+        self.steps += 1
+        decay = min(config.average_decay, self.steps / (9 + self.steps))
+        update_average(self.average, self.network, decay)
+        own = logits[:pairs, [0, -1]].argmax(2)
+        wanted = torch.stack((batch.targets[:, 0, 0], batch.targets[:, 1, -1]), dim=1)
+        return Step(
+            logits.detach(),
+            float(loss.detach()),
+            float(peak.detach()),
+            float(distil.detach()),
+            float((own == wanted).float().mean()),
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next step depends on."""
+        return {
+            "weights": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "steps": self.steps,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self.network.load_state_dict(state["weights"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.steps = state["steps"]
+
+
+def command_indexes(labels: tuple[str, ...]) -> list[int]:
+    """Where among the labels the commands are."""
+    return [index for index, label in enumerate(labels) if label not in (SILENCE, UNKNOWN)]
+
+
+def peak_loss(logits: Tensor, commands: list[int], smoothing: int = 4) -> Tensor:
+    """Mean of -ln(1 - peak) over streams without commands; logits (streams, rows, labels).
+
+    A stream's peak is its highest command posterior, averaged over `smoothing` rows as the
+    decision stage averages: the false accept it is closest to.
+    """
+    posterior = logits.softmax(-1)[..., commands].transpose(1, 2)
+    peak = functional.avg_pool1d(posterior, smoothing, stride=1).flatten(1).amax(1)
+    return -torch.log1p(-peak.clamp_max(1.0 - 1e-4)).mean()
+
+
+def distil_loss(logits: Tensor, taught: Tensor, temperature: float) -> Tensor:
+    """Divergence from a teacher's posteriors, both softened, times temperature squared.
+
+    Over every row of (streams, rows, labels); Hinton et al., arXiv 1503.02531.
+    """
+    own = functional.log_softmax(logits.flatten(0, 1) / temperature, dim=1)
+    wanted = functional.log_softmax(taught.flatten(0, 1) / temperature, dim=1)
+    divergence = functional.kl_div(own, wanted, reduction="batchmean", log_target=True)
+    return divergence * temperature**2
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """Move the averaged weights towards the network's by 1 - decay."""
+    for kept, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+        if kept.is_floating_point():
+            kept.lerp_(new, 1.0 - decay)
+        else:
+            kept.copy_(new)
