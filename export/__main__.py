@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from export.build import build, quantised_of
+from export.build import ARTEFACTS, build, quantised_of
 from export.calibrate import calibrate, calibration_clips
 from export.fold import fold
 from export.model_card import write_model_card
@@ -63,6 +63,13 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--name", default=DEFAULT_MODEL, help=f"default: {DEFAULT_MODEL}")
     parser.add_argument("--description", help="one line for people (default: made from the labels)")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=ARTEFACTS,
+        metavar="ARTEFACT",
+        help=f"write these and no others of: {', '.join(ARTEFACTS)}",
+    )
     parser.add_argument(
         "--keep-decision",
         action="store_true",
@@ -129,7 +136,7 @@ def export(options: argparse.Namespace) -> Path:
         provenance=_provenance(state, {"clips": len(heard), "ranges": ranges}),
         measurements={},
     )
-    contents = build(manifest, network)
+    contents = build(manifest, network, options.only)
 
     logger.info("verifying")
     clips = _clips(options.data, labels)

@@ -8,6 +8,7 @@ manifest and the weights in the shipped `window.onnx`, without the checkpoint an
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
 
 from export.network import FoldedNetwork
@@ -19,6 +20,18 @@ from kws.errors import ModelError
 from kws.frontend import frame_count
 from kws.manifest import Manifest
 
+ARTEFACTS = (
+    "window.onnx",
+    "window_audio.onnx",
+    "window.int8.onnx",
+    "stream.onnx",
+    "stream_audio.onnx",
+    "stream.int8.onnx",
+    "window.tflite",
+    "window.int8.tflite",
+    "stream.tflite",
+    "stream.int8.tflite",
+)
 STREAM_STEPS = 3  # rows of posteriors that a call of stream.onnx gives, 20 ms apart
 
 
@@ -38,10 +51,13 @@ def metadata_of(manifest: Manifest) -> dict[str, str]:
     }
 
 
-def build(manifest: Manifest, network: FoldedNetwork) -> dict[str, bytes]:
-    """The artefacts of a model; equal arguments give equal bytes.
+def build(
+    manifest: Manifest, network: FoldedNetwork, only: Iterable[str] = ARTEFACTS
+) -> dict[str, bytes]:
+    """The artefacts of a model, or `only` some; equal arguments give equal bytes.
 
-    Raises ModelError where the network does not see exactly the frames of one second.
+    Raises ModelError where the network does not see exactly the frames of one second, or there is
+    no artefact of such a name.
     """
     features, metadata = manifest.features, metadata_of(manifest)
     frames = frame_count(features.sample_rate, features)
@@ -50,16 +66,18 @@ def build(manifest: Manifest, network: FoldedNetwork) -> dict[str, bytes]:
             f"the network sees {network.frames} frames and a second has {frames}; "
             "change its kernels or its pool"
         )
+    if unknown := sorted(set(only) - set(ARTEFACTS)):
+        raise ModelError(
+            f"there is no artefact {', '.join(unknown)}; expected some of {', '.join(ARTEFACTS)}"
+        )
     quantised = quantised_of(manifest, network)
-    contents = {
-        "window.onnx": write_onnx(network, "window", features, metadata),
-        "window_audio.onnx": write_onnx(network, "window_audio", features, metadata),
-        "window.int8.onnx": write_onnx(network, "window", features, metadata, quantised),
-        "stream.onnx": write_stream(network, STREAM_STEPS, metadata),
-        "stream_audio.onnx": write_onnx(network, "stream_audio", features, metadata),
-        "stream.int8.onnx": write_onnx(network, "stream", features, metadata, quantised),
-    }
-    for graph in ("window", "stream"):
-        contents[f"{graph}.tflite"] = write_tflite(network, graph, metadata)
-        contents[f"{graph}.int8.tflite"] = write_tflite(network, graph, metadata, quantised)
-    return contents
+
+    def write(key: str) -> bytes:
+        graph, weights = key.split(".")[0], quantised if ".int8." in key else None
+        if key.endswith(".tflite"):
+            return write_tflite(network, graph, metadata, weights)
+        if key == "stream.onnx":
+            return write_stream(network, STREAM_STEPS, metadata)
+        return write_onnx(network, graph, features, metadata, weights)
+
+    return {key: write(key) for key in ARTEFACTS if key in set(only)}

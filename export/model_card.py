@@ -73,7 +73,11 @@ def _model(manifest: Manifest) -> Iterator[str]:
 
 def _start(provenance: Mapping[str, Any]) -> str:
     before = provenance.get("started_from")
-    return f", from weights of {before['epochs_done']} epochs with other options" if before else ""
+    if not before:
+        return ""
+    if "model" in before:
+        return f", from the weights of an earlier model ({before['model']})"
+    return f", from weights of {before['epochs_done']} epochs with other options"
 
 
 def _files(manifest: Manifest) -> Iterator[str]:

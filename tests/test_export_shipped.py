@@ -31,7 +31,7 @@ CLIPS = 500
 def test_files_are_made_again(name: str) -> None:
     """The exporter of today writes every shipped file, bit for bit, from the shipped weights."""
     manifest = read_manifest(MODELS / f"{name}.json")
-    contents = build(manifest, read_network(manifest, MODELS))
+    contents = build(manifest, read_network(manifest, MODELS), manifest.artefacts)
     assert set(manifest.artefacts) == set(contents)
     for key, artefact in manifest.artefacts.items():
         assert read_artefact(MODELS, artefact) == contents[key], key
@@ -46,7 +46,7 @@ def test_sizes() -> None:
     """All shipped models together, and the default one's int8 files, stay small."""
     manifests = [read_manifest(MODELS / f"{name}.json") for name in SHIPPED]
     files = [artefact for manifest in manifests for artefact in manifest.artefacts.values()]
-    assert sum(artefact.bytes for artefact in files) < 3_000_000
+    assert sum(artefact.bytes for artefact in files) < 5_500_000
     default = read_manifest(MODELS / "commands.json")
     for key, artefact in default.artefacts.items():
         if ".int8." in key:
@@ -94,6 +94,8 @@ def test_integers_on_real_clips(name: str, recordings: Path) -> None:
     stored = quantised.values["features"].store(features)
     expected = run_window(quantised, stored)
     for graph, taken in (("window", slice(None)), ("stream", slice(None, None, 5))):
+        if f"{graph}.int8.tflite" not in manifest.artefacts:
+            continue
         content = read_artefact(MODELS, manifest.artefacts[f"{graph}.int8.tflite"])
         posteriors = TfliteFile(content, reference=True).run_stored(stored[taken])
         np.testing.assert_array_equal(expected[taken], posteriors)
@@ -105,7 +107,7 @@ def test_metadata_of_onnx_files(name: str) -> None:
     import onnx
 
     manifest = read_manifest(MODELS / f"{name}.json")
-    for key in ("window.onnx", "stream_audio.onnx"):
+    for key in (key for key in manifest.artefacts if key.endswith(".onnx")):
         model = onnx.load_from_string(read_artefact(MODELS, manifest.artefacts[key]))
         said = {entry.key: entry.value for entry in model.metadata_props}
         assert list(manifest.labels) == json.loads(said["labels"])
