@@ -70,7 +70,7 @@ def test_silent_clip(folder: Path) -> None:
 def test_silence_may_be_silent(folder: Path) -> None:
     """The class silence is not blamed for what it is, nor for being silent twice."""
     for index in range(2):
-        write_tone(folder / "_silence_" / f"{index}.wav", "silence")
+        write_tone(folder / "_silence_" / f"{index}.wav", "silence")  # few, but it is no word
     assert [] == found(folder)
 
 
@@ -117,11 +117,23 @@ def test_mislabelled_clip(folder: Path) -> None:
     ]
 
 
-def test_few_clips_are_not_judged(tmp_path: Path) -> None:
-    """One clip per word says nothing about labels; it is no error either."""
+def test_few_clips_are_not_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One clip per word says nothing about labels, and without names nobody knows the speakers."""
     write(tmp_path / "low" / "a.wav", word("high", 1))
-    write(tmp_path / "high" / "b.wav", word("low", 2))
-    assert [] == found(tmp_path)
+    write(tmp_path / "high" / "a.wav", word("low", 2))
+    (tmp_path / "validation_list.txt").write_text("low/a.wav")
+    assert [("few", "high"), ("few", "low")] == found(tmp_path)
+    assert 0 == main(["data", "check", str(tmp_path)])
+    assert "file names tell no speakers" in capsys.readouterr().out
+
+
+def test_folders_that_cannot_be_words(folder: Path) -> None:
+    """An empty class, and one with the name of a class that is always there."""
+    (folder / "nothing").mkdir()
+    (folder / "_background_noise_").mkdir()
+    for index in range(5):
+        write(folder / "Unknown" / f"{index:08x}_nohash_0.wav", word("unknown", index))
+    assert [("reserved", "Unknown"), ("empty", "nothing")] == found(folder)
 
 
 def test_speaker_on_two_sides(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,7 +152,7 @@ def test_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert 0 == main(["data", "check", str(folder), "--csv", str(rows)])
     printed = capsys.readouterr().out
     assert "silent: 1 (nothing to hear)" in printed
-    assert "no speaker is in two splits" in printed
+    assert "no speaker is in two splits: 13 in all" in printed
     assert 0 == main(["data", "check", str(folder), "--json"])
     content = json.loads(capsys.readouterr().out)
     assert ["silent"] == [finding["kind"] for finding in content["findings"]]

@@ -1,7 +1,7 @@
 """Look after recordings. `kws data check DIR` lists clips that are silent, clipped, cut off,
-duplicated, unusable or probably mislabelled, and shows that no speaker is in two splits; it exits
-with 1 where one is. `kws data convert DIR --out COPY` makes 16 kHz mono copies of recordings of any
-rate, channel count and format."""
+duplicated, unusable or probably mislabelled, and folders that hold too little or are called like a
+class; it shows that no speaker is in two splits, and exits with 1 where one is. `kws data convert
+DIR --out COPY` makes 16 kHz mono copies of recordings of any rate, channel count and format."""
 
 from __future__ import annotations
 
@@ -111,8 +111,11 @@ def _print(report: DataReport, everything: bool) -> None:
             print(f"  and {len(found) - len(shown)} more (--all lists them)")
     print(f"\n{'split':<12}{'clips':>8}{'speakers':>10}{'words':>7}")
     for name, split in report.splits.items():
-        print(f"{name:<12}{split.clips:>8}{split.speakers:>10}{split.words:>7}")
+        print(f"{name:<12}{split.clips:>8}{split.speakers or '-':>10}{split.words:>7}")
     for speaker, splits in report.shared_speakers.items():
         print(f"speaker {speaker} is in {' and '.join(splits)}")
-    if not report.shared_speakers:
-        print("no speaker is in two splits")
+    total = sum(split.speakers for split in report.splits.values())
+    if not total:
+        print("file names tell no speakers (<speaker>_nohash_<n>), so splits may share some")
+    elif not report.shared_speakers:
+        print(f"no speaker is in two splits: {total} in all")

@@ -47,9 +47,7 @@ def default_split(corpus: Corpus) -> str:
     without speakers in their names were not split by anybody: all of them.
     """
     listed = any((corpus.root / f"{split}_list.txt").is_file() for split in SPLITS)
-    if not (
-        listed or corpus.is_test_archive or any("_nohash_" in c.path.name for c in corpus.clips)
-    ):
+    if not (listed or corpus.is_test_archive or any(clip.names_speaker for clip in corpus.clips)):
         return ALL
     return "testing" if corpus.split("testing") else "validation"
 

@@ -241,6 +241,7 @@ def _draw_clip(features: NDArray[np.float32], saliency: NDArray[np.float32]) -> 
         saliency.T, origin="lower", aspect="auto", cmap="bwr", alpha=0.6, vmin=-limit, vmax=limit
     )
     for axes in (left, right):
-        axes.set_xticks([])
+        last = len(features) - 1
+        axes.set_xticks([0, last / 2, last], ["0", "0.5", "1 s"], fontsize=7)
         axes.set_yticks([])
     return figure

@@ -42,6 +42,11 @@ class Clip:
     speaker: str  # the part of the file name before `_nohash_`
     split: str  # one of SPLITS
 
+    @property
+    def names_speaker(self) -> bool:
+        """Whether the file's name tells who speaks; else every name stands for somebody else."""
+        return "_nohash_" in self.path.name
+
 
 @dataclass(frozen=True)
 class Problem:

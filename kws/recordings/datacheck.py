@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from kws.config import SAMPLE_RATE, SILENCE
+from kws.config import SAMPLE_RATE, SILENCE, UNKNOWN
 from kws.recordings.data import (
+    BACKGROUND_NOISE,
     SPLITS,
+    TEST_ARCHIVE_FOLDERS,
     Clip,
     Corpus,
     Int16Array,
@@ -23,6 +26,9 @@ from kws.recordings.mislabelled import find_mislabelled, sketch
 from kws.recordings.mix import level
 
 KINDS = {
+    "empty": "a folder without recordings is a class that cannot be learned",
+    "few": "too few recordings to learn a word from",
+    "reserved": "the name of a class that every model has",
     "unusable": "cannot be read, or not 16 kHz mono",
     "silent": "nothing to hear",
     "clipped": "recorded too loud",
@@ -30,6 +36,7 @@ KINDS = {
     "duplicate": "the same samples as another clip",
     "mislabelled": "sounds like another word",
 }
+_FEW = 5  # recordings of a word
 _SILENT_DBFS = -60.0
 _CLIPPED = 0.002  # share of samples at full scale
 _SHORT = SAMPLE_RATE * 3 // 10  # samples
@@ -40,7 +47,7 @@ _AT_ONCE = 1024  # clips in memory
 
 @dataclass(frozen=True)
 class Finding:
-    """One clip that somebody should listen to."""
+    """One clip that somebody should listen to, or one folder to look into."""
 
     kind: str  # one of KINDS
     path: Path
@@ -49,7 +56,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Split:
-    """How much one split holds."""
+    """How much one split holds; speakers as far as file names tell them."""
 
     clips: int
     speakers: int
@@ -75,7 +82,7 @@ def check_data(corpus: Corpus, advance: Callable[[int], None] = lambda clips: No
 
     `advance` is called with the number of clips that were just read.
     """
-    findings: list[Finding] = []
+    findings = list(_look_through(corpus))
     seen: dict[bytes, Path] = {}
     sketches, spoken = [], []
     by_path = {clip.path: clip for clip in corpus.clips}
@@ -112,6 +119,22 @@ def check_data(corpus: Corpus, advance: Callable[[int], None] = lambda clips: No
     )
 
 
+def _look_through(corpus: Corpus) -> Iterator[Finding]:
+    """What is wrong with the folders, whatever their recordings hold."""
+    counts = Counter(clip.word for clip in corpus.clips)
+    for folder in sorted(path for path in corpus.root.iterdir() if path.is_dir()):
+        word = folder.name
+        if word.startswith(".") or word == BACKGROUND_NOISE:
+            continue
+        if not counts[word]:
+            yield Finding("empty", folder, "holds no recordings")
+        elif counts[word] < _FEW and word not in TEST_ARCHIVE_FOLDERS:
+            yield Finding("few", folder, f"holds {counts[word]}; expected at least {_FEW}")
+        if word.casefold() in (SILENCE, UNKNOWN):
+            text = f"is read as the class {word.casefold()}; rename it if it is a word"
+            yield Finding("reserved", folder, text)
+
+
 def _listen(clip: Clip, audio: Int16Array) -> list[Finding]:
     if len(audio) < _SHORT:
         return [Finding("cut off", clip.path, f"lasts {len(audio) / SAMPLE_RATE:.2f} s")]
@@ -139,13 +162,14 @@ def _decibel(ratio: float) -> float:
 
 
 def _count(clips: list[Clip]) -> Split:
-    return Split(len(clips), len({clip.speaker for clip in clips}), len({c.word for c in clips}))
+    speakers = {clip.speaker for clip in clips if clip.names_speaker}
+    return Split(len(clips), len(speakers), len({clip.word for clip in clips}))
 
 
 def _shared(splits: dict[str, list[Clip]]) -> dict[str, tuple[str, ...]]:
     places: dict[str, set[str]] = {}
     for name, clips in splits.items():
-        for clip in clips:
+        for clip in filter(lambda clip: clip.names_speaker, clips):
             places.setdefault(clip.speaker, set()).add(name)
     return {
         speaker: tuple(sorted(found)) for speaker, found in sorted(places.items()) if len(found) > 1

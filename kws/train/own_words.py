@@ -155,7 +155,7 @@ def _held_out(corpus: Corpus, clips: Sequence[Clip]) -> set[Clip]:
     for clip in sorted(clips, key=lambda clip: _hash(clip.speaker)):
         by_word.setdefault(clip.word, []).append(clip)
     first = {clip for own in by_word.values() for clip in own[: round(len(own) * HELD_OUT)]}
-    if not any("_nohash_" in clip.path.name for clip in clips):
+    if not any(clip.names_speaker for clip in clips):
         return first
     # In the order of a hash the same speakers come first for every word.
     speakers = {clip.speaker for clip in first}
