@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,10 +27,11 @@ class Detection:
     end: float  # seconds of stream time; when it was decided
 
 
-class Decider:
+class Deciders:
     """Smoothing, thresholds, isolation, one detection per word, and the refractory period.
 
-    A keyword is detected in the row in which
+    A fixed number of streams, decided together and each on its own. A keyword is detected in the
+    row in which
 
     * its score, the mean of its posteriors over `smoothing_ms`, reaches its threshold, raised by
       `isolation` times the share of other speech just before, as far as 1;
@@ -40,7 +41,7 @@ class Decider:
       `rearm_ms`, because a word stays in the network's window for most of a second;
     * no other keyword scores higher, and none has been detected for `refractory_ms`.
 
-    The stream begins with silence.
+    A stream begins with silence.
     """
 
     def __init__(
@@ -48,104 +49,159 @@ class Decider:
         labels: Sequence[str],
         thresholds: Mapping[str, float],
         config: DecisionConfig | None = None,
+        streams: int = 1,
     ) -> None:
         """`labels` in the order of the posteriors; keywords that `thresholds` lacks take the
         configuration's. Silence and unknown are never detected."""
         self.config = config = config or DecisionConfig()
-        self._columns = [i for i, label in enumerate(labels) if label not in (SILENCE, UNKNOWN)]
-        self._keywords = [labels[i] for i in self._columns]
-        self._thresholds = np.array(
-            [thresholds.get(keyword, config.threshold) for keyword in self._keywords]
-        )
+        self._keywords = [label for label in labels if label not in (SILENCE, UNKNOWN)]
+        # What is kept of a row of posteriors; in silence all of it is zero.
+        kept = [*self._keywords, *(label for label in labels if label == UNKNOWN)]
+        self._columns = [labels.index(label) for label in kept]
+        self._heeds_speech = UNKNOWN in labels
+        self._thresholds = np.array([thresholds.get(keyword, config.threshold) for keyword in kept])
         self._released = (self._thresholds * config.release).astype(np.float32)
+        if self._heeds_speech:
+            self._released[-1] = np.inf  # never up
         self._smoothed = max(1, _rows(config.smoothing_ms))
         self._context_end = self._smoothed + _rows(config.lead_ms)  # rows ago
         self._context_begin = self._context_end + _rows(config.context_ms)
         self._longest = max(1, _rows(config.longest_ms))
         self._rearming = max(1, _rows(config.rearm_ms))
         self._history = max(self._context_begin, self._longest + 1, self._rearming)
-        self._unknown = labels.index(UNKNOWN) if UNKNOWN in labels else None
-        self._silence = np.zeros(len(labels), np.float32)
-        if SILENCE in labels:
-            self._silence[labels.index(SILENCE)] = 1.0
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget the rows and detections so far."""
-        self._rows = np.tile(self._silence, (self._history, 1))
-        self._armed = np.ones(len(self._keywords), bool)
+        self._silence = np.zeros((1, self._history, len(labels)), np.float32)
+        self._rows = np.zeros((self._history, streams, len(kept)), np.float32)
+        self._armed = np.ones((streams, len(kept)), bool)
         self._disarmed = False  # whether any is
-        self._count = 0  # rows since the stream began
-        self._deaf_until = 0  # the row in which something may be detected again
+        self._count = [0] * streams  # rows since the stream began
+        self._deaf_until = [0] * streams  # the row in which something may be detected again
 
-    def rest(self, rows: int) -> None:
-        """Let so many steps pass in which nobody spoke and the network was not asked."""
+    def reset(self, stream: int) -> None:
+        """Forget the rows and detections of one stream."""
+        self._rows[:, stream] = 0.0
+        self._armed[stream] = True
+        self._count[stream] = self._deaf_until[stream] = 0
+
+    def rest(self, stream: int, rows: int) -> None:
+        """Let so many steps of one stream pass in which nobody spoke and no network was asked."""
         kept = min(rows, self._history)
         if kept > 0:
-            self.update(np.tile(self._silence, (kept, 1)))
-            self._count += rows - kept
+            self.update([stream], self._silence[:, :kept])
+            self._count[stream] += rows - kept
 
-    def update(self, posteriors: FloatArray) -> list[Detection]:
-        """Take the next rows (rows, labels), one per 20 ms; returns what has been spoken."""
+    def update(self, streams: Sequence[int], posteriors: FloatArray) -> list[tuple[int, Detection]]:
+        """Take the next rows (streams, rows, labels), one per 20 ms, of these streams.
+
+        `streams` are their numbers, ascending. Returns what has been spoken, and in which of them.
+        """
         # A network that fails for a moment neither fires nor spoils every mean after it.
         if not math.isfinite(posteriors.sum()):
             posteriors = np.nan_to_num(posteriors, posinf=0.0, neginf=0.0)
-        self._rows = np.concatenate((self._rows[-self._history :], posteriors))
-        first = self._count
-        self._count += len(posteriors)
+        everyone = len(streams) == len(self._armed)
+        new = posteriors.take(self._columns, axis=2).swapaxes(0, 1)
+        rows = np.concatenate((self._rows if everyone else self._rows.take(streams, axis=1), new))
+        if everyone:
+            self._rows = rows[-self._history :]
+        else:
+            self._rows[:, streams] = rows[-self._history :]
+        first = [self._count[stream] for stream in streams]
+        for stream in streams:
+            self._count[stream] += len(new)
         # Most rows are far from any decision, and this is all that they cost.
-        up: NDArray[np.bool_] = np.greater_equal(posteriors[:, self._columns], self._released)
+        up: NDArray[np.bool_] = np.greater_equal(rows[self._history :], self._released)
         if not self._disarmed and not up.any():
             return []
+        armed = self._armed[streams]
+        disarmed = not armed.all()
+        raised = np.logical_or.reduce(up, axis=(1, 2)).tolist()
         detections = []
-        raised: NDArray[np.bool_] = np.logical_or.reduce(up, axis=1)
-        for index in range(len(posteriors)):
-            place = self._history + index + 1
-            self._rearm(place)
-            if not raised[index] or first + index < self._deaf_until:
+        for index in range(len(new)):
+            past = rows[: self._history + index + 1]
+            if disarmed:
+                armed |= (past[-self._rearming :] < self._released).all(axis=0)
+                disarmed = not armed.all()
+            if not raised[index]:
                 continue
-            if (up[index] & self._armed).any():
-                detection = self._decide(place, first + index + 1)
-                if detection is not None:
-                    detections.append(detection)
-                    self._deaf_until = first + index + _rows(self.config.refractory_ms)
+            for place, best, score, rise in self._spoken(past, up[index] & armed):
+                stream, count = streams[place], first[place] + index + 1
+                if count <= self._deaf_until[stream]:
+                    continue
+                self._deaf_until[stream] = count + _rows(self.config.refractory_ms) - 1
+                armed[place, best] = False
+                disarmed = True
+                detection = Detection(
+                    keyword=self._keywords[best],
+                    score=score,
+                    start=max(0, (count - rise) * STEP_MS - WORD_MS) / 1000.0,
+                    end=count * STEP_MS / 1000.0,
+                )
+                detections.append((stream, detection))
+        self._armed[streams] = armed
+        self._disarmed = not self._armed.all()
         return detections
 
-    def _rearm(self, place: int) -> None:
-        if self._disarmed:
-            latest = self._rows[place - self._rearming : place, self._columns]
-            self._armed |= (latest < self._released).all(axis=0)
-            self._disarmed = not self._armed.all()
+    def _spoken(
+        self, rows: FloatArray, up: NDArray[np.bool_]
+    ) -> Iterator[tuple[int, int, float, int]]:
+        """What the last of these rows (rows, streams, kept) decides, where it may.
 
-    def _decide(self, place: int, count: int) -> Detection | None:
-        """What the row before `place` of the history decides; it is the stream's count-th."""
-        rows = self._rows[:place]
-        scores = rows[-self._smoothed :, self._columns].mean(axis=0, dtype=np.float64)
-        spoken = self._armed & (scores >= self._thresholds)
-        if not spoken.any():  # as in most rows; the rest can only forbid what this allows
-            return None
+        `up` (streams, kept) tells which armed keywords are. Yields the place of the stream, the
+        keyword's column, its score, and how many rows ago its posterior rose.
+        """
+        if not up.any():
+            return
+        scores = _mean(rows[-self._smoothed :])
+        reached: NDArray[np.bool_] = up & np.greater_equal(scores, self._thresholds)
+        (some,) = np.logical_or.reduce(reached, axis=1).nonzero()
+        if not len(some):  # as in most rows; the rest can only forbid what this allows
+            return
+        rows, scores = rows[:, some], scores[some]
         needed = self._thresholds + self._speech(rows) * (1.0 - self._thresholds)
-        up = rows[-self._longest - 1 :, self._columns] >= self._released
-        spoken &= up[-1] & ~up.all(axis=0) & (scores >= needed)
-        if not spoken.any():
-            return None
-        best = int(np.where(spoken, scores, -1.0).argmax())
-        self._armed[best] = False
-        self._disarmed = True
-        raised = int(up[::-1, best].argmin())  # rows since the score rose
-        return Detection(
-            keyword=self._keywords[best],
-            score=float(scores[best]),
-            start=max(0, (count - raised) * STEP_MS - WORD_MS) / 1000.0,
-            end=count * STEP_MS / 1000.0,
-        )
+        high = rows[-self._longest - 1 :] >= self._released
+        spoken = up[some] & ~high.all(axis=0) & (scores >= needed)
+        (ready,) = np.logical_or.reduce(spoken, axis=1).nonzero()
+        for which in ready.tolist():
+            best = int(np.where(spoken[which], scores[which], -1.0).argmax())
+            rise = int(high[::-1, which, best].argmin())
+            yield int(some[which]), best, float(scores[which, best]), rise
 
-    def _speech(self, rows: FloatArray) -> float:
-        """How much the thresholds rise on the way to 1, for what was said just before."""
-        context = rows[-self._context_begin : len(rows) - self._context_end]
-        if self._unknown is None or not len(context):
+    def _speech(self, rows: FloatArray) -> NDArray[np.float64] | float:
+        """How much the thresholds rise on the way to 1, (streams, 1), for what was said before."""
+        context = rows[-self._context_begin : len(rows) - self._context_end, :, -1:]
+        if not self._heeds_speech or not len(context):
             return 0.0
-        return self.config.isolation * float(context[:, self._unknown].mean(dtype=np.float64))
+        return self.config.isolation * _mean(context)
+
+
+class Decider:
+    """`Deciders` of one stream."""
+
+    def __init__(
+        self,
+        labels: Sequence[str],
+        thresholds: Mapping[str, float],
+        config: DecisionConfig | None = None,
+    ) -> None:
+        """See Deciders."""
+        self._one = Deciders(labels, thresholds, config)
+
+    def reset(self) -> None:
+        """Forget the rows and detections so far."""
+        self._one.reset(0)
+
+    def rest(self, rows: int) -> None:
+        """Let so many steps pass in which nobody spoke and the network was not asked."""
+        self._one.rest(0, rows)
+
+    def update(self, posteriors: FloatArray) -> list[Detection]:
+        """Take the next rows (rows, labels), one per 20 ms; returns what has been spoken."""
+        return [detection for _, detection in self._one.update([0], posteriors[None])]
+
+
+def _mean(rows: FloatArray) -> NDArray[np.float64]:
+    """Over the first axis; of a few rows, a third of the time of `ndarray.mean`."""
+    total: NDArray[np.float64] = np.add.reduce(rows, dtype=np.float64)
+    return total / len(rows)
 
 
 def _rows(milliseconds: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kws.audio import to_int16
-from kws.config import SAMPLE_RATE
+from kws.config import SAMPLE_RATE, DecisionConfig
 from kws.decision import Decider, Detection
 from kws.errors import AudioError
 from kws.frontend import FloatArray
@@ -65,7 +65,10 @@ class Detector:
         self.model = model
         self._observer = observer
         self._listener = Listener(model, vad)
-        self._decider = open_decider(model.manifest, threshold, sensitivity, isolated)
+        self._decider = Decider(
+            model.manifest.labels,
+            *decision_settings(model.manifest, threshold, sensitivity, isolated),
+        )
         self._hop = np.zeros(self._listener.hop, np.int16)  # fills up block by block
         self.reset()
 
@@ -133,10 +136,10 @@ class Detector:
         return detections
 
 
-def open_decider(
+def decision_settings(
     manifest: Manifest, threshold: float | None, sensitivity: str | None, isolated: bool
-) -> Decider:
-    """What decides for a `Detector` of these settings; raises ValueError as it does."""
+) -> tuple[Mapping[str, float], DecisionConfig]:
+    """The thresholds and the times of a `Detector`; raises ValueError as it does."""
     if threshold is not None and not 0.0 < threshold <= 1.0:
         raise ValueError(f"expected a threshold in (0, 1], got {threshold}")
     config = manifest.decision if isolated else manifest.decision.connected()
@@ -144,7 +147,7 @@ def open_decider(
         thresholds = manifest.operating_point(MODES[0 if isolated else 1], sensitivity)
     else:
         thresholds = dict.fromkeys(manifest.keywords, threshold)
-    return Decider(manifest.labels, thresholds, config)
+    return thresholds, config
 
 
 def check_block(pcm: NDArray[Any]) -> None:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from kws.audio import to_int16
 from kws.config import SAMPLE_RATE
-from kws.decision import Detection
-from kws.detector import check_block, clip_ends, open_decider, silence_after
+from kws.decision import Deciders, Detection
+from kws.detector import check_block, clip_ends, decision_settings, silence_after
 from kws.frontend import FloatArray, log_mel_of_frames
 from kws.model import Model, load_model
 from kws.streams import open_streams
@@ -49,9 +49,8 @@ class DetectorPool:
         manifest = model.manifest
         self._features = manifest.features
         self._network = open_streams(model, streams)
-        self._deciders = [
-            open_decider(manifest, threshold, sensitivity, isolated) for _ in range(streams)
-        ]
+        settings = decision_settings(manifest, threshold, sensitivity, isolated)
+        self._deciders = Deciders(manifest.labels, *settings, streams)
         self._gates = [SpeechGate(manifest.vad) for _ in range(streams)] if vad else None
         self._hop = self._network.frames * self._features.hop  # samples
         # Frames of a hop begin in the audio before it.
@@ -61,18 +60,18 @@ class DetectorPool:
         self._places = self._preroll + 2
         self._audio = np.zeros((streams, self._places, self._hop), np.int16)
         self._pending: list[Int16Array] = [np.empty(0, np.int16)] * streams  # less than a hop each
-        self._heard = [0] * streams  # whole hops
-        self._scored = [0] * streams  # hops that the network has heard or that were rested through
+        self._heard = np.zeros(streams, np.int64)  # whole hops
+        self._scored = np.zeros(streams, np.int64)  # of them, scored or rested through
 
     def __len__(self) -> int:
-        return len(self._deciders)
+        return len(self._pending)
 
     def reset(self, stream: int) -> None:
         """Let one stream begin anew, as though digital silence had gone before."""
         if self._gates:
             self._gates[stream].reset()
         self._network.reset(stream)
-        self._deciders[stream].reset()
+        self._deciders.reset(stream)
         self._audio[stream] = 0
         self._pending[stream] = np.empty(0, np.int16)
         self._heard[stream] = self._scored[stream] = 0
@@ -92,20 +91,24 @@ class DetectorPool:
         for stream, block in enumerate(blocks):
             if block is not None:
                 audio = block if block.dtype == np.int16 else to_int16(block)
-                self._pending[stream] = np.concatenate((self._pending[stream], audio))
+                rest = self._pending[stream]
+                self._pending[stream] = np.concatenate((rest, audio)) if len(rest) else audio
         detections: list[list[Detection]] = [[] for _ in blocks]
         for begin in range(0, max(map(len, self._pending)) - self._hop + 1, self._hop):
             end = begin + self._hop
             ready = [s for s, audio in enumerate(self._pending) if len(audio) >= end]
-            hops = np.stack([self._pending[stream][begin:end] for stream in ready])
-            for stream, detection in self._hear(ready, hops):
+            hops = np.concatenate([self._pending[stream][begin:end] for stream in ready])
+            for stream, detection in self._hear(ready, hops.reshape(-1, self._hop)):
                 detections[stream].append(detection)
-        self._pending = [audio[len(audio) // self._hop * self._hop :] for audio in self._pending]
+        # A copy: the blocks are the caller's, and may be long.
+        self._pending = [
+            audio[len(audio) // self._hop * self._hop :].copy() for audio in self._pending
+        ]
         return detections
 
     def finish(self, stream: int) -> list[Detection]:
         """What the end of one stream still decides, as `Detector.finish`; then `reset` it."""
-        length = self._heard[stream] * self._hop + len(self._pending[stream])
+        length = int(self._heard[stream]) * self._hop + len(self._pending[stream])
         blocks: list[NDArray[Any] | None] = [None] * len(self)
         blocks[stream] = silence_after(self.model.manifest)
         late = clip_ends(self.process(blocks)[stream], length)
@@ -114,54 +117,53 @@ class DetectorPool:
 
     def _hear(self, ready: list[int], hops: Int16Array) -> Iterator[tuple[int, Detection]]:
         """Hear one hop (ready, hop) of each of these streams."""
-        self._audio[ready, [self._heard[stream] % self._places for stream in ready]] = hops
-        for stream in ready:
-            self._heard[stream] += 1
-        speaking = [
-            stream
-            for stream, hop in zip(ready, hops, strict=True)
-            if self._gates is None or self._gates[stream].process(hop)
-        ]
+        self._audio[ready, self._heard[ready] % self._places] = hops
+        self._heard[ready] += 1
         if self._gates:
-            for stream in speaking:
-                self._rest(stream)
-        while speaking:
-            features = self._frames(speaking)
-            for stream in speaking:
-                self._scored[stream] += 1
-            rows = self._network.process(speaking, features)
-            for stream, posteriors in zip(speaking, rows, strict=True):
-                for detection in self._deciders[stream].update(posteriors):
-                    yield stream, detection
-            # Where a gate has just opened, the network catches up on the preroll.
-            speaking = [s for s in speaking if self._scored[s] < self._heard[s]]
+            gates = self._gates
+            ready = [s for s, hop in zip(ready, hops, strict=True) if gates[s].process(hop)]
+            self._rest(ready)
+        if not ready:
+            return
+        # One hop each, but where a gate has just opened the network catches up on the preroll.
+        speaking = np.array(ready)
+        behind = self._heard[speaking] - self._scored[speaking]
+        begins = np.cumsum(behind) - behind
+        hop_of_stream = np.arange(behind.sum()) - np.repeat(begins, behind)
+        numbers = np.repeat(self._scored[speaking], behind) + hop_of_stream
+        features = self._frames(np.repeat(speaking, behind), numbers)
+        self._scored[speaking] = self._heard[speaking]
+        for turn in range(int(behind.max())):
+            more = behind > turn
+            streams = speaking[more].tolist()
+            posteriors = self._network.process(streams, features[begins[more] + turn])
+            yield from self._deciders.update(streams, posteriors)
 
-    def _rest(self, stream: int) -> None:
-        """Skip what was heard before the preroll while the gate was closed."""
-        rested = self._heard[stream] - 1 - self._preroll - self._scored[stream]
-        if rested > 0:
+    def _rest(self, streams: list[int]) -> None:
+        """Skip what was heard before the preroll while the gates of these were closed."""
+        rested = self._heard[streams] - 1 - self._preroll - self._scored[streams]
+        for place in np.flatnonzero(rested > 0):
+            stream, hops = streams[place], int(rested[place])
             self._network.reset(stream)
-            self._scored[stream] += rested
-            self._deciders[stream].rest(rested * self._network.steps)
+            self._scored[stream] += hops
+            self._deciders.rest(stream, hops * self._network.steps)
 
-    def _frames(self, speaking: list[int]) -> FloatArray:
-        """The frames (streams, frames, bands) of the first hop that each has not scored."""
+    def _frames(self, streams: NDArray[np.int64], numbers: NDArray[np.int64]) -> FloatArray:
+        """The frames (hops, frames, bands) of these hops, each a stream and a number in it."""
         config = self._features
-        places = [self._scored[stream] % self._places for stream in speaking]
-        before = [(place - 1) % self._places for place in places]
+        places = numbers % self._places
+        before = (places - 1) % self._places
         audio = np.concatenate(
             (
-                self._audio[speaking, before, self._hop - self._overlap :],
-                self._audio[speaking, places],
+                self._audio[streams, before, self._hop - self._overlap :],
+                self._audio[streams, places],
             ),
             axis=1,
         )
         framed = np.lib.stride_tricks.sliding_window_view(audio, config.window, axis=1)
         framed = framed[:, :: config.hop].reshape(-1, config.window)
         features = log_mel_of_frames(framed, config)
-        features = features.reshape(len(speaking), self._network.frames, -1)
-        for place, stream in enumerate(speaking):
-            if self._scored[stream] == 0:
-                # Frames that begin before the stream does are silence; see StreamingFrontend.
-                features[place, : -(-self._overlap // config.hop)] = 0.0
+        features = features.reshape(len(streams), self._network.frames, -1)
+        # Frames that begin before the stream does are silence; see StreamingFrontend.
+        features[numbers == 0, : -(-self._overlap // config.hop)] = 0.0
         return features

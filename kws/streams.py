@@ -21,7 +21,7 @@ class Streams(Protocol):
     def process(self, chosen: Sequence[int], features: FloatArray) -> FloatArray:
         """Posteriors (chosen, steps, labels) of the next features (chosen, frames, bands).
 
-        `chosen` are the numbers of the streams, none twice.
+        `chosen` are the numbers of the streams, ascending.
         """
 
     def reset(self, stream: int) -> None:

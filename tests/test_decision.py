@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from random import Random
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kws.config import DecisionConfig
-from kws.decision import STEP_MS, Decider, Detection
+from kws.decision import STEP_MS, Decider, Deciders, Detection
 
 LABELS = ("yes", "no", "silence", "unknown")
 # Five rows of smoothing; of the context, ten rows that end five before those.
@@ -227,3 +228,27 @@ def test_always_a_refractory_period_apart(scores: list[Row]) -> None:
     assert all(later - earlier > 0.3 - STEP_MS / 1000 for earlier, later in pairwise(ends))
     assert all(0.5 <= detection.score <= 1.0001 for detection in found)
     assert all(0.0 <= detection.start < detection.end for detection in found)
+
+
+@given(st.lists(scores_of_two_words, min_size=3, max_size=3), st.randoms(use_true_random=False))
+def test_many_streams_decide_as_one_each(scores: list[list[Row]], random: Random) -> None:
+    """Whichever streams have something new, and rest or begin again in between."""
+    config = replace(CONFIG, threshold=0.5, smoothing_ms=40)
+    together = Deciders(LABELS, {}, config, len(scores))
+    alone = [Decider(LABELS, {}, config) for _ in scores]
+    left = [rows_of(each) for each in scores]
+    while any(len(each) for each in left):
+        size = random.randint(1, 5)
+        streams = [s for s, rows in enumerate(left) if len(rows) >= size and random.random() < 0.8]
+        if streams:
+            expected = [(s, each) for s in streams for each in alone[s].update(left[s][:size])]
+            found = together.update(streams, np.stack([left[s][:size] for s in streams]))
+            assert expected == sorted(found, key=lambda each: each[0])
+        for stream in streams or range(len(left)):
+            left[stream] = left[stream][size:]
+        rested, pause = random.randrange(len(left)), random.choice((0, 0, 3, 200))
+        together.rest(rested, pause)
+        alone[rested].rest(pause)
+        if random.random() < 0.05:
+            together.reset(rested)
+            alone[rested].reset()

@@ -103,7 +103,7 @@ def test_a_batch_gives_the_rows_of_single_streams(shipped: Model) -> None:
     assert isinstance(together, OnnxStreams)
     alone = [shipped.open_stream() for _ in range(3)]
     bands = shipped.manifest.features.bands
-    for chosen in ([0, 1, 2], [1], [2, 0], [0, 1, 2]):
+    for chosen in ([0, 1, 2], [1], [0, 2], [0, 1, 2]):
         features = generator.random((len(chosen), together.frames, bands), np.float32)
         rows = together.process(chosen, features)
         single = [
