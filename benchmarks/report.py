@@ -30,7 +30,33 @@ class Headline:
     form: str  # how to write it
 
 
+DEFAULT_POINT = ("operating_points", "isolated medium")
+
 HEADLINES = (
+    Headline(
+        "False accepts per hour of coffee orders and unseen kinds of noise, by default",
+        "streaming",
+        (*DEFAULT_POINT, "conversation and noise, false accepts per hour"),
+        "{:.1f}",
+    ),
+    Headline(
+        "Commands missed in a stream without added noise, at that setting",
+        "streaming",
+        (*DEFAULT_POINT, "silence, missed"),
+        "{:.1%}",
+    ),
+    Headline(
+        "The same with unseen kinds of noise at 10 dB SNR",
+        "streaming",
+        (*DEFAULT_POINT, "noise 10 dB, missed"),
+        "{:.1%}",
+    ),
+    Headline(
+        "From the end of a word to its event, median",
+        "streaming",
+        (*DEFAULT_POINT, "delay at 10 dB, median, s"),
+        "{:.2f} s",
+    ),
     Headline(
         "Keywords spotted in a stream, real clips with noise around them",
         "spotting",
