@@ -11,33 +11,27 @@ import argparse
 import os
 import statistics
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import nn
 
-from benchmarks import held_out
+from benchmarks.checkpoints import (
+    RECALL_LOST,
+    Figures,
+    Trained,
+    as_text,
+    load_conditions,
+    measure,
+    read_checkpoint,
+)
 from benchmarks.results import FOLDER, write_result
-from kws.config import SILENCE, UNKNOWN, FeatureConfig
-from kws.errors import DataError, KwsError
-from kws.evaluation.evalset import EvaluationSet
-from kws.recordings.data import Int16Array
-from kws.train import checkpoint
+from kws.errors import KwsError
 from kws.train.curves import read_log
-from kws.train.features import LogMel
 
-SNRS_DB = (10.0, 0.0)
-RECALL_LOST = 0.03  # of the commands, to the threshold that unseen words are counted at
 ABSENT = "none"  # an option that a run does not have
-
-Figures = dict[str, float]
-FloatArray = NDArray[np.float32]
-Answer = Callable[[Int16Array], FloatArray]  # clips (n, 16000) -> posteriors (n, labels)
 
 
 @dataclass(frozen=True)
@@ -45,33 +39,34 @@ class Run:
     """One run folder, as far as its own files tell."""
 
     name: str
-    network: nn.Module
+    trained: Trained
     options: dict[str, Any]  # flat, by dotted names; the seed is not among them
     seed: int | None
     epochs: int
     minutes: float
-    labels: tuple[str, ...]
-    features: FeatureConfig
 
 
 def read_run(folder: Path) -> Run:
     """Read what a run says of itself; raises KwsError where it holds no log or best checkpoint."""
     rows = read_log(folder)
-    network, features, labels, state = checkpoint.load_network(folder / "best.pt")
-    options = dict(_flat(state.get("options", {})))
-    options["sources"] = ", ".join(state.get("sources", ()))
-    if before := state.get("started_from"):
-        options["started from epochs"] = before["epochs_done"]
+    trained = read_checkpoint(folder / "best.pt")
+    options = dict(_flat(trained.state.get("options", {})))
+    options["sources"] = ", ".join(trained.state.get("sources", ()))
+    options["started from"] = _beginning(trained.state.get("started_from") or {})
     return Run(
-        name=folder.name,
-        network=network,
+        name=folder.resolve().name,
+        trained=trained,
         seed=options.pop("seed", None),
         options=options,
         epochs=len(rows),
         minutes=sum(row.get("seconds", 0.0) for row in rows) / 60.0,
-        labels=labels,
-        features=features,
     )
+
+
+def _beginning(before: Mapping[str, Any]) -> str:
+    if "model" in before:
+        return f"model {before['model']}"
+    return f"{before['epochs_done']} epochs" if before else ABSENT
 
 
 def _flat(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -96,65 +91,6 @@ def _text(value: Any) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return "-".join(map(_text, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def answering(run: Run) -> Answer:
-    """The run's averaged network, asked about whole clips."""
-    front_end = LogMel(run.features)
-
-    def answer(audio: Int16Array) -> FloatArray:
-        rows = [np.empty((0, len(run.labels)), np.float32)]
-        with torch.no_grad():
-            for start in range(0, len(audio), 256):
-                clips = torch.from_numpy(audio[start : start + 256].astype(np.float32) / 32768.0)
-                rows.append(run.network(front_end(clips))[:, -1].softmax(-1).numpy())
-        return np.concatenate(rows)
-
-    return answer
-
-
-def measure_run(
-    answer: Answer,
-    labels: Sequence[str],
-    conditions: Mapping[str, EvaluationSet],
-    unseen: tuple[Int16Array, NDArray[np.int64]],
-) -> Figures:
-    """Accuracy under each condition, the worst recall, and unseen words taken for a command.
-
-    Unseen words are counted at the one threshold that RECALL_LOST of the clean commands lie below:
-    so a run that is surer of everything loses nothing by it. `unseen` is as of `seconds_of`.
-    """
-    figures: Figures = {}
-    commands = [index for index, label in enumerate(labels) if label not in (SILENCE, UNKNOWN)]
-    threshold = 1.0
-    for name, clips in conditions.items():
-        posteriors = answer(clips.audio)
-        right = posteriors.argmax(axis=1) == clips.targets
-        figures[name] = float(right.mean())
-        if name == "clean":
-            recall = [right[clips.targets == index].mean() for index in set(clips.targets.tolist())]
-            figures["worst recall"] = float(min(recall))
-            threshold = _threshold(posteriors, clips.targets, commands)
-    seconds, owners = unseen
-    taken = np.unique(owners[_command_score(answer(seconds), commands) >= threshold])
-    figures["unseen taken"] = len(taken) / max(1, len(np.unique(owners)))
-    return figures
-
-
-def _threshold(posteriors: FloatArray, targets: NDArray[np.int64], commands: list[int]) -> float:
-    """The score that RECALL_LOST of all clips of commands, recognised so far, do not reach."""
-    spoken = np.isin(targets, commands)
-    right = spoken & (posteriors.argmax(axis=1) == targets)
-    scores = np.sort(posteriors.max(axis=1)[right])
-    lost = int(RECALL_LOST * spoken.sum())
-    return float(scores[lost]) if lost < len(scores) else 1.0
-
-
-def _command_score(posteriors: FloatArray, commands: list[int]) -> FloatArray:
-    """The posterior of each clip's most probable label, 0 where that is no command."""
-    best = posteriors.argmax(axis=1)
-    score: FloatArray = np.where(np.isin(best, commands), posteriors.max(axis=1), 0.0)
-    return score
 
 
 def table(runs: Sequence[Run], found: Sequence[Figures]) -> dict[str, Any]:
@@ -188,26 +124,19 @@ def table(runs: Sequence[Run], found: Sequence[Figures]) -> dict[str, Any]:
     }
 
 
-def measure(folders: Sequence[Path], data: Path) -> dict[str, Any]:
+def compare(folders: Sequence[Path], data: Path) -> dict[str, Any]:
     """Every run's figures as one JSON-ready object; raises KwsError for a folder that is no run."""
     runs = [read_run(folder) for folder in folders]
+    conditions = load_conditions(data, {run.name: run.trained for run in runs})
+    found = []
     for run in runs:
-        if run.labels != runs[0].labels:
-            raise DataError(f"{run.name} and {runs[0].name} have other labels; nothing compares")
-    conditions = dict(held_out.conditions(runs[0].labels, data, SNRS_DB))
-    unseen = held_out.seconds_of(
-        [recording for _, found in held_out.unseen_words(data) for recording in found]
-    )
-    figures: list[Figures] = []
-    for run in runs:
-        figures.append(measure_run(answering(run), run.labels, conditions, unseen))
-        shares = ", ".join(f"{key} {100 * share:.2f} %" for key, share in figures[-1].items())
-        print(f"{run.name}: {shares}", flush=True)
+        found.append(measure(run.trained.answer, conditions))
+        print(f"{run.name}: {as_text(found[-1])}", flush=True)
     return {
-        "clips": len(conditions["clean"].targets),
-        "unseen_recordings": len(np.unique(unseen[1])),
+        "clips": len(conditions.clips["clean"].targets),
+        "unseen_recordings": conditions.recordings,
         "recall_lost_to_the_threshold": RECALL_LOST,
-        **table(runs, figures),
+        **table(runs, found),
     }
 
 
@@ -224,7 +153,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     try:
-        figures = measure(options.runs, Path(options.data))
+        figures = compare(options.runs, Path(options.data))
     except KwsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

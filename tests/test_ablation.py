@@ -1,4 +1,4 @@
-"""The ablation: runs of a handful of weights on a handful of tones."""
+"""Ablation and ensemble: runs of a handful of weights on a handful of tones."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,8 @@ from tone_model import LABELS, write_tone
 torch = pytest.importorskip("torch", reason="torch is not installed: `pip install kws[train]`")
 pytest.importorskip("pyroomacoustics", reason="rooms are simulated with pyroomacoustics")
 
-from benchmarks import ablation, held_out, report  # noqa: E402
+from benchmarks import ablation, ensemble, held_out, report  # noqa: E402
+from benchmarks.checkpoints import Conditions, measure  # noqa: E402
 from benchmarks.results import read_results  # noqa: E402
 from kws.config import FeatureConfig  # noqa: E402
 from kws.evaluation.evalset import EvaluationSet  # noqa: E402
@@ -95,8 +96,8 @@ def test_unseen_words_are_counted_at_a_recall() -> None:
 
     # Three of a hundred of 50 commands: one, the one that scores 0.51.
     seconds = np.array([[51], [10], [52], [51], [99]], np.int16)
-    unseen = (seconds, np.array([0, 1, 1, 2, 3]))
-    found = ablation.measure_run(answer, ("go", "unknown"), {"clean": clips}, unseen)
+    owners = np.array([0, 1, 1, 2, 3])
+    found = measure(answer, Conditions(("go", "unknown"), {"clean": clips}, seconds, owners))
     assert {"clean": 1.0, "worst recall": 1.0, "unseen taken": 0.5} == found
 
 
@@ -117,3 +118,27 @@ def test_no_run_is_one_line(data: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert 1 == ablation.main([str(one), str(other), *out])
     assert "other labels" in capsys.readouterr().err
     assert not (tmp_path / "x.json").exists()
+
+
+def test_ensemble_is_measured_like_its_members(
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Three ways to combine, the weights add up to one; one checkpoint twice is none."""
+    monkeypatch.setattr(held_out, "ROOMS", 1)
+    runs = [write_run(tmp_path / f"seed{seed}", seed) / "best.pt" for seed in (0, 1)]
+    rest = ["--data", str(data), "--out", str(tmp_path / "ensemble.json")]
+    assert 1 == ensemble.main([str(runs[0]), str(runs[0]), *rest])
+    assert "expected two checkpoints" in capsys.readouterr().err
+    assert 0 == ensemble.main([*map(str, runs), *rest])
+    content = read_results(tmp_path)["ensemble"]
+    assert "python -m benchmarks.ensemble seed0/best.pt seed1/best.pt" == content["command"]
+    figures = content["figures"]
+    assert 1.0 == pytest.approx(sum(figures["weights"].values()), abs=1e-4)
+    assert ["seed0 best", "seed1 best"] == list(figures["members"])
+    assert ["majority vote", "average", "weighted average"] == list(figures["combinations"])
+    for found in (*figures["members"].values(), *figures["combinations"].values()):
+        assert 0.0 <= found["unseen taken"] <= 1.0
+        assert 0.0 <= found["clean"] <= 1.0

@@ -68,13 +68,11 @@ def tags(row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
         for prefix in ("teacher_", "validation_"):
             if name.startswith(prefix):
                 name, whose = name.removeprefix(prefix), f"{whose} {prefix[:-1]}"
-        whose = whose.strip() or "training"
-        if key == "epoch":
-            continue
+        tag = f"{name}/{whose.strip() or 'training'}"
         if isinstance(value, Mapping):
-            yield from ((f"{name}/{whose} {part}", float(number)) for part, number in value.items())
-        elif isinstance(value, (int, float)):
-            yield f"{name}/{whose}", float(value)
+            yield from ((f"{tag} {part}", float(number)) for part, number in value.items())
+        elif key != "epoch" and isinstance(value, (int, float)):
+            yield tag, float(value)
 
 
 def pictures(features: Tensor) -> Tensor:
