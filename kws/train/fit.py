@@ -21,6 +21,7 @@ from kws.config import LABELS, SILENCE, UNKNOWN, FeatureConfig
 from kws.errors import ModelError
 from kws.manifest import find_manifest, read_artefact, read_manifest
 from kws.train import augment, checkpoint
+from kws.train.board import Board
 from kws.train.features import LogMel
 from kws.train.graphs import read_network, restore_scales
 from kws.train.learner import Batch, Learner, LearnerConfig
@@ -32,6 +33,8 @@ from kws.train.targets import row_targets
 from kws.train.teacher import Teacher
 
 WINDOW = "window.onnx"  # the artefact of an exported model that training can begin with
+
+PICTURED = 10  # epochs from one that TensorBoard shows what is heard of to the next
 
 logger = logging.getLogger(__name__)
 
@@ -150,6 +153,8 @@ def fit(
 ) -> Scores:
     """Train, writing `last.pt`, `best.pt` and `log.jsonl` into `out` after every epoch.
 
+    `out/board` is for TensorBoard.
+
     `start` is a checkpoint, or an exported model, of the same network; training begins with its
     weights. Where the options name a teacher, it is trained beside the network and its averaged
     weights are in `teacher.pt`, a checkpoint as any other.
@@ -189,49 +194,53 @@ def fit(
 
     scores = measure(learner.average)
     try:
-        for epoch in range(first, config.epochs):
-            started = time.monotonic()
-            torch.manual_seed(config.seed * 1_000_003 + epoch)  # dropout
-            batches = draw_batches(clips, streams, front_end, epoch, config.network.stride)
-            means, taught = _run_epoch(learner, teacher, batches, epoch, config)
-            scores = measure(learner.average)
-            row: dict[str, Any] = {"epoch": epoch + 1, **means, **_measured(scores)}
-            about: dict[str, Any] = {
-                "options": _plain(config),
-                "shares": shares,
-                "sources": list(material.sources),
-                "started_from": before,
-                "epoch": epoch + 1,
-            }
-            if teacher is not None:
-                about["teacher"] = teacher.state()
-                wide = Network(config.teacher)
-                wide.load_state_dict(about["teacher"]["average"])
-                row |= taught | {f"teacher_{k}": v for k, v in _measured(measure(wide)).items()}
-            row["seconds"] = round(time.monotonic() - started, 1)
-            is_best = scores.criterion > best
-            best = max(best, scores.criterion)
-            state = {
-                **checkpoint.describe(network, front_end.config, labels),
-                **about,
-                **learner.state(),
-                "best": best,
-                "scores": row,
-            }
-            with (out / "log.jsonl").open("a", encoding="utf-8") as log:
-                log.write(json.dumps(row) + "\n")
-            if is_best:
-                checkpoint.save(out / "best.pt", state)
-            checkpoint.save(last_path, state)
-            if teacher is not None:
-                described = checkpoint.describe(wide, front_end.config, labels)
-                average = about.pop("teacher")["average"]
-                scored = {"validation_accuracy": row["teacher_validation_accuracy"]}
-                checkpoint.save(
-                    out / "teacher.pt",
-                    {**described, **about, "average": average, "scores": scored},
-                )
-            _report(row, scores, is_best)
+        with Board(out / "board", first) as board:
+            for epoch in range(first, config.epochs):
+                started = time.monotonic()
+                torch.manual_seed(config.seed * 1_000_003 + epoch)  # dropout
+                if epoch % PICTURED == 0:
+                    heard = next(clips.epoch(epoch))
+                    names = [labels[target] for target in heard.targets]
+                    board.batch(epoch + 1, heard.audio, front_end(heard.audio), names)
+                batches = draw_batches(clips, streams, front_end, epoch, config.network.stride)
+                means, taught = _run_epoch(learner, teacher, batches, epoch, config)
+                scores = measure(learner.average)
+                row: dict[str, Any] = {"epoch": epoch + 1, **means, **_measured(scores)}
+                about: dict[str, Any] = {
+                    "options": _plain(config),
+                    "shares": shares,
+                    "sources": list(material.sources),
+                    "started_from": before,
+                    "epoch": epoch + 1,
+                }
+                if teacher is not None:
+                    about["teacher"] = teacher.state()
+                    wide = Network(config.teacher)
+                    wide.load_state_dict(about["teacher"]["average"])
+                    scored = _measured(measure(wide))
+                    row |= taught | {f"teacher_{key}": value for key, value in scored.items()}
+                row["seconds"] = round(time.monotonic() - started, 1)
+                is_best = scores.criterion > best
+                best = max(best, scores.criterion)
+                state = {
+                    **checkpoint.describe(network, front_end.config, labels),
+                    **about,
+                    **learner.state(),
+                    "best": best,
+                    "scores": row,
+                }
+                with (out / "log.jsonl").open("a", encoding="utf-8") as log:
+                    log.write(json.dumps(row) + "\n")
+                board.scalars(row)
+                if is_best:
+                    checkpoint.save(out / "best.pt", state)
+                checkpoint.save(last_path, state)
+                if teacher is not None:
+                    average = about.pop("teacher")["average"]
+                    described = checkpoint.describe(wide, front_end.config, labels)
+                    wide_state = {**described, **about, "average": average, "scores": scored}
+                    checkpoint.save(out / "teacher.pt", wide_state)
+                _report(row, scores, is_best)
     finally:
         if teacher is not None:
             teacher.close()
