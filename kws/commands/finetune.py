@@ -38,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Fine-tune and tell how well it went; returns the exit code."""
+    import shlex
+
     from rich.console import Console
     from rich.progress import Progress
 
@@ -75,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
     print("\nrecognised of the recordings kept to measure on")
     for label, recall in scores.recall.items():
         print(f"  {label:<16} {100 * recall:6.1f} %")
-    print(f"\nkws listen --model {options.out}")
+    print(f"\nkws listen --model {shlex.quote(str(options.out))}")
     return 0
 
 

@@ -82,7 +82,7 @@ def load_evaluation_set(
         has = ", ".join(f"{s} {len(corpus.split(s))}" for s in SPLITS)
         raise DataError(
             f"{corpus.root} has no clip for the split {split} (clips: {has}, {ALL} "
-            f"{len(corpus.clips)}); choose another with --split"
+            f"{len(corpus.clips)}); choose another, or name some in {split}_list.txt"
         )
     targets = [labels.index(label_of(clip.word, keywords)) for clip in used]
     names = [clip.path.relative_to(corpus.root).as_posix() for clip in used]
