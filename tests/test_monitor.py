@@ -210,3 +210,6 @@ def test_listen_records_and_drift_compares(
     assert [] == json.loads(capsys.readouterr().out)["changes"]
     assert 1 == main(["drift", records, str(tmp_path / "nothing"), *model])
     assert "there is no folder" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert 1 == main(["drift", records, str(tmp_path / "empty"), *model])
+    assert f"{tmp_path / 'empty'} holds nothing to compare" in capsys.readouterr().err

@@ -33,7 +33,13 @@ def load_seen(place: Path, model: Model) -> Seen:
         return read_seen(place)
     records = sorted(place.glob("*.json")) if place.is_dir() else []
     if not records:
-        return hear(find_recordings(place), model)
+        recordings = find_recordings(place)
+        if not recordings:
+            raise DataError(
+                f"{place} holds nothing to compare; expected a record, a folder of records or a "
+                "folder of recordings"
+            )
+        return hear(recordings, model)
     seen = Seen()
     for record in records:
         seen.add(read_seen(record))
@@ -42,8 +48,6 @@ def load_seen(place: Path, model: Model) -> Seen:
 
 def hear(recordings: list[Path], model: Model) -> Seen:
     """What a detector sees in recordings, each a stream of its own."""
-    if not recordings:
-        raise DataError("expected a record, a folder of records or a folder of recordings")
     monitor = Monitor(model)
     with Detector(model, observer=monitor) as detector:
         for path in recordings:
