@@ -1,6 +1,6 @@
 """What each option of training is worth: runs that differ in little, measured alike.
 
-`python -m benchmarks.ablation RUN...` measures the best checkpoint of each run folder under the
+`python -m benchmarks.ablation RUN...` measures the last checkpoint of each run folder under the
 conditions of benchmarks.accuracy. Runs of equal options are one row, whatever their seed: the mean
 over them, and their standard deviation. The first run's row is what the others are compared with.
 """
@@ -31,6 +31,7 @@ from benchmarks.results import FOLDER, write_result
 from kws.errors import KwsError
 from kws.train.curves import read_log
 
+CHECKPOINT = "last.pt"
 ABSENT = "none"  # an option that a run does not have
 
 
@@ -46,10 +47,10 @@ class Run:
     minutes: float
 
 
-def read_run(folder: Path) -> Run:
-    """Read what a run says of itself; raises KwsError where it holds no log or best checkpoint."""
+def read_run(folder: Path, name: str) -> Run:
+    """Read what a run says of itself; raises KwsError where it lacks its log or that checkpoint."""
     rows = read_log(folder)
-    trained = read_checkpoint(folder / "best.pt")
+    trained = read_checkpoint(folder / name)
     options = dict(_flat(trained.state.get("options", {})))
     options["sources"] = ", ".join(trained.state.get("sources", ()))
     options["started from"] = _beginning(trained.state.get("started_from") or {})
@@ -124,9 +125,9 @@ def table(runs: Sequence[Run], found: Sequence[Figures]) -> dict[str, Any]:
     }
 
 
-def compare(folders: Sequence[Path], data: Path) -> dict[str, Any]:
+def compare(folders: Sequence[Path], data: Path, name: str = CHECKPOINT) -> dict[str, Any]:
     """Every run's figures as one JSON-ready object; raises KwsError for a folder that is no run."""
-    runs = [read_run(folder) for folder in folders]
+    runs = [read_run(folder, name) for folder in folders]
     conditions = load_conditions(data, {run.name: run.trained for run in runs})
     found = []
     for run in runs:
@@ -144,6 +145,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ablation", description=__doc__)
     parser.add_argument("runs", metavar="RUN", type=Path, nargs="+")
+    parser.add_argument("--checkpoint", default=CHECKPOINT, help="default: %(default)s")
     parser.add_argument("--data", type=Path, default=os.environ.get("KWS_DATA"))
     parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
     parser.add_argument("--out", type=Path, default=FOLDER / "ablation.json")
@@ -153,12 +155,14 @@ def main(arguments: list[str] | None = None) -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     try:
-        figures = compare(options.runs, Path(options.data))
+        figures = compare(options.runs, Path(options.data), options.checkpoint)
     except KwsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    names = " ".join(run.resolve().name for run in options.runs)
-    write_result(options.out, f"python -m benchmarks.ablation {names}", figures)
+    named = [run.resolve().name for run in options.runs]
+    if options.checkpoint != CHECKPOINT:
+        named += ["--checkpoint", options.checkpoint]
+    write_result(options.out, f"python -m benchmarks.ablation {' '.join(named)}", figures)
     print(f"written: {options.out}")
     return 0
 

@@ -51,7 +51,7 @@ def write_run(folder: Path, seed: int, **options: Any) -> Path:
         "started_from": {},
         "epoch": 2,
     }
-    checkpoint.save(folder / "best.pt", state)
+    checkpoint.save(folder / "last.pt", state)
     rows = [{"epoch": epoch, "seconds": 30.0} for epoch in (1, 2)]
     (folder / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
@@ -114,7 +114,7 @@ def test_no_run_is_one_line(data: Path, tmp_path: Path, capsys: pytest.CaptureFi
     one, other = write_run(tmp_path / "one", 0), write_run(tmp_path / "other", 0)
     network = Network(NetworkConfig(labels=2, channels=8))
     state = {**checkpoint.describe(network, FeatureConfig(), ("a", "b")), "epoch": 1}
-    checkpoint.save(other / "best.pt", {**state, "average": network.state_dict()})
+    checkpoint.save(other / "last.pt", {**state, "average": network.state_dict()})
     assert 1 == ablation.main([str(one), str(other), *out])
     assert "other labels" in capsys.readouterr().err
     assert not (tmp_path / "x.json").exists()
@@ -128,16 +128,16 @@ def test_ensemble_is_measured_like_its_members(
 ) -> None:
     """Three ways to combine, the weights add up to one; one checkpoint twice is none."""
     monkeypatch.setattr(held_out, "ROOMS", 1)
-    runs = [write_run(tmp_path / f"seed{seed}", seed) / "best.pt" for seed in (0, 1)]
+    runs = [write_run(tmp_path / f"seed{seed}", seed) / "last.pt" for seed in (0, 1)]
     rest = ["--data", str(data), "--out", str(tmp_path / "ensemble.json")]
     assert 1 == ensemble.main([str(runs[0]), str(runs[0]), *rest])
     assert "expected two checkpoints" in capsys.readouterr().err
     assert 0 == ensemble.main([*map(str, runs), *rest])
     content = read_results(tmp_path)["ensemble"]
-    assert "python -m benchmarks.ensemble seed0/best.pt seed1/best.pt" == content["command"]
+    assert "python -m benchmarks.ensemble seed0/last.pt seed1/last.pt" == content["command"]
     figures = content["figures"]
     assert 1.0 == pytest.approx(sum(figures["weights"].values()), abs=1e-4)
-    assert ["seed0 best", "seed1 best"] == list(figures["members"])
+    assert ["seed0 last", "seed1 last"] == list(figures["members"])
     assert ["majority vote", "average", "weighted average"] == list(figures["combinations"])
     for found in (*figures["members"].values(), *figures["combinations"].values()):
         assert 0.0 <= found["unseen taken"] <= 1.0
