@@ -1,8 +1,9 @@
 """`python -m benchmarks.scanning`: how fast `kws scan` goes through an archive, and what it adds.
 
-The same recordings by one detector after the other, by one process, by as many as there are cores,
-and by a Dask cluster on this machine; whole scans in alternating rounds. Every way must find the
-same keywords.
+The same recordings by one detector after the other, by one process that hears so many at once, by
+as many processes as there are cores, and by a Dask cluster on this machine; whole scans in
+alternating rounds. What a scan of nothing but two recordings takes is a way's start, and speeds are
+those after it. Every way must find the same keywords.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,7 @@ import numpy as np
 from benchmarks.results import FOLDER, write_result
 from kws import Detector, load_model
 from kws.audio import File
-from kws.bench.timing import alternate, spread
+from kws.bench.timing import alternate, ratio, spread
 from kws.errors import DataError, KwsError
 from kws.recordings.data import find_recordings
 from kws.scanning.scan import (
@@ -35,6 +38,11 @@ from kws.scanning.scan import (
 )
 
 ARCHIVE = Path("speech") / "orders"
+DEFAULT = ScanSettings()
+ONE_PROCESS = "kws scan, 1 process"
+STREAMS = (1, 8, 128)  # recordings that one process hears at once, beside the default
+
+Way = Callable[[Sequence[str]], list[Scanned]]
 
 
 def one_after_the_other(paths: Sequence[str]) -> list[Scanned]:
@@ -54,58 +62,73 @@ def one_after_the_other(paths: Sequence[str]) -> list[Scanned]:
     return results
 
 
-def scan(engine: Engine, paths: Sequence[str]) -> list[Scanned]:
+def scan(engine: Engine, paths: Sequence[str], settings: ScanSettings = DEFAULT) -> list[Scanned]:
     """A whole scan by an engine, in the order of the paths."""
-    bundles = bundled(paths)
-    found = {each.path: each for some in engine.scan(bundles, ScanSettings()) for each in some}
+    bundles = bundled(paths, engine.workers)
+    found = {each.path: each for some in engine.scan(bundles, settings) for each in some}
     return [found[path] for path in paths]
 
 
 def measure(paths: Sequence[str], rounds: int) -> dict[str, Any]:
-    """Wall time of each way, its speed, and its ratio to one process."""
+    """Wall time of each way, its speed once started, and its ratio to one process."""
     results: dict[str, list[Scanned]] = {}
 
-    def timed(name: str, work: Callable[[], list[Scanned]]) -> Callable[[], float]:
-        def run() -> float:
+    def timed(name: str, work: Way) -> Callable[[], tuple[float, float]]:
+        def run() -> tuple[float, float]:
             begin = time.perf_counter()
-            results[name] = work()
-            return time.perf_counter() - begin
+            work(paths[:2])
+            started = time.perf_counter()
+            results[name] = work(paths)
+            return started - begin, time.perf_counter() - started
 
         return run
 
-    jobs = sorted({1, default_jobs()})
     with ExitStack() as stack:
-        runs = {"a detector, file by file": lambda: one_after_the_other(paths)}
-        for count in jobs:
-            runs[f"kws scan, {_processes(count)}"] = _scan_of(Processes(count), paths)
-        for count in jobs:
-            cluster = _dask(stack, count)
-            if cluster:
-                runs[f"kws scan on Dask, {_processes(count)}"] = _scan_of(cluster, paths)
-        found = alternate({name: timed(name, work) for name, work in runs.items()}, rounds + 1)
+        ways = _ways(stack)
+        for work in ways.values():
+            work(paths[:2])  # workers import and load once
+        found = alternate({name: timed(name, work) for name, work in ways.items()}, rounds)
     first = next(iter(results.values()))
     heard = sum(each.seconds for each in first)
-    single = float(np.median(found["kws scan, 1 process"][1:]))
+    after = heard - sum(each.seconds for each in first[:2])
+    single = [whole - start for start, whole in found[ONE_PROCESS]]
     figures: dict[str, Any] = {
         "recordings": len(paths),
         "hours": heard / 3600,
         "keywords_spotted": sum(len(each.detections) for each in first),
         "ways": {},
     }
-    for name, values in found.items():
-        median = float(np.median(values[1:]))
+    for name, rows in found.items():
+        after_start = [whole - start for start, whole in rows]
+        middle, low, high = ratio(single, after_start)
         figures["ways"][name] = {
-            "seconds": median,
-            "spread": spread(values[1:]),
-            "times_real_time": heard / median,
-            "times_one_process": single / median,
+            "seconds": float(np.median([whole for _, whole in rows])),
+            "start_seconds": float(np.median([start for start, _ in rows])),
+            "spread": spread(after_start),
+            "times_real_time": after / float(np.median(after_start)),
+            "hours_per_second": after / 3600 / float(np.median(after_start)),
+            "times_one_process": middle,
+            "times_one_process_low": low,
+            "times_one_process_high": high,
             "same_detections": _same(first, results[name]),
         }
     return figures
 
 
-def _scan_of(engine: Engine, paths: Sequence[str]) -> Callable[[], list[Scanned]]:
-    return lambda: scan(engine, paths)
+def _ways(stack: ExitStack) -> dict[str, Way]:
+    """Everything that is compared; clusters live as long as the stack."""
+    jobs = sorted({1, default_jobs()})
+    ways: dict[str, Way] = {"a detector, file by file": one_after_the_other}
+    for count in STREAMS:
+        settings = replace(DEFAULT, streams=count)
+        ways[f"{ONE_PROCESS}, {count} at once"] = partial(scan, Processes(1), settings=settings)
+    for count in jobs:
+        ways[f"kws scan, {_processes(count)}"] = partial(scan, Processes(count))
+    for count in jobs:
+        cluster = _dask(stack, count)
+        if cluster:
+            ways[f"kws scan on Dask, {_processes(count)}"] = partial(scan, cluster)
+    return ways
 
 
 def _processes(count: int) -> str:
@@ -141,18 +164,21 @@ def main(arguments: list[str] | None = None) -> int:
     data = os.environ.get("KWS_DATA")
     parser.add_argument("--data", type=Path, default=data, required=not data, metavar="DIR")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--most", type=int, default=10_000, help="recordings")
+    parser.add_argument("--most", type=int, default=150, help="recordings (150)")
+    parser.add_argument("--quick", action="store_true", help="one round of 20 recordings")
     parser.add_argument("--out", type=Path, default=FOLDER / "scanning.json")
     options = parser.parse_args(arguments)
     try:
-        paths = [str(path) for path in find_recordings(options.data / ARCHIVE)][: options.most]
-        if not paths:
-            raise DataError(f"{options.data / ARCHIVE} holds no recordings")
-        figures = measure(paths, options.rounds)
+        most, rounds = (20, 1) if options.quick else (options.most, options.rounds)
+        paths = [str(path) for path in find_recordings(options.data / ARCHIVE)][:most]
+        if len(paths) < 3:
+            raise DataError(f"expected at least 3 recordings in {options.data / ARCHIVE}")
+        figures = measure(paths, rounds)
     except KwsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    write_result(options.out, "python -m benchmarks.scanning", figures)
+    command = "python -m benchmarks.scanning" + (" --quick" if options.quick else "")
+    write_result(options.out, command, figures)
     print(f"written: {options.out}")
     return 0
 

@@ -104,13 +104,22 @@ def test_latency_tables(tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.filterwarnings("default")
 def test_scanning(tmp_path: Path) -> None:
     """Every way finds the same keywords in the same recordings."""
-    for number in range(3):
+    for number in range(6):
         write_tone(tmp_path / f"speech/orders/{number}.wav", "low")
     out = tmp_path / "scanning.json"
-    assert 0 == scanning.main(["--data", str(tmp_path), "--rounds", "1", "--out", str(out)])
-    ways = json.loads(out.read_text())["figures"]["ways"]
-    assert "a detector, file by file" in ways
+    assert 0 == scanning.main(["--data", str(tmp_path), "--quick", "--out", str(out)])
+    content = json.loads(out.read_text())
+    ways = content["figures"]["ways"]
+    assert "python -m benchmarks.scanning --quick" == content["command"]
+    assert {"a detector, file by file", "kws scan, 1 process, 8 at once"} < ways.keys()
     assert all(way["same_detections"] for way in ways.values())
+
+
+def test_scanning_next_to_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two recordings are a way's start; there must be more."""
+    write_tone(tmp_path / "speech/orders/0.wav", "low")
+    assert 1 == scanning.main(["--data", str(tmp_path), "--out", str(tmp_path / "o")])
+    assert "at least 3 recordings" in capsys.readouterr().err
 
 
 def test_scanning_without_recordings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

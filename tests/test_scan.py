@@ -10,6 +10,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from tone_model import tone
 from kws import Detector, load_model
 from kws.audio import File
 from kws.cli import main
-from kws.errors import BackendUnavailable, DataError
+from kws.errors import BackendUnavailable, DataError, KwsError
 from kws.scanning.journal import Journal
 from kws.scanning.scan import (
     Cluster,
@@ -88,7 +89,8 @@ def test_an_unreadable_recording_is_told_apart(scanned: list[Scanned]) -> None:
 
 def by_path(engine: Engine, paths: list[str], settings: ScanSettings) -> dict[str, Scanned]:
     """The results of an engine, once it is sure that each came once."""
-    results = [each for some in engine.scan(bundled(paths, 2), settings) for each in some]
+    bundles = [paths[begin : begin + 2] for begin in range(0, len(paths), 2)]
+    results = [each for some in engine.scan(bundles, settings) for each in some]
     assert dict.fromkeys(paths, 1) == Counter(each.path for each in results)
     return {each.path: each for each in results}
 
@@ -105,6 +107,49 @@ def test_nothing_to_scan(settings: ScanSettings) -> None:
     assert [] == bundled([])
     assert [] == list(Processes(1).scan([], settings)) == list(Processes(2).scan([], settings))
     assert [] == scan_recordings([], settings)
+
+
+@pytest.mark.parametrize(
+    ("recordings", "workers", "sizes"),
+    [(1, 2, [1]), (5, 1, [5]), (40, 2, [20, 20]), (65, 1, [33, 32]), (310, 2, [52] * 4 + [51] * 2)],
+)
+def test_bundles_are_alike(recordings: int, workers: int, sizes: list[int], tmp_path: Path) -> None:
+    """As many bundles for each worker, each recording in one, and about as many bytes in each."""
+    paths = []
+    for number in range(recordings):
+        paths.append(str(tmp_path / str(number)))
+        Path(paths[-1]).write_bytes(bytes(1000 + number))
+    bundles = bundled(paths, workers)
+    assert sizes == list(map(len, bundles))
+    assert sorted(paths) == sorted(path for bundle in bundles for path in bundle)
+    heavy = [sum(Path(path).stat().st_size for path in bundle) for bundle in bundles]
+    assert max(heavy) - min(heavy) <= 1000 + recordings
+
+
+def keep(journal: Journal, results: Iterator[list[Scanned]]) -> None:
+    """Write everything that still comes."""
+    for some in results:
+        for scanned in some:
+            journal.write(scanned)
+
+
+def test_a_killed_process_loses_nothing(
+    scanned: list[Scanned], paths: list[str], settings: ScanSettings, tmp_path: Path
+) -> None:
+    """The scan ends with a message; started again, it goes on, and nothing is there twice."""
+    bundles = [[path] for path in paths]
+    with closing(Journal(tmp_path / "j", {})) as journal:
+        scan = Processes(2).scan(bundles, settings)
+        journal.write(*next(scan))
+        os.kill(active_children()[0].pid or 0, signal.SIGKILL)
+        with pytest.raises(KwsError, match=r"killed.*goes on where it stopped"):
+            keep(journal, scan)
+        assert 0 < len(journal.done) < len(paths)
+    with closing(Journal(tmp_path / "j", {})) as journal:
+        left = [[path] for path in paths if path not in journal.done]
+        keep(journal, Processes(2).scan(left, settings))
+        assert {each.path: each for each in scanned} == journal.done
+    assert 1 + len(paths) == len((tmp_path / "j").read_text().splitlines())
 
 
 @pytest.fixture(scope="module")
@@ -140,13 +185,40 @@ class TestCluster:
                 expected[str(tmp_path / name)] = result.detections
         victims = list(cluster.run(os.getpid).values())
         results = []
-        for some in Cluster(cluster).scan(bundled(sorted(expected), 3), settings):
+        names = sorted(expected)
+        bundles = [names[begin : begin + 3] for begin in range(0, len(names), 3)]
+        for some in Cluster(cluster).scan(bundles, settings):
             results += some
             if victims and len(results) >= 9 * (3 - len(victims)):
                 os.kill(victims.pop(), signal.SIGKILL)
         assert not victims
         assert len(expected) == len(results)
         assert expected == {each.path: each.detections for each in results}
+
+    @pytest.mark.parametrize(
+        ("failure", "details", "message"),
+        [
+            ("KilledWorker", ("task", None, 3), r"worker after worker died.*fewer --streams"),
+            ("CancelledError", (), "connection to the Dask scheduler is lost"),
+        ],
+    )
+    def test_a_cluster_that_gives_up(
+        self,
+        cluster: Any,
+        failure: str,
+        details: tuple[Any, ...],
+        message: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """What Dask raises then is one line that says how to go on."""
+        import distributed
+
+        def lost(futures: Any) -> Iterator[Any]:
+            raise getattr(distributed, failure)(*details)
+
+        monkeypatch.setattr(distributed, "as_completed", lost)
+        with pytest.raises(KwsError, match=message):
+            list(Cluster(cluster).scan([], ScanSettings()))
 
 
 @pytest.mark.filterwarnings("default")

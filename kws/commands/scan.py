@@ -116,7 +116,7 @@ def _scan(paths: list[str], settings: Any, engine: Engine, keep: Any) -> float:
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
         task = bar.add_task("recordings", total=len(paths))
-        for results in engine.scan(bundled(paths), settings):
+        for results in engine.scan(bundled(paths, engine.workers), settings):
             for scanned in results:
                 keep(scanned)
             bar.advance(task, len(results))

@@ -21,7 +21,7 @@ from kws.model import Model, load_model
 from kws.pool import DetectorPool
 
 BLOCK_MS = 960  # whole hops, and few calls for each second
-BUNDLE = 64  # recordings that a worker takes at once; what a lost worker has to do again
+BUNDLE = 64  # recordings that a worker takes at most; what a lost worker has to do again
 AHEAD = 4  # bundles that wait for each worker, so that none waits for us
 
 
@@ -122,6 +122,8 @@ def _model(settings: ScanSettings) -> Model:
 class Engine(Protocol):
     """Something that scans bundles of recordings, in any order."""
 
+    workers: int  # how many bundles it hears at once
+
     def scan(
         self, bundles: Sequence[Sequence[str]], settings: ScanSettings
     ) -> Iterator[list[Scanned]]:
@@ -132,22 +134,22 @@ class Processes:
     """Worker processes on this machine; with one, no process but this one."""
 
     def __init__(self, jobs: int) -> None:
-        self.jobs = jobs
+        self.workers = jobs
 
     def scan(
         self, bundles: Sequence[Sequence[str]], settings: ScanSettings
     ) -> Iterator[list[Scanned]]:
         """See Engine. Raises KwsError where a worker dies."""
-        if self.jobs == 1:
+        if self.workers == 1:
             yield from (scan_recordings(bundle, settings) for bundle in bundles)
             return
         # Fresh processes: a fork would inherit the runtime's threads in the middle of something.
-        with ProcessPoolExecutor(self.jobs, get_context("spawn")) as executor:
+        with ProcessPoolExecutor(self.workers, get_context("spawn")) as executor:
             waiting = iter(bundles)
             running: set[Future[list[Scanned]]] = set()
             try:
                 while True:
-                    while len(running) < AHEAD * self.jobs and (bundle := next(waiting, None)):
+                    while len(running) < AHEAD * self.workers and (bundle := next(waiting, None)):
                         running.add(executor.submit(scan_recordings, bundle, settings))
                     if not running:
                         return
@@ -171,16 +173,28 @@ class Cluster:
     def __init__(self, client: Any) -> None:
         """`client` is a connected `distributed.Client`."""
         self._client = client
+        self.workers = max(1, sum(client.ncores().values()))
 
     def scan(
         self, bundles: Sequence[Sequence[str]], settings: ScanSettings
     ) -> Iterator[list[Scanned]]:
-        """See Engine."""
+        """See Engine. Raises KwsError where the scheduler is lost, or worker after worker."""
         distributed: Any = importlib.import_module("distributed")
         futures = self._client.map(scan_recordings, bundles, settings=settings, pure=False)
-        for future in distributed.as_completed(futures):
-            yield future.result()
-            future.release()
+        try:
+            for future in distributed.as_completed(futures):
+                yield future.result()
+                future.release()
+        except distributed.KilledWorker as error:
+            raise KwsError(
+                "worker after worker died over the same recordings, perhaps for want of memory; "
+                "start the same command again with fewer --streams: it goes on where it stopped"
+            ) from error
+        except distributed.CancelledError as error:
+            raise KwsError(
+                "the connection to the Dask scheduler is lost; "
+                "start the same command again: it goes on where it stopped"
+            ) from error
 
 
 def connect(address: str) -> Any:
@@ -202,9 +216,21 @@ def connect(address: str) -> Any:
         ) from error
 
 
-def bundled(paths: Sequence[str], size: int = BUNDLE) -> list[list[str]]:
-    """The paths in bundles, none empty."""
-    return [list(paths[begin : begin + size]) for begin in range(0, len(paths), size)]
+def bundled(paths: Sequence[str], workers: int = 1) -> list[list[str]]:
+    """The paths in bundles, none empty: as many for each worker, with about as much to hear.
+
+    How much that is, the size of a file tells well enough, as one archive has one format.
+    """
+    count = workers * -(-len(paths) // (workers * BUNDLE))
+    largest_first = sorted(paths, key=_bytes, reverse=True)
+    return [largest_first[number::count] for number in range(min(count, len(paths)))]
+
+
+def _bytes(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except OSError:  # the scan will say why
+        return 0
 
 
 def default_jobs() -> int:
