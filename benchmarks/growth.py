@@ -178,23 +178,28 @@ def draw(figures: Mapping[str, Curve], folder: Path) -> None:
     """A picture of each curve, growth_<name>.png."""
     from matplotlib.figure import Figure
 
+    separate_and_pool = {
+        "separate_ms_per_second": "a Detector for each",
+        "pool_ms_per_second": "one DetectorPool",
+    }
     lines = {
-        "streams": ("streams", ("separate_ms_per_second", "pool_ms_per_second")),
-        "width": ("channels", ("ms_per_second",)),
-        "hop": ("hop_ms", ("ms_per_second",)),
+        "streams": ("streams", separate_and_pool),
+        "width": ("channels", {"ms_per_second": ""}),
+        "hop": ("hop_ms", {"ms_per_second": ""}),
     }
     for name, (across, curves) in lines.items():
         figure = Figure(figsize=(5.5, 3.6), layout="constrained")
         axes = figure.subplots()
         points = list(figures[name].values())
-        for curve in curves:
-            values = [point[curve] for point in points]
-            axes.plot([point[across] for point in points], values, "o-", label=curve.split("_")[0])
+        places = [point[across] for point in points]
+        for curve, label in curves.items():
+            axes.plot(places, [point[curve] for point in points], "o-", label=label)
         axes.set_xlabel({"hop_ms": "hop, ms"}.get(across, across))
         axes.set_ylabel("processor time per second and stream, ms")
         axes.set_ylim(bottom=0)
         if len(curves) > 1:
             axes.set_xscale("log", base=2)
+            axes.set_xticks(places, map(str, places))
             axes.legend()
         figure.savefig(folder / f"growth_{name}.png", dpi=110)
 

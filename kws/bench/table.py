@@ -8,18 +8,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+# Heads of two lines, so that a terminal of 80 columns holds them.
 COLUMNS = (
     ("artefact", "{artefact}"),
-    ("runs on", "{provider}"),
-    ("p50 us", "{network[p50_us]:.0f}"),
-    ("p95 us", "{network[p95_us]:.0f}"),
-    ("p99 us", "{network[p99_us]:.0f}"),
-    ("speech ms/s", "{cpu_ms_per_second_of_speech:.2f}"),
-    ("silence ms/s", "{cpu_ms_per_second_of_silence:.2f}"),
-    ("real time", "{times_real_time:.0f}x"),
-    ("start ms", "{start_ms:.0f}"),
-    ("peak MB", "{peak_mb}"),
-    ("file kB", "{file_kb:.0f}"),
+    ("runs\non", "{provider}"),
+    ("p50\nus", "{network[p50_us]:.0f}"),
+    ("speech\nms/s", "{cpu_ms_per_second_of_speech:.2f}"),
+    ("silence\nms/s", "{cpu_ms_per_second_of_silence:.2f}"),
+    ("real\ntime", "{times_real_time:.0f}x"),
+    ("start\nms", "{start_ms:.0f}"),
+    ("peak\nMB", "{peak_mb}"),
+    ("file\nkB", "{file_kb:.0f}"),
 )
 
 
