@@ -3,7 +3,8 @@
 `python -m benchmarks.finetune` teaches five words to the shipped model, with all of it free and
 with its trunk frozen, and to a network of the same size from nothing; then it measures all three on
 recordings that none has heard. Four of the words were held out of the shipped model's training;
-the fifth, snowboy, it heard only as speech that is no command.
+the fifth, snowboy, it heard only as speech that is no command. A seed takes about ten minutes of
+one core; `--quick` shows in one or two that everything runs, and its figures mean nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import shutil
 import statistics
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -63,6 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--model", help="the model to start from (default: ours)")
     parser.add_argument("--data", type=Path, default=os.environ.get("KWS_DATA"))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="one seed, little training")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
     parser.add_argument("--out", type=Path, default=FOLDER / "finetune.json")
     options = parser.parse_args(arguments)
@@ -71,26 +74,34 @@ def main(arguments: list[str] | None = None) -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     try:
-        figures = measure(load_base(options.model), Path(options.data), options.seeds)
+        base, data = load_base(options.model), Path(options.data)
+        if options.quick:
+            methods = {method: replace(config, epochs=1) for method, config in METHODS.items()}
+            figures = measure(base, data, 1, CLIPS[:1], methods)
+        else:
+            figures = measure(base, data, options.seeds, CLIPS, METHODS)
     except KwsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    write_result(options.out, f"python -m benchmarks.finetune --seeds {options.seeds}", figures)
+    chosen = "--quick" if options.quick else f"--seeds {options.seeds}"
+    write_result(options.out, f"python -m benchmarks.finetune {chosen}", figures)
     _draw(figures, options.out.with_suffix(".png"))
     print(f"written: {options.out}")
     return 0
 
 
-def measure(base: Base, data: Path, seeds: int) -> dict[str, Any]:
+def measure(
+    base: Base, data: Path, seeds: int, numbers: Sequence[int], methods: Mapping[str, TuneConfig]
+) -> dict[str, Any]:
     """Mean and standard deviation over the seeds, for each method and number of recordings."""
     runs: dict[tuple[int, str], list[dict[str, float]]] = {}
     for seed in range(seeds):
-        for clips in CLIPS:
+        for clips in numbers:
             with tempfile.TemporaryDirectory() as folder:
                 later = _record(data, Path(folder), clips, seed)
                 words = load_own_words(Path(folder), speech=data / SPEECH)
             heard = _hear(data, later, words.labels)
-            for method, config in METHODS.items():
+            for method, config in methods.items():
                 found = _run(base, words, replace(config, seed=seed), heard, method)
                 runs.setdefault((clips, method), []).append(found)
                 shares = ", ".join(f"{key} {100 * share:.1f} %" for key, share in found.items())
@@ -101,7 +112,7 @@ def measure(base: Base, data: Path, seeds: int) -> dict[str, Any]:
         "other_speech": SPEECH,
         "equal_false_accepts": EQUAL_FALSE_ACCEPTS,
         "seeds": seeds,
-        "epochs": {method: config.epochs for method, config in METHODS.items()},
+        "epochs": {method: config.epochs for method, config in methods.items()},
         "methods": {
             f"{clips} recordings, {method}": {"recordings": clips, **_summary(found)}
             for (clips, method), found in runs.items()
@@ -124,10 +135,10 @@ def _draw(figures: dict[str, Any], path: Path) -> None:
 
     figure = Figure(figsize=(7.0, 4.0), layout="constrained")
     axes = figure.add_subplot()
-    for method in METHODS:
-        rows = [figures["methods"][f"{clips} recordings, {method}"] for clips in CLIPS]
+    for method in figures["epochs"]:
+        rows = [row for name, row in figures["methods"].items() if name.endswith(f", {method}")]
         axes.errorbar(
-            CLIPS,
+            [row["recordings"] for row in rows],
             [100 * row["recall_at_equal_false_accepts"] for row in rows],
             [100 * row.get("recall_at_equal_false_accepts_deviation", 0.0) for row in rows],
             marker="o",
@@ -135,7 +146,7 @@ def _draw(figures: dict[str, Any], path: Path) -> None:
             label=method,
         )
     axes.set_xscale("log")
-    axes.set_xticks(CLIPS, [str(clips) for clips in CLIPS])
+    axes.set_xticks(CLIPS, list(map(str, CLIPS)))
     axes.set(xlabel="recordings of each of five words", ylabel="recall (%)")
     axes.set_title(f"{100 * EQUAL_FALSE_ACCEPTS:g} % of other words taken for one of the five")
     axes.grid(alpha=0.3)
