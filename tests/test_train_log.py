@@ -66,13 +66,15 @@ def test_board_holds_scalars_sounds_and_pictures(tmp_path: Path) -> None:
 
 
 def test_feature_pictures() -> None:
-    """Clips side by side with a gap, low bands at the bottom, within [0, 1]."""
-    features = torch.zeros(2, 98, 40)
-    features[0, :, 0] = 8.0
+    """Two clips in a row with a gap, low bands at the bottom, each scaled to its own loudest."""
+    features = torch.zeros(3, 98, 40)
+    features[0, :, 0], features[2, 0, 39] = 8.0, 0.5
     picture = board.pictures(features)
-    assert (3, 40, 200) == picture.shape
-    assert 1.0 == picture[0, 39, 0]
-    assert 1.0 == picture.sum() / (3 * 98)
+    size = board.SCALE
+    assert (3, 2 * 42 * size, 2 * 100 * size) == picture.shape
+    small = picture[0, ::size, ::size]
+    assert 1.0 == small[39, 0] == small[39, 97] == small[42, 0]
+    assert 99.0 == small.sum()
 
 
 def test_without_tensorboard(

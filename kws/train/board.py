@@ -9,10 +9,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from kws.config import SAMPLE_RATE
 
 SHOWN = 8  # clips of a batch
+SCALE = 3  # pixels of a band, and of a frame
 
 logger = logging.getLogger(__name__)
 
@@ -76,10 +78,14 @@ def tags(row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 
 
 def pictures(features: Tensor) -> Tensor:
-    """Features (clips, frames, bands) side by side as one picture (3, bands, width), in [0, 1].
+    """Features (clips, frames, bands) as one picture (3, height, width) in [0, 1], two in a row.
 
-    Low bands are at the bottom; what SpecAugment masked is black.
+    Each clip is as bright as its loudest point allows; low bands are at the bottom.
     """
-    scaled = (features / features.amax().clamp_min(1e-6)).transpose(1, 2).flip(1)
-    joined = torch.cat([torch.nn.functional.pad(clip, (0, 2)) for clip in scaled], dim=1)
-    return joined.clamp(0.0, 1.0).repeat(3, 1, 1)
+    loudest = features.amax((1, 2), keepdim=True).clamp_min(1e-6)
+    scaled = (features / loudest).clamp(0.0, 1.0).transpose(1, 2).flip(1)
+    framed = functional.pad(scaled, (0, 2, 0, 2))
+    if len(framed) % 2:
+        framed = functional.pad(framed, (0, 0, 0, 0, 0, 1))
+    rows = torch.cat((framed[0::2], framed[1::2]), dim=2).flatten(0, 1)
+    return rows.repeat_interleave(SCALE, 0).repeat_interleave(SCALE, 1).repeat(3, 1, 1)
