@@ -9,7 +9,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kws.config import DecisionConfig
@@ -208,6 +208,7 @@ scores_of_two_words = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(scores_of_two_words, st.lists(st.integers(0, 120), max_size=10))
 def test_cutting_does_not_matter(scores: list[Row], places: list[int]) -> None:
     """Rows decide the same however many come at once."""
@@ -220,6 +221,7 @@ def test_cutting_does_not_matter(scores: list[Row], places: list[int]) -> None:
     assert expected == found
 
 
+@settings(deadline=None)
 @given(scores_of_two_words)
 def test_always_a_refractory_period_apart(scores: list[Row]) -> None:
     """Whatever the scores, detections lie apart, exceed their threshold and are in order."""
@@ -230,6 +232,40 @@ def test_always_a_refractory_period_apart(scores: list[Row]) -> None:
     assert all(0.0 <= detection.start < detection.end for detection in found)
 
 
+@settings(deadline=None)
+@given(scores_of_two_words)
+def test_no_word_fires_again_before_it_fell(scores: list[Row]) -> None:
+    """Between two detections of a word its posterior was low for all of `rearm_ms` at once."""
+    config = replace(CONFIG, threshold=0.5, smoothing_ms=40, refractory_ms=100)
+    found = detect(scores, Decider(LABELS, {}, config))
+    low = rows_of(scores) < np.float32(config.threshold * config.release)
+    for keyword in ("yes", "no"):
+        ends = [round(each.end * 1000) // STEP_MS for each in found if each.keyword == keyword]
+        for earlier, later in pairwise(ends):
+            between = low[earlier:later, LABELS.index(keyword)]
+            assert "LLL" in "".join("L" if each else "-" for each in between)
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from((YES, NO)),
+    st.lists(st.integers(9, 27), min_size=2, max_size=8),
+    st.sets(st.sampled_from(range(6, 26, 4))),
+    st.integers(1, 2),
+)
+def test_equal_words_in_a_row(word: Row, up: list[int], dips: set[int], width: int) -> None:
+    """Equal words 0.6 s apart fire once each, however long each stays up.
+
+    A score that dips for less than `rearm_ms` makes no second word of the first.
+    """
+    low = {first + row for first in dips for row in range(width)}
+    scores = [REST] * 30
+    for rows in up:
+        scores += [REST if row in low or row >= rows else word for row in range(30)]
+    assert len(up) == len(detect([*scores, *[REST] * 30]))
+
+
+@settings(deadline=None)
 @given(st.lists(scores_of_two_words, min_size=3, max_size=3), st.randoms(use_true_random=False))
 def test_many_streams_decide_as_one_each(scores: list[list[Row]], random: Random) -> None:
     """Whichever streams have something new, and rest or begin again in between."""
