@@ -20,6 +20,7 @@ from export.build import ARTEFACTS, build, quantised_of
 from export.calibrate import calibrate, calibration_clips
 from export.fold import fold
 from export.model_card import write_model_card
+from export.run_log import run_log
 from export.verify import measurements_of, reference_of, verify
 from kws import __version__
 from kws.config import DecisionConfig, VadConfig
@@ -133,7 +134,11 @@ def export(options: argparse.Namespace) -> Path:
         artefacts={},
         parameters=parameter_count(trained),
         licence=LICENCE,
-        provenance=_provenance(state, {"clips": len(heard), "ranges": ranges}),
+        provenance=_provenance(
+            state,
+            log=run_log(options.checkpoint, state["epoch"]),
+            quantisation={"clips": len(heard), "ranges": ranges},
+        ),
         measurements={},
     )
     contents = build(manifest, network, options.only)
@@ -162,12 +167,15 @@ def export(options: argparse.Namespace) -> Path:
     return path
 
 
-def _provenance(state: dict[str, Any], quantisation: dict[str, Any]) -> dict[str, Any]:
+def _provenance(
+    state: dict[str, Any], *, log: dict[str, Any], quantisation: dict[str, Any]
+) -> dict[str, Any]:
     return {
         "kws_version": __version__,
         "sources": state["sources"],
         "network": state["network"],
         "training": {**state["options"], "epochs_done": state["epoch"]},
+        "log": log,
         "started_from": state.get("started_from", {}),
         "quantisation": quantisation,
     }

@@ -52,11 +52,12 @@ def _model(manifest: Manifest) -> Iterator[str]:
         yield ""
         yield (
             f"Trained with `python -m kws.train`: {training['epochs_done']} of "
-            f"{training['epochs']} epochs, seed {training['seed']}{_start(provenance)}; all "
-            "options are in the manifest. Trained on:"
+            f"{training['epochs']} epochs{_time(provenance)}, seed {training['seed']}"
+            f"{_start(provenance)}; all options are in the manifest. Trained on:"
         )
         yield ""
         yield from (f"* {SOURCES.get(name, name)}" for name in provenance["sources"])
+        yield from _scores(manifest)
     if "export" in manifest.measurements:
         yield ""
         yield from _files(manifest)
@@ -69,6 +70,30 @@ def _model(manifest: Manifest) -> Iterator[str]:
         "languages, transcription, telling speakers apart, or anything where a missed or false "
         "command does harm. Accents, ages and rooms that the data lacks are recognised worse."
     )
+
+
+def _time(provenance: Mapping[str, Any]) -> str:
+    minutes = provenance.get("log", {}).get("minutes")
+    return "" if minutes is None else f" in {minutes} minutes"
+
+
+def _scores(manifest: Manifest) -> Iterator[str]:
+    """What the run's log has of its last epoch."""
+    log = manifest.provenance.get("log", {})
+    if "validation_recall" not in log:
+        return
+    yield ""
+    yield (
+        f"After its last epoch it got {log['validation_accuracy']:.1%} of the validation clips "
+        f"right and took {log['validation_false_accepts']:.1%} of those without a command for one "
+        "at 0.8 or more; of each class, the share that it recognised:"
+    )
+    yield ""
+    recall = log["validation_recall"]
+    labels = [label for label in manifest.labels if label in recall]
+    yield f"| {' | '.join(labels)} |"
+    yield f"|{'---:|' * len(labels)}"
+    yield f"| {' | '.join(f'{recall[label]:.1%}' for label in labels)} |"
 
 
 def _start(provenance: Mapping[str, Any]) -> str:
