@@ -44,6 +44,32 @@ def pymicro_wakeword(_):
     return hear, word.reset
 
 
+def pyopen_wakeword(_):
+    """openWakeWord with its models in the wheel: one wake word, in the blocks of 80 ms it takes."""
+    from pyopen_wakeword import Model, OpenWakeWord, OpenWakeWordFeatures
+
+    word = OpenWakeWord.from_builtin(Model.OKAY_NABU)
+    features = OpenWakeWordFeatures.from_builtin()
+    state = {"rest": b""}
+
+    def hear(block):
+        data = state["rest"] + block
+        state["rest"] = data if len(data) < 4 * BLOCK else b""
+        if len(data) < 4 * BLOCK:
+            return []
+        scores = [
+            s for each in features.process_streaming(data) for s in word.process_streaming(each)
+        ]
+        return [("okay nabu", None)] if any(score > 0.5 for score in scores) else []
+
+    def reset():
+        state["rest"] = b""
+        features.reset()
+        word.reset()
+
+    return hear, reset
+
+
 def pocketsphinx(threshold):
     """Keyword spotting with a list of the ten words, all at one threshold."""
     from pocketsphinx import Decoder, get_model_path
@@ -139,6 +165,7 @@ def webrtcvad(aggressiveness):
 SPOTTERS = {
     "kws": ours,
     "pymicro-wakeword": pymicro_wakeword,
+    "pyopen-wakeword": pyopen_wakeword,
     "pocketsphinx": pocketsphinx,
     "pocketsphinx-grammar": pocketsphinx_grammar,
     "webrtcvad": webrtcvad,

@@ -155,6 +155,28 @@ class TestPeers:
         stream = Stream(np.zeros(3600 * 100, np.int16), ())
         assert "miss_rate" not in score([], stream)
 
+    def test_the_same_false_accepts(self) -> None:
+        """Settings with more false accepts than ours do not count, however few they miss."""
+
+        def mistakes(miss_rate: float, false: int) -> dict[str, dict[str, float]]:
+            words = {"miss_rate": miss_rate, "false_accepts": false - 1}
+            return {"words": words, "speech": {"false_accepts": 1}}
+
+        found = peers.at_our_false_accepts(
+            {
+                "ours": mistakes(0.1, 5),
+                "loose": mistakes(0.2, 9),
+                "strict": mistakes(0.6, 5),
+                "stricter": mistakes(0.8, 1),
+                "hopeless": mistakes(0.0, 6),
+            },
+            dict.fromkeys(("loose", "strict", "stricter"), "theirs")
+            | {"ours": "kws", "hopeless": "others"},
+        )
+        assert ("strict", 0.6, 5) == tuple(found["theirs"].values())
+        assert ("ours", 0.1, 5) == tuple(found["kws"].values())
+        assert ("none", None, None) == tuple(found["others"].values())
+
     def test_a_spotter_in_its_own_process(self, tmp_path: Path) -> None:
         """Ours answers for each file with times and what it found, from a clean start."""
         (tmp_path / "a.raw").write_bytes(np.zeros(8_000, np.int16).tobytes())
