@@ -22,7 +22,7 @@ from kws.train.graphs import read_network  # noqa: E402
 from kws.train.learner import Learner, LearnerConfig, command_indexes, distil_loss, peak_loss  # noqa: E402
 from kws.train.materials import Material, load_material  # noqa: E402
 from kws.train.network import Network, NetworkConfig, parameter_count  # noqa: E402
-from kws.train.prior import without_prior  # noqa: E402
+from kws.train.prior import class_shares, without_prior  # noqa: E402
 from kws.train.sampler import Clips, Sampler, SamplerConfig  # noqa: E402
 from kws.train.targets import ANYWHERE, NOTHING, row_loss, row_targets  # noqa: E402
 from kws.train.tones import bursts, tones  # noqa: E402
@@ -243,6 +243,13 @@ def test_prior_of_training_is_taken_out(network: Network) -> None:
     assert torch.allclose(change[:10], torch.zeros(10))
     assert np.log(0.05 / 0.1) == pytest.approx(float(change[LABELS.index("silence")]), abs=1e-5)
     assert np.log(0.05 / 0.4) == pytest.approx(float(change[LABELS.index("unknown")]), abs=1e-5)
+
+
+def test_streams_without_commands_count_as_unknown() -> None:
+    """Their weight in the loss adds to unknown's share and takes from all others alike."""
+    shares = class_shares(silence=0.1, unknown=0.3, peak_weight=0.5)
+    assert {"silence": pytest.approx(0.1 / 1.5), "unknown": pytest.approx(0.8 / 1.5)} == shares
+    assert {"silence": 0.1, "unknown": 0.3} == class_shares(0.1, 0.3, peak_weight=0.0)
 
 
 def test_peak_loss_punishes_the_highest_command_alone() -> None:

@@ -27,7 +27,7 @@ from kws.train.graphs import read_network, restore_scales
 from kws.train.learner import Batch, Learner, LearnerConfig
 from kws.train.materials import Material
 from kws.train.network import Network, NetworkConfig
-from kws.train.prior import without_prior
+from kws.train.prior import class_shares, without_prior
 from kws.train.sampler import Sampler, SamplerConfig
 from kws.train.targets import row_targets
 from kws.train.teacher import Teacher
@@ -187,7 +187,8 @@ def fit(
         if teacher is not None:
             teacher.restore(state["teacher"])
         _truncate_log(out / "log.jsonl", first)
-    shares = {"silence": config.sampler.silence, "unknown": config.sampler.unknown}
+    drawn = config.sampler.silence, config.sampler.unknown
+    shares = class_shares(*drawn, config.learner.peak_weight)
 
     def measure(network: Network) -> Scores:
         return score(without_prior(network, labels, **shares), front_end, material, labels)

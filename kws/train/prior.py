@@ -1,9 +1,10 @@
 """Class shares of training taken out of a network, so that its posteriors favour no class.
 
-Training draws a quarter of all clips from unknown and a fifteenth from each command; a network
-learns these shares and answers "unknown" when in doubt. Subtracting the logarithm of the shares
-from the logits gives the posteriors of classes that are equally likely (logit adjustment, Menon et
-al., arXiv 2007.07314). How likely a false accept may be is the thresholds' business.
+Training draws a quarter of all clips from unknown and a fifteenth from each command, and the loss on
+streams without commands says "unknown" once more; a network learns these shares and answers
+"unknown" when in doubt. Subtracting the logarithm of the shares from the logits gives the
+posteriors of classes that are equally likely (logit adjustment, Menon et al., arXiv 2007.07314).
+How likely a false accept may be is the thresholds' business.
 """
 
 from __future__ import annotations
@@ -17,8 +18,18 @@ from kws.config import SILENCE, UNKNOWN
 from kws.train.network import Network
 
 
+def class_shares(silence: float, unknown: float, peak_weight: float) -> dict[str, float]:
+    """Shares of silence and unknown in the whole loss.
+
+    `silence` and `unknown` are their shares of the clips, whose loss weighs 1; streams without
+    commands weigh `peak_weight` and are unknown.
+    """
+    whole = 1.0 + peak_weight
+    return {"silence": silence / whole, "unknown": (unknown + peak_weight) / whole}
+
+
 def log_prior(labels: tuple[str, ...], silence: float, unknown: float) -> Tensor:
-    """Logarithm of each class's share of the training clips over that of a command; (labels,)."""
+    """Logarithm of each class's share of the loss over that of a command; (labels,)."""
     command = (1.0 - silence - unknown) / max(1, len(set(labels) - {SILENCE, UNKNOWN}))
     shares = {SILENCE: silence, UNKNOWN: unknown}
     return torch.log(torch.tensor([shares.get(label, command) / command for label in labels]))
