@@ -1,7 +1,7 @@
 """Class shares of training taken out of a network, so that its posteriors favour no class.
 
-Training draws a quarter of all clips from unknown and a fifteenth from each command, and the loss on
-streams without commands says "unknown" once more; a network learns these shares and answers
+Training draws a quarter of all clips from unknown and a fifteenth from each command, and the loss
+on streams without commands says "unknown" once more; a network learns these shares and answers
 "unknown" when in doubt. Subtracting the logarithm of the shares from the logits gives the
 posteriors of classes that are equally likely (logit adjustment, Menon et al., arXiv 2007.07314).
 How likely a false accept may be is the thresholds' business.
