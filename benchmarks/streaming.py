@@ -51,7 +51,6 @@ from kws.train.materials import HELD_OUT_NOISE, HELD_OUT_PHRASES
 CONVERSATION = "speech/orders"
 GATED = ("noise 20 dB", "noise 10 dB", "noise 5 dB")
 BLOCK = 320  # samples, 20 ms
-STEP = SAMPLE_RATE // 50  # samples from one row of posteriors to the next
 ANEW_SECONDS = 10  # of speech, heard as one would without a stream
 ROUNDS = 7
 
@@ -242,12 +241,12 @@ def _anew_ms(window: Model, audio: Int16Array) -> float:
 
     What a detector does that knows a classifier of clips and no streams.
     """
-    ends = range(SAMPLE_RATE, min(len(audio), ANEW_SECONDS * SAMPLE_RATE) + 1, STEP)
+    ends = range(SAMPLE_RATE, min(len(audio), ANEW_SECONDS * SAMPLE_RATE) + 1, BLOCK)
     begun = time.process_time()
     for end in ends:
         frames = log_mel(audio[end - SAMPLE_RATE : end], window.manifest.features)
         window.backend.run(frames[None])
-    return (time.process_time() - begun) * 1e3 / (len(ends) * STEP / SAMPLE_RATE)
+    return (time.process_time() - begun) * 1e3 / (len(ends) * BLOCK / SAMPLE_RATE)
 
 
 def _network_ms(model: Model, features: FloatArray) -> float:
