@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from tone_model import LABELS, tone, write_model, write_tone
 
 from kws.cli import main
@@ -170,6 +171,16 @@ def test_command_explains_a_mistake(
     assert 1 == code
     assert message in captured.err
     assert "" == captured.out
+
+
+def test_command_with_noise_that_cannot_be_used(
+    model: Model, archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Noise at another rate is no reason to leave the figures at each ratio out silently."""
+    soundfile.write(tmp_path / "hum.wav", np.zeros(48_000, np.int16), 48_000)
+    arguments = ["--model", str(model.path), "--data", str(archive), "--noise", str(tmp_path)]
+    assert 1 == main(["eval", *arguments])
+    assert "no recordings of noise; 1 could not be used, first" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("option", ["--report", "--submission"])

@@ -70,14 +70,13 @@ def run(options: argparse.Namespace) -> int:
     from kws.evaluation.evaluate import evaluate
     from kws.evaluation.report import require_matplotlib, write_report
     from kws.model import load_model
-    from kws.recordings.data import find_recordings, read_recordings
 
     if options.report:
         require_matplotlib()
     model = load_model(options.model, artefact=options.artefact, provider=options.provider)
     if options.submission:
         return _submit(options, model)
-    noise = read_recordings(find_recordings(options.noise))[0] if options.noise else []
+    noise = _noise(options.noise) if options.noise else []
     clips = load_evaluation_set(options.data, model.manifest.labels, options.split)
     evaluation = evaluate(model, clips, noise)
     figures = evaluation.figures()
@@ -94,6 +93,18 @@ def run(options: argparse.Namespace) -> int:
     if page:
         print(f"report: {page}")
     return 0
+
+
+def _noise(folder: Path) -> list[Any]:
+    """The recordings to mix in; raises DataError where none can be used."""
+    from kws.errors import DataError
+    from kws.recordings.data import find_recordings, read_recordings
+
+    recordings, _, problems = read_recordings(find_recordings(folder))
+    if not recordings:
+        first = f"; {len(problems)} could not be used, first {problems[0]}" if problems else ""
+        raise DataError(f"{folder} holds no recordings of noise{first}")
+    return recordings
 
 
 def _ensemble(
