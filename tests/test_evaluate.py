@@ -177,8 +177,10 @@ def test_command_with_noise_that_cannot_be_used(
     model: Model, archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Noise at another rate is no reason to leave the figures at each ratio out silently."""
-    soundfile.write(tmp_path / "hum.wav", np.zeros(48_000, np.int16), 48_000)
-    arguments = ["--model", str(model.path), "--data", str(archive), "--noise", str(tmp_path)]
+    noise = tmp_path / "noise at 48 kHz"
+    noise.mkdir()
+    soundfile.write(noise / "hum.wav", np.zeros(48_000, np.int16), 48_000)
+    arguments = ["--model", str(model.path), "--data", str(archive), "--noise", str(noise)]
     assert 1 == main(["eval", *arguments])
     assert "no recordings of noise; 1 could not be used, first" in capsys.readouterr().err
 
