@@ -1,7 +1,8 @@
 """`python -m benchmarks.growth`: cost against the number of streams, the width and the hop.
 
 All points of a curve are measured in the same alternating rounds; processor time is per second of
-audio and stream. A picture of each curve lies beside the result.
+audio and stream. A picture of each curve lies beside the result. What the largest pool spends its
+time on stands there too.
 """
 
 from __future__ import annotations
@@ -23,13 +24,16 @@ from export.shipped import read_network
 from export.stream_graph import write_stream
 from kws import Detector, load_model
 from kws.audio import File, Int16Array
-from kws.bench.timing import alternate, ratio, spread
+from kws.bench.timing import alternate, compare, ratio, spread
 from kws.config import SAMPLE_RATE
 from kws.demo import RECORDING
 from kws.errors import KwsError
+from kws.frontend import log_mel_of_frames
 from kws.manifest import Manifest, describe_artefact, find_manifest, read_manifest, write_manifest
 from kws.model import Model
 from kws.pool import DetectorPool
+from kws.streams import open_streams
+from kws.vad import SpeechGate
 
 STREAMS = (1, 2, 4, 8, 16, 32, 64)
 WIDTHS = (24, 48, 96, 144, 192)
@@ -61,6 +65,33 @@ def streams_curve(model: Model, counts: Sequence[int], seconds: float, rounds: i
             "times_cheaper_high": high,
         }
     return curve
+
+
+def pool_stages(model: Model, count: int, pool_ms: float, rounds: int) -> Curve:
+    """What each stage of a pool takes of `pool_ms`, for so many streams that are never silent.
+
+    The rest are decisions, blocks that come in, and the networks of a few streams that catch up.
+    """
+    manifest, network = model.manifest, open_streams(model, count)
+    config = manifest.features
+    hop = network.frames * config.hop  # samples
+    audio = _audio(count * (hop + config.window) / SAMPLE_RATE).reshape(count, -1)
+    hops = [np.ascontiguousarray(row[:hop]) for row in audio]
+    framed = np.lib.stride_tricks.sliding_window_view(audio, config.window, axis=1)
+    framed = framed[:, : hop : config.hop].reshape(-1, config.window).copy()
+    features = log_mel_of_frames(framed, config).reshape(count, network.frames, -1)
+    gates = [SpeechGate(manifest.vad) for _ in hops]
+    calls: dict[str, Callable[[], object]] = {
+        "webrtcvad": lambda: [gate.process(each) for gate, each in zip(gates, hops, strict=True)],
+        "front end": lambda: log_mel_of_frames(framed, config),
+        "network": lambda: network.process(range(count), features),
+    }
+    taken = {
+        name: 1e3 * timing.cpu * SAMPLE_RATE / hop / count
+        for name, timing in compare(calls, rounds, 100).items()
+    }
+    taken["the rest"] = pool_ms - sum(taken.values())
+    return {name: {"ms_per_second": each, "share": each / pool_ms} for name, each in taken.items()}
 
 
 def width_curve(manifest: Manifest, widths: Sequence[int], seconds: float, rounds: int) -> Curve:
@@ -229,11 +260,14 @@ def measure(
     widths: Sequence[int] = WIDTHS,
     steps: Sequence[int] = STEPS,
 ) -> dict[str, Curve]:
-    """The three curves of the default model."""
+    """The three curves of the default model, and the stages of its largest pool."""
     manifest = read_manifest(find_manifest())
     model = load_model(artefact="stream.onnx")
+    by_streams = streams_curve(model, streams, seconds, rounds)
+    pool_ms = by_streams[f"{streams[-1]} streams"]["pool_ms_per_second"]
     return {
-        "streams": streams_curve(model, streams, seconds, rounds),
+        "streams": by_streams,
+        f"a_pool_of_{streams[-1]}": pool_stages(model, streams[-1], pool_ms, rounds),
         "width": width_curve(manifest, widths, seconds, rounds),
         "hop": hop_curve(manifest, steps, seconds, rounds),
     }

@@ -14,7 +14,7 @@ FloatArray = NDArray[np.float32]
 
 # Frames whose spectra fit into memory that the allocator keeps; of larger blocks it asks the
 # system anew each time, which doubles what a frame costs.
-_AT_ONCE = 32
+_AT_ONCE = 60
 
 
 def hertz_to_mel(hertz: float) -> float:

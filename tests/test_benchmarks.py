@@ -79,6 +79,9 @@ def test_growth(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="curves are drawn with matplotlib")
     found = growth.measure(0.3, 1, streams=(1, 2), widths=(8, 16), steps=(1, 3))
     assert ["1 streams", "2 streams"] == list(found["streams"])
+    stages = found["a_pool_of_2"]
+    assert ["webrtcvad", "front end", "network", "the rest"] == list(stages)
+    assert 1.0 == pytest.approx(sum(stage["share"] for stage in stages.values()))
     small, large = found["width"].values()
     assert small["parameters"] < large["parameters"]
     assert [20, 60] == [point["hop_ms"] for point in found["hop"].values()]
