@@ -19,6 +19,8 @@ from kws.evaluation.evalset import EvaluationSet  # noqa: E402
 from kws.train import checkpoint  # noqa: E402
 from kws.train.network import Network, NetworkConfig  # noqa: E402
 
+torch.set_num_threads(1)  # nets this small only wait for further threads
+
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:

@@ -12,9 +12,13 @@ from numpy.typing import NDArray
 pytest.importorskip("torch", reason="training needs torch")
 pytest.importorskip("matplotlib", reason="the benchmark draws a picture")
 
+import torch
+
 from benchmarks import finetune, mislabelled
 from kws.train.finetune import TuneConfig
 from kws.train.sampler import SamplerConfig
+
+torch.set_num_threads(1)  # nets this small only wait for further threads
 
 GLIDES = {"cat": (300, 900), "marvin": (2500, 600), "jarvis": (500, 500), "snowboy": (150, 3000),
           "view_glass": (1500, 1700), "yes": (4000, 200)}  # fmt: skip

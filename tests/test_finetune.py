@@ -26,8 +26,12 @@ from kws.train.checkpoint import load_network
 from kws.train.features import LogMel
 from kws.train.finetune import TuneConfig, finetune, load_base, tune
 from kws.train.graphs import read_network, replace_classifier, write_network
+from kws.train.network import Network
 from kws.train.own_words import FEWEST, load_own_words
 from kws.train.sampler import SamplerConfig
+from kws.train.scales import fold_scales
+
+torch.set_num_threads(1)  # nets this small only wait for further threads
 
 SHORT = TuneConfig(epochs=2, sampler=SamplerConfig(epoch_size=320, batch_size=32, streams=4))
 
@@ -125,7 +129,7 @@ def test_the_checkpoint_is_what_was_written(own: Path, tmp_path: Path) -> None:
 
 
 def test_a_frozen_trunk_stays(own: Path) -> None:
-    """Only the classifier changes; without freezing, normalisations still keep their statistics."""
+    """Only the classifier changes; without freezing all does, and normalisations are folded."""
     words, base = load_own_words(own), load_base(None)
     for rate, moves in ((0.0, False), (1e-3, True)):
         network = replace_classifier(base.network, base.manifest.labels, words.labels)
@@ -136,7 +140,30 @@ def test_a_frozen_trunk_stays(own: Path) -> None:
         changed = {name for name in after if not torch.equal(before[name], after[name])}
         assert "classifier.weight" in changed
         assert moves == ("stem.weight" in changed)
-        assert not {name for name in changed if "running" in name or "num_batches" in name}
+        assert not {name for name in changed if "running" in name or "norm.weight" in name}
+        assert moves == ("stem_norm.bias" in changed)
+
+
+def test_folded_normalisations_change_nothing() -> None:
+    """A network with normalisations of all kinds computes the same without them."""
+    torch.manual_seed(0)
+    network = Network().eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm1d):
+            for values in (module.running_mean, module.bias.data):
+                values.normal_()
+            for values in (module.running_var, module.weight.data):
+                values.uniform_(0.5, 2.0)
+    features = 10 * torch.rand(2, 110, 40)
+    with torch.no_grad():
+        before = network(features)
+        fold_scales(network)
+        after = network(features)
+    assert before.std() > 0.01
+    torch.testing.assert_close(after, before, atol=1e-4, rtol=1e-4)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm1d):
+            assert torch.equal(torch.ones_like(module.weight), module.weight)
 
 
 def test_equal_options_give_equal_weights(own: Path) -> None:
@@ -265,7 +292,7 @@ def test_command(own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert 0 == main([*arguments, "--threads", "1"])
     printed = capsys.readouterr().out
     assert "früh: 8 recordings to learn from, 2 to measure on" in printed
-    assert f"kws listen --model {out}" in printed
+    assert f"kws listen --model '{out}'" in printed
     assert json.loads((out / "my words.json").read_text())["labels"][0] == "auf geht's"
     assert 1 == main(arguments)
     assert "already exists" in capsys.readouterr().err

@@ -29,13 +29,14 @@ from kws.model import Model, load_model
 from kws.train import checkpoint
 from kws.train.features import LogMel
 from kws.train.fit import Scores, draw_batches, score
-from kws.train.graphs import read_network, replace_classifier, write_network
+from kws.train.graphs import read_network, replace_classifier, restore_scales, write_network
 from kws.train.learner import command_indexes, peak_loss
 from kws.train.materials import Material
 from kws.train.network import Network, parameter_count
 from kws.train.own_words import OwnWords
-from kws.train.prior import log_prior
+from kws.train.prior import class_shares, log_prior
 from kws.train.sampler import Sampler, SamplerConfig
+from kws.train.scales import fold_scales
 from kws.train.targets import row_loss
 
 GRAPHS = ("window.onnx", "stream.onnx")
@@ -91,17 +92,26 @@ def tune(
 ) -> Scores:
     """Train a network in place; returns how it does on the held-out clips.
 
-    Normalisations keep their statistics: few recordings by few people would bend them. A network
-    that starts `from_nothing` has none yet and gathers them.
+    The network is one of `read_network`, or new where it starts `from_nothing`. Its normalisations
+    learn with it, from the statistics of its first batch on, and are folded in the end. A frozen
+    trunk keeps them as they are.
     """
     torch.manual_seed(config.seed)
-    network.requires_grad_(config.trunk_rate > 0.0)
+    learns = config.trunk_rate > 0.0
+    network.requires_grad_(learns)
     network.classifier.requires_grad_(True)
-    if not from_nothing:
-        _hold_scales(network)
+    sampler = Sampler(material, labels, config.sampler, config.seed)
+    streams: Sampler | None = Sampler(material, labels, config.sampler, config.seed + 1)
+    if config.peak_weight == 0.0 or not material.speech:
+        streams = None
+    stride = network.config.stride
+    if learns and not from_nothing:
+        with torch.no_grad():
+            first = next(draw_batches(sampler, streams, front_end, 0, stride))
+            restore_scales(network, first.features)
     own = list(network.classifier.parameters())
     groups = [{"params": own, "lr": config.classifier_rate}]
-    if config.trunk_rate > 0.0:
+    if learns:
         trunk = [p for name, p in network.named_parameters() if not name.startswith("classifier")]
         groups.append({"params": trunk, "lr": config.trunk_rate})
     optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
@@ -114,14 +124,10 @@ def tune(
             0.5 * (1.0 + math.cos(math.pi * max(0, step - warm_up) / max(1, steps - warm_up))),
         ),
     )
-    sampler = Sampler(material, labels, config.sampler, config.seed)
-    streams: Sampler | None = Sampler(material, labels, config.sampler, config.seed + 1)
-    if config.peak_weight == 0.0 or not material.speech:
-        streams = None
     commands = command_indexes(labels)
     for epoch in range(config.epochs):
-        network.train(from_nothing)
-        for batch in draw_batches(sampler, streams, front_end, epoch, network.config.stride):
+        network.train(learns)
+        for batch in draw_batches(sampler, streams, front_end, epoch, stride):
             logits, pairs = network(batch.features), len(batch.targets)
             loss = row_loss(logits[:pairs], batch.targets, config.label_smoothing)
             if len(logits) > pairs:
@@ -130,18 +136,13 @@ def tune(
             schedule.step()
         after_epoch(epoch + 1)
     network.eval()
+    if learns:
+        fold_scales(network)
     with torch.no_grad():
-        shares = config.sampler.silence, config.sampler.unknown
-        network.classifier.bias.sub_(log_prior(labels, *shares))
+        weight = config.peak_weight if streams is not None else 0.0
+        shares = class_shares(config.sampler.silence, config.sampler.unknown, weight)
+        network.classifier.bias.sub_(log_prior(labels, **shares))
     return score(network, front_end, material, labels)
-
-
-def _hold_scales(network: Network) -> None:
-    """Train no more of the normalisations than the biases that an exported graph has."""
-    network.feature_norm.requires_grad_(False)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm1d):
-            module.weight.requires_grad_(False)
 
 
 def _step(network: nn.Module, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
