@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kws.audio import to_int16
-from kws.config import SAMPLE_RATE
+from kws.config import SAMPLE_RATE, FeatureConfig
 from kws.decision import Deciders, Detection
 from kws.detector import check_block, clip_ends, decision_settings, silence_after
 from kws.frontend import FloatArray, log_mel_of_frames
@@ -53,12 +53,8 @@ class DetectorPool:
         self._deciders = Deciders(manifest.labels, *settings, streams)
         self._gates = [SpeechGate(manifest.vad) for _ in range(streams)] if vad else None
         self._hop = self._network.frames * self._features.hop  # samples
-        # Frames of a hop begin in the audio before it.
-        self._overlap = self._features.window - self._features.hop
         self._preroll = -(-manifest.vad.preroll_ms * SAMPLE_RATE // 1000 // self._hop)  # hops
-        # The latest hops of each stream, each in the place of its number, round and round.
-        self._places = self._preroll + 2
-        self._audio = np.zeros((streams, self._places, self._hop), np.int16)
+        self._audio = RecentAudio(self._features, streams, self._network.frames, self._preroll + 2)
         self._pending: list[Int16Array] = [np.empty(0, np.int16)] * streams  # less than a hop each
         self._heard = np.zeros(streams, np.int64)  # whole hops
         self._scored = np.zeros(streams, np.int64)  # of them, scored or rested through
@@ -72,7 +68,7 @@ class DetectorPool:
             self._gates[stream].reset()
         self._network.reset(stream)
         self._deciders.reset(stream)
-        self._audio[stream] = 0
+        self._audio.reset(stream)
         self._pending[stream] = np.empty(0, np.int16)
         self._heard[stream] = self._scored[stream] = 0
 
@@ -117,17 +113,19 @@ class DetectorPool:
 
     def _hear(self, ready: list[int], hops: Int16Array) -> Iterator[tuple[int, Detection]]:
         """Hear one hop (ready, hop) of each of these streams."""
-        self._audio[ready, self._heard[ready] % self._places] = hops
+        self._audio.append(ready, self._heard[ready], hops)
         self._heard[ready] += 1
         if self._gates:
             gates = self._gates
             ready = [s for s, hop in zip(ready, hops, strict=True) if gates[s].process(hop)]
-            self._rest(ready)
         if not ready:
             return
-        # One hop each, but where a gate has just opened the network catches up on the preroll.
         speaking = np.array(ready)
+        # One hop each, but where a gate has just opened the network catches up on the preroll.
         behind = self._heard[speaking] - self._scored[speaking]
+        if self._gates and (behind > 1 + self._preroll).any():
+            self._rest(speaking, behind - 1 - self._preroll)
+            behind = np.minimum(behind, 1 + self._preroll)
         begins = np.cumsum(behind) - behind
         hop_of_stream = np.arange(behind.sum()) - np.repeat(begins, behind)
         numbers = np.repeat(self._scored[speaking], behind) + hop_of_stream
@@ -139,31 +137,57 @@ class DetectorPool:
             posteriors = self._network.process(streams, features[begins[more] + turn])
             yield from self._deciders.update(streams, posteriors)
 
-    def _rest(self, streams: list[int]) -> None:
+    def _rest(self, streams: NDArray[np.int64], hops: NDArray[np.int64]) -> None:
         """Skip what was heard before the preroll while the gates of these were closed."""
-        rested = self._heard[streams] - 1 - self._preroll - self._scored[streams]
-        for place in np.flatnonzero(rested > 0):
-            stream, hops = streams[place], int(rested[place])
-            self._network.reset(stream)
-            self._scored[stream] += hops
-            self._deciders.rest(stream, hops * self._network.steps)
+        for stream, rested in zip(streams.tolist(), hops.tolist(), strict=True):
+            if rested > 0:
+                self._network.reset(stream)
+                self._scored[stream] += rested
+                self._deciders.rest(stream, rested * self._network.steps)
 
     def _frames(self, streams: NDArray[np.int64], numbers: NDArray[np.int64]) -> FloatArray:
-        """The frames (hops, frames, bands) of these hops, each a stream and a number in it."""
+        """The features (hops, frames, bands) of these hops, each a stream and a number in it."""
         config = self._features
-        places = numbers % self._places
-        before = (places - 1) % self._places
-        audio = np.concatenate(
-            (
-                self._audio[streams, before, self._hop - self._overlap :],
-                self._audio[streams, places],
-            ),
-            axis=1,
-        )
-        framed = np.lib.stride_tricks.sliding_window_view(audio, config.window, axis=1)
-        framed = framed[:, :: config.hop].reshape(-1, config.window)
-        features = log_mel_of_frames(framed, config)
+        framed = self._audio.frames(streams, numbers)
+        features = log_mel_of_frames(framed.reshape(-1, config.window), config)
         features = features.reshape(len(streams), self._network.frames, -1)
         # Frames that begin before the stream does are silence; see StreamingFrontend.
-        features[numbers == 0, : -(-self._overlap // config.hop)] = 0.0
+        features[numbers == 0, : -(-(config.window - config.hop) // config.hop)] = 0.0
         return features
+
+
+class RecentAudio:
+    """The latest hops of each stream, each in the place of its number, round and round."""
+
+    def __init__(self, config: FeatureConfig, streams: int, frames: int, hops: int) -> None:
+        """`frames` to a hop, and so many `hops` of each stream are kept."""
+        self._kept = hops
+        # Frames of a hop begin in the audio before it; before the first place stands the last.
+        self._overlap = config.window - config.hop
+        hop = frames * config.hop
+        self._samples = np.zeros((streams, self._overlap + hops * hop), np.int16)
+        self._hops = self._samples[:, self._overlap :].reshape(streams, hops, hop)
+        stream, sample = self._samples.strides
+        self._frames = np.lib.stride_tricks.as_strided(
+            self._samples,
+            (streams, hops, frames, config.window),
+            (stream, hop * sample, config.hop * sample, sample),
+            writeable=False,
+        )
+
+    def reset(self, stream: int) -> None:
+        """Forget one stream: digital silence went before."""
+        self._samples[stream] = 0
+
+    def append(self, streams: list[int], numbers: NDArray[np.int64], hops: Int16Array) -> None:
+        """Keep one hop (streams, hop) of each of these streams, the one of that number in it."""
+        places = numbers % self._kept
+        self._hops[streams, places] = hops
+        for which in np.flatnonzero(places == self._kept - 1).tolist():
+            samples = self._samples[streams[which]]
+            samples[: self._overlap] = samples[len(samples) - self._overlap :]
+
+    def frames(self, streams: NDArray[np.int64], numbers: NDArray[np.int64]) -> Int16Array:
+        """The frames (hops, frames, window) of these hops, each a stream and a number in it."""
+        framed: Int16Array = self._frames[streams, numbers % self._kept]
+        return framed
