@@ -1,7 +1,7 @@
 """Thresholds for a wanted rate of false accepts.
 
-With recordings of keywords at hand, each keyword's threshold is chosen on its own: a keyword that
-other sounds resemble needs a high one. With nothing but a background, all thresholds move together.
+With recordings of keywords at hand, a keyword that other sounds resemble is given a higher one.
+With nothing but a background, all thresholds move together.
 """
 
 from __future__ import annotations
@@ -20,6 +20,11 @@ from kws.evaluation.spotting import SLACK
 from kws.evaluation.streameval import OperatingPoint
 
 GRID = np.round(np.arange(0.10, 0.981, 0.01), 2)
+RATE = 10.0  # false accepts per hour, at which there are enough to tell keywords apart by
+SHARED = (
+    0.75  # share of a keyword's difference from the mean, in log-odds, that is taken for chance
+)
+STEP = 0.02  # log-odds, by which thresholds are moved together
 LOOSEST, STRICTEST = -2.0, 12.0  # log-odds by which a background may move the thresholds
 _APART = 1_000 // STEP_MS  # rows; two false accepts closer than this are one
 
@@ -97,33 +102,62 @@ def choose_thresholds(
     target: float,
     margin: float = 0.0,
 ) -> dict[str, float]:
-    """The thresholds of least mean miss rate at `target` false accepts per hour at most.
-
-    Sounds that the network was not trained on score higher than those that it was: `margin`, in
-    log-odds, is how much higher than `false` those are taken to be that will be met.
+    """Thresholds that let `target` false accepts per hour through at most, and miss few words.
 
     `false` are the peaks in `hours` of audio without keywords, `true` what `spoken_thresholds`
-    says of keywords. Each keyword weighs the same. A price per false accept is searched that
-    meets the target; at a price, each keyword's best threshold is its own affair.
+    says of keywords, each of which weighs the same. Sounds that the network was not trained on
+    score higher than those that it was: `margin`, in log-odds, is how much higher than `false`
+    those are taken to be that will be met.
+
+    At a strict target hardly any false accepts are left to choose by, and a keyword's own choice
+    is chance. So keywords are told apart at the rate of RATE, by SHARED less than they differ
+    there, and their thresholds are then moved together until the target is met. Where even the
+    strictest do not meet it, they are returned all the same.
     """
     keywords = sorted({word for word, _ in true})
+    own = _log_odds(np.array([_own_thresholds(false, hours, true)[word] for word in keywords]))
+    shared = own + SHARED * (own.mean() - own)
+    wrong = [peak for peak in false if peak.keyword in keywords]
+    reached = _log_odds(np.array([peak.threshold for peak in wrong])) + margin
+    column = np.array([keywords.index(peak.keyword) for peak in wrong], int)
+    loosest, strictest = _log_odds(GRID[[0, -1]])
+    for moved in np.arange(loosest - shared.max(), strictest - shared.min() + STEP, STEP):
+        chosen = np.clip(shared + moved, loosest, strictest)
+        if (reached >= chosen[column]).sum() <= target * hours:
+            break
+    return dict(zip(keywords, (1.0 / (1.0 + np.exp(-chosen))).round(4).tolist(), strict=True))
+
+
+def _own_thresholds(
+    false: Sequence[Peak], hours: float, true: Sequence[tuple[str, float]]
+) -> dict[str, float]:
+    """Each keyword's threshold of GRID at RATE in all, for the least mean miss rate.
+
+    A price per false accept is searched that meets the rate; at a price, each keyword's best
+    threshold is its own affair.
+    """
     misses, accepts = {}, {}
-    for keyword in keywords:
+    for keyword in {word for word, _ in true}:
         reached = np.array([value for word, value in true if word == keyword])
         misses[keyword] = (reached[None, :] < GRID[:, None]).mean(axis=1)
         wrong = np.array([peak.threshold for peak in false if peak.keyword == keyword])
-        wrong = 1.0 / (1.0 + (1.0 / np.clip(wrong, 1e-6, 1.0) - 1.0) * np.exp(-margin))
         accepts[keyword] = (wrong[None, :] >= GRID[:, None]).sum(axis=1)
 
     def at(price: float) -> dict[str, int]:
-        return {k: int((misses[k] + price * accepts[k]).argmin()) for k in keywords}
+        return {k: int((misses[k] + price * accepts[k]).argmin()) for k in misses}
 
     low, high = -12.0, 6.0  # natural logarithm of the price
     for _ in range(60):
         middle = (low + high) / 2.0
         count = sum(accepts[k][place] for k, place in at(float(np.exp(middle))).items())
-        low, high = (low, middle) if count <= target * hours else (middle, high)
+        low, high = (low, middle) if count <= RATE * hours else (middle, high)
     return {keyword: float(GRID[place]) for keyword, place in at(float(np.exp(high))).items()}
+
+
+def _log_odds(share: FloatArray) -> FloatArray:
+    inside = np.clip(share, 1e-6, 1.0 - 1e-6)
+    odds: FloatArray = np.log(inside / (1.0 - inside))
+    return odds
 
 
 def move_thresholds(
