@@ -3,7 +3,7 @@
 `python -m benchmarks.finetune` teaches five words to the shipped model, with all of it free and
 with its trunk frozen, and to a network of the same size from nothing; then it measures all three on
 recordings that none has heard. Four of the words were held out of the shipped model's training;
-the fifth, snowboy, it heard only as speech that is no command. A seed takes about ten minutes of
+the fifth, snowboy, it heard only as speech that is no command. A seed takes up to ten minutes of
 one core; `--quick` shows in one or two that everything runs, and its figures mean nothing.
 """
 
@@ -55,7 +55,7 @@ METHODS = {
     "from our weights": TuneConfig(),
     "from our weights, trunk frozen": TuneConfig(trunk_rate=0.0),
     # What learns everything needs more time for it.
-    "from nothing": TuneConfig(epochs=20, classifier_rate=3e-3, trunk_rate=3e-3),
+    "from nothing": TuneConfig(epochs=20),
 }
 
 
@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.finetune", description=__doc__)
     parser.add_argument("--model", help="the model to start from (default: ours)")
     parser.add_argument("--data", type=Path, default=os.environ.get("KWS_DATA"))
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=1, help="default: %(default)s")
     parser.add_argument("--quick", action="store_true", help="one seed, little training")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
     parser.add_argument("--out", type=Path, default=FOLDER / "finetune.json")

@@ -51,7 +51,7 @@ class TuneConfig:
     epochs: int = 10
     seed: int = 0
     classifier_rate: float = 3e-3
-    trunk_rate: float = 1e-3  # 0 leaves everything but the classifier as it is
+    trunk_rate: float = 3e-3  # 0 leaves everything but the classifier as it is
     weight_decay: float = 1e-2
     label_smoothing: float = 0.05
     peak_weight: float = 0.5  # of the loss on streams without the words
