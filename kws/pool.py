@@ -20,6 +20,8 @@ from kws.vad import SpeechGate
 
 Int16Array = NDArray[np.int16]
 
+NOTHING: Int16Array = np.empty(0, np.int16)
+
 
 class DetectorPool:
     """A fixed number of streams, in each of which it detects what a `Detector` of its own would.
@@ -49,13 +51,14 @@ class DetectorPool:
         manifest = model.manifest
         self._features = manifest.features
         self._network = open_streams(model, streams)
+        self._labels = len(manifest.labels)
         settings = decision_settings(manifest, threshold, sensitivity, isolated)
         self._deciders = Deciders(manifest.labels, *settings, streams)
         self._gates = [SpeechGate(manifest.vad) for _ in range(streams)] if vad else None
         self._hop = self._network.frames * self._features.hop  # samples
         self._preroll = -(-manifest.vad.preroll_ms * SAMPLE_RATE // 1000 // self._hop)  # hops
         self._audio = RecentAudio(self._features, streams, self._network.frames, self._preroll + 2)
-        self._pending: list[Int16Array] = [np.empty(0, np.int16)] * streams  # less than a hop each
+        self._pending: list[Int16Array] = [NOTHING] * streams  # less than a hop each
         self._heard = np.zeros(streams, np.int64)  # whole hops
         self._scored = np.zeros(streams, np.int64)  # of them, scored or rested through
 
@@ -69,7 +72,7 @@ class DetectorPool:
         self._network.reset(stream)
         self._deciders.reset(stream)
         self._audio.reset(stream)
-        self._pending[stream] = np.empty(0, np.int16)
+        self._pending[stream] = NOTHING
         self._heard[stream] = self._scored[stream] = 0
 
     def process(self, blocks: Sequence[NDArray[Any] | None]) -> list[list[Detection]]:
@@ -81,14 +84,13 @@ class DetectorPool:
         """
         if len(blocks) != len(self):
             raise ValueError(f"expected {len(self)} blocks, one per stream, got {len(blocks)}")
-        for block in blocks:
-            if block is not None:
-                check_block(block)
-        for stream, block in enumerate(blocks):
-            if block is not None:
-                audio = block if block.dtype == np.int16 else to_int16(block)
-                rest = self._pending[stream]
-                self._pending[stream] = np.concatenate((rest, audio)) if len(rest) else audio
+        heard = [(stream, block) for stream, block in enumerate(blocks) if block is not None]
+        for _, block in heard:
+            check_block(block)
+        for stream, block in heard:
+            audio = block if block.dtype == np.int16 else to_int16(block)
+            rest = self._pending[stream]
+            self._pending[stream] = np.concatenate((rest, audio)) if len(rest) else audio
         detections: list[list[Detection]] = [[] for _ in blocks]
         for begin in range(0, max(map(len, self._pending)) - self._hop + 1, self._hop):
             end = begin + self._hop
@@ -96,10 +98,11 @@ class DetectorPool:
             hops = np.concatenate([self._pending[stream][begin:end] for stream in ready])
             for stream, detection in self._hear(ready, hops.reshape(-1, self._hop)):
                 detections[stream].append(detection)
-        # A copy: the blocks are the caller's, and may be long.
-        self._pending = [
-            audio[len(audio) // self._hop * self._hop :].copy() for audio in self._pending
-        ]
+        for stream, _ in heard:
+            audio = self._pending[stream]
+            left = len(audio) % self._hop
+            # A copy: the blocks are the caller's, and may be long.
+            self._pending[stream] = audio[len(audio) - left :].copy() if left else NOTHING
         return detections
 
     def finish(self, stream: int) -> list[Detection]:
@@ -131,11 +134,17 @@ class DetectorPool:
         numbers = np.repeat(self._scored[speaking], behind) + hop_of_stream
         features = self._frames(np.repeat(speaking, behind), numbers)
         self._scored[speaking] = self._heard[speaking]
+        posteriors = np.empty((len(features), self._network.steps, self._labels), np.float32)
         for turn in range(int(behind.max())):
             more = behind > turn
+            places = begins[more] + turn
             streams = speaking[more].tolist()
-            posteriors = self._network.process(streams, features[begins[more] + turn])
-            yield from self._deciders.update(streams, posteriors)
+            posteriors[places] = self._network.process(streams, features[places])
+        for hops_each in sorted(set(behind.tolist())):  # in one go for all with as many
+            alike = behind == hops_each
+            places = begins[alike][:, None] + np.arange(hops_each)
+            rows = posteriors[places].reshape(len(places), -1, self._labels)
+            yield from self._deciders.update(speaking[alike].tolist(), rows)
 
     def _rest(self, streams: NDArray[np.int64], hops: NDArray[np.int64]) -> None:
         """Skip what was heard before the preroll while the gates of these were closed."""

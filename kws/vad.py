@@ -30,13 +30,14 @@ class SpeechGate:
 
     def process(self, audio: NDArray[np.int16]) -> bool:
         """Whether the gate is open after this audio, int16, of one or more `config.frame_ms`."""
-        size = SAMPLE_RATE * self.config.frame_ms // 1000 * audio.itemsize
-        content = audio.tobytes()
+        frame_ms, hangover_ms = self.config.frame_ms, self.config.hangover_ms
+        size = SAMPLE_RATE * frame_ms // 1000 * audio.itemsize
+        content, is_speech = audio.tobytes(), self._vad.is_speech
         for start in range(0, len(content), size):
-            if self._vad.is_speech(content[start : start + size], SAMPLE_RATE):
-                self._open_for = self.config.hangover_ms
+            if is_speech(content[start : start + size], SAMPLE_RATE):
+                self._open_for = hangover_ms
             else:
-                self._open_for -= self.config.frame_ms
+                self._open_for -= frame_ms
         return self._open_for >= 0
 
 
