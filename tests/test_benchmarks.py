@@ -113,7 +113,7 @@ def test_scanning(tmp_path: Path) -> None:
     assert 0 == scanning.main(["--data", str(tmp_path), "--quick", "--out", str(out)])
     content = json.loads(out.read_text())
     ways = content["figures"]["ways"]
-    assert content["figures"]["keywords_spotted"] > 5
+    assert content["figures"]["keywords_spotted"] > 0
     assert "python -m benchmarks.scanning --quick" == content["command"]
     assert {"a detector, file by file", "kws scan, 1 process, 8 at once"} < ways.keys()
     assert all(way["same_detections"] for way in ways.values())
