@@ -56,8 +56,8 @@ class SamplerConfig:
     masked_bands: int = 4
     streams: int = 24  # streams without commands, beside each batch of clips
     stream_samples: int = 2 * CLIP_SAMPLES - 320  # as many frames as two clips
-    stream_speech: float = 0.45  # share of streams of running speech
-    stream_pieces: float = 0.35  # of single words and pieces of speech with pauses between them
+    stream_speech: float = 0.36  # share of streams of running speech
+    stream_pieces: float = 0.28  # of single words and pieces of speech with pauses between them
     # the rest: noise
 
 
