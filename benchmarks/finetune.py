@@ -55,7 +55,7 @@ METHODS = {
     "from our weights": TuneConfig(),
     "from our weights, trunk frozen": TuneConfig(trunk_rate=0.0),
     # What learns everything needs more time for it.
-    "from nothing": TuneConfig(epochs=20),
+    "from nothing": TuneConfig(epochs=15),
 }
 
 

@@ -29,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--noise", metavar="DIR", type=Path, help="recordings without any speech")
     parser.add_argument(
-        "--freeze", action="store_true", help="train the last layer only: quicker, less able"
+        "--freeze",
+        action="store_true",
+        help="train the last layer only: quicker, but takes far more other words for yours",
     )
     parser.add_argument("--epochs", type=_positive, help="passes (default: enough)")
     parser.add_argument("--seed", type=int, default=0)
