@@ -3952,7 +3952,7 @@ static const int8_t classifier_weights[1152] = {
 
 static const int32_t classifier_bias[12] = {
     -84605, -108119, -130369, -100230, -64680, -88082, -96059, -118363, -82326, -121400, -122221,
-    17887
+    12343
 };
 
 static const int32_t classifier_multiplier[12] = {
