@@ -226,14 +226,14 @@ def test_training_begins_with_what_an_exported_model_computes(material: Material
     clips, streams = (Sampler(material, LABELS, TINY.sampler, seed) for seed in (0, 1))
     features = next(draw_batches(clips, streams, LogMel(), 0, stride=2)).features
     network = Network()
-    said = begin_with(network, models, features)
+    said = begin_with(network, Path("commands"), features)
     assert "commands" == said["model"]
     exported = read_network((models / "commands.window.onnx").read_bytes())
     with torch.no_grad():
         assert torch.allclose(exported(features), network.eval()(features), atol=1e-3)
         assert torch.allclose(exported(features), network.train()(features), atol=0.3)
     with pytest.raises(ModelError, match="other sizes"):
-        begin_with(Network(NetworkConfig(channels=8)), models, features)
+        begin_with(Network(NetworkConfig(channels=8)), models / "commands.json", features)
 
 
 def test_prior_of_training_is_taken_out(network: Network) -> None:

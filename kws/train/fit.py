@@ -258,7 +258,7 @@ def begin_with(network: Network, start: Path, features: Tensor) -> dict[str, Any
         began = checkpoint.load(start)
         average, said = began["average"], {"epochs_done": began["epoch"], **began["options"]}
     else:
-        path = find_manifest(start)
+        path = find_manifest(str(start))
         manifest = read_manifest(path)
         if WINDOW not in manifest.artefacts:
             raise ModelError(f"{path} has no {WINDOW}, which training could begin with")
