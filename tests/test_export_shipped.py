@@ -24,10 +24,14 @@ from export.shipped import read_network
 from export.tflite import read_operators
 
 SHIPPED = sorted(path.stem for path in MODELS.glob("*.json"))
+# A model that ships as int8 alone was made from weights that are not here.
+REMADE = [
+    name for name in SHIPPED if "window.onnx" in read_manifest(MODELS / f"{name}.json").artefacts
+]
 CLIPS = 500
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", REMADE)
 def test_files_are_made_again(name: str) -> None:
     """The exporter of today writes every shipped file, bit for bit, from the shipped weights."""
     manifest = read_manifest(MODELS / f"{name}.json")
@@ -82,7 +86,7 @@ def test_the_manifest_says_what_was_measured(name: str) -> None:
             assert set(read_operators(content)) == set(result["operators"])
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", REMADE)
 def test_integers_on_real_clips(name: str, recordings: Path) -> None:
     """The shipped int8 files and the integer arithmetic agree in every bit, window and stream."""
     manifest = read_manifest(MODELS / f"{name}.json")
@@ -94,8 +98,6 @@ def test_integers_on_real_clips(name: str, recordings: Path) -> None:
     stored = quantised.values["features"].store(features)
     expected = run_window(quantised, stored)
     for graph, taken in (("window", slice(None)), ("stream", slice(None, None, 5))):
-        if f"{graph}.int8.tflite" not in manifest.artefacts:
-            continue
         content = read_artefact(MODELS, manifest.artefacts[f"{graph}.int8.tflite"])
         posteriors = TfliteFile(content, reference=True).run_stored(stored[taken])
         np.testing.assert_array_equal(expected[taken], posteriors)
