@@ -8,15 +8,12 @@ over them, and their standard deviation. The first run's row is what the others 
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from benchmarks.checkpoints import (
     RECALL_LOST,
@@ -27,6 +24,7 @@ from benchmarks.checkpoints import (
     measure,
     read_checkpoint,
 )
+from benchmarks.options import parse
 from benchmarks.results import FOLDER, write_result
 from kws.errors import KwsError
 from kws.train.curves import read_log
@@ -146,16 +144,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ablation", description=__doc__)
     parser.add_argument("runs", metavar="RUN", type=Path, nargs="+")
     parser.add_argument("--checkpoint", default=CHECKPOINT, help="default: %(default)s")
-    parser.add_argument("--data", type=Path, default=os.environ.get("KWS_DATA"))
-    parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
-    parser.add_argument("--out", type=Path, default=FOLDER / "ablation.json")
-    options = parser.parse_args(arguments)
-    if options.data is None:
-        parser.error("name the recordings with --data DIR or the environment variable KWS_DATA")
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    options = parse(parser, arguments, FOLDER / "ablation.json")
     try:
-        figures = compare(options.runs, Path(options.data), options.checkpoint)
+        figures = compare(options.runs, options.data, options.checkpoint)
     except KwsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

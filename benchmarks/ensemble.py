@@ -8,14 +8,12 @@ fitted to every second clean clip. `kws eval --ensemble` does the same for expor
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from benchmarks.checkpoints import (
     RECALL_LOST,
@@ -26,6 +24,7 @@ from benchmarks.checkpoints import (
     measure,
     read_checkpoint,
 )
+from benchmarks.options import parse
 from benchmarks.results import FOLDER, write_result
 from kws.errors import DataError, KwsError
 from kws.evaluation.ensemble import fit_weights, vote
@@ -84,16 +83,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ensemble", description=__doc__)
     parser.add_argument("checkpoints", metavar="CHECKPOINT", type=Path, nargs="+")
-    parser.add_argument("--data", type=Path, default=os.environ.get("KWS_DATA"))
-    parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
-    parser.add_argument("--out", type=Path, default=FOLDER / "ensemble.json")
-    options = parser.parse_args(arguments)
-    if options.data is None:
-        parser.error("name the recordings with --data DIR or the environment variable KWS_DATA")
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    options = parse(parser, arguments, FOLDER / "ensemble.json")
     try:
-        figures = combine(options.checkpoints, Path(options.data))
+        figures = combine(options.checkpoints, options.data)
     except KwsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

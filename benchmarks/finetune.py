@@ -10,7 +10,6 @@ one core; `--quick` shows in one or two that everything runs, and its figures me
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import statistics
 import sys
@@ -24,6 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.options import parse
 from benchmarks.results import FOLDER, write_result
 from kws.config import UNKNOWN
 from kws.errors import KwsError
@@ -63,18 +63,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.finetune", description=__doc__)
     parser.add_argument("--model", help="the model to start from (default: ours)")
-    parser.add_argument("--data", type=Path, default=os.environ.get("KWS_DATA"))
     parser.add_argument("--seeds", type=int, default=1, help="default: %(default)s")
     parser.add_argument("--quick", action="store_true", help="one seed, little training")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
-    parser.add_argument("--out", type=Path, default=FOLDER / "finetune.json")
-    options = parser.parse_args(arguments)
-    if options.data is None:
-        parser.error("name the recordings with --data DIR or the environment variable KWS_DATA")
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    options = parse(parser, arguments, FOLDER / "finetune.json")
     try:
-        base, data = load_base(options.model), Path(options.data)
+        base, data = load_base(options.model), options.data
         if options.quick:
             methods = {method: replace(config, epochs=1) for method, config in METHODS.items()}
             figures = measure(base, data, 1, CLIPS[:1], methods)
