@@ -156,7 +156,7 @@ def _detectors(
             (folder / "stream.onnx").write_bytes(write_stream(network, steps, {}))
             artefacts = {"stream.onnx": describe_artefact(folder / "stream.onnx")}
             decision = replace(manifest.decision, hop_ms=20 * steps)
-            made = replace(manifest, artefacts=artefacts, decision=decision)
+            made = replace(manifest, artefacts=artefacts, decision=decision, verifier=None)
             write_manifest(made, folder / "model.json")
             detector = Detector(load_model(folder))
             runs[key] = _separate([detector], [audio])

@@ -106,7 +106,7 @@ def quality(
     model: Model, scenes: Mapping[str, Scene], folder: Path
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Figures of every operating point, and those of the default with its curve."""
-    default = Evaluator(model, OperatingPoint.of(model.manifest))
+    default = Evaluator(model, OperatingPoint.of(model))
     heard = {name: default.hear(scene) for name, scene in scenes.items()}
     quiet = {name: hear_files(paths, model)[0] for name, paths in held_out(folder).items()}
     everything = dict(quiet)
@@ -115,7 +115,7 @@ def quality(
     points = {}
     for mode in MODES:
         for sensitivity in SENSITIVITIES:
-            point = OperatingPoint.of(model.manifest, sensitivity, isolated=mode == MODES[0])
+            point = OperatingPoint.of(model, sensitivity, isolated=mode == MODES[0])
             points[f"{mode} {sensitivity}"] = _point(Evaluator(model, point), everything, heard)
     shown = default.settings() | {
         "negatives": {name: default.false_accepts(each) for name, each in everything.items()},
@@ -163,7 +163,7 @@ def in_a_row(model: Model, folder: Path, clips: int) -> dict[str, Any]:
         if word in keywords:
             start, end = word_extent(clip)
             cut.append((word, clip[start:end]))
-    evaluator = Evaluator(model, OperatingPoint.of(model.manifest))
+    evaluator = Evaluator(model, OperatingPoint.of(model))
     figures: dict[str, Any] = {}
     for pause in (0.6, 1.0, 2.0):
         generator = np.random.default_rng(0)
@@ -176,7 +176,7 @@ def in_a_row(model: Model, folder: Path, clips: int) -> dict[str, Any]:
 
 def gate(model: Model, scenes: Mapping[str, Scene]) -> dict[str, Any]:
     """Misses with the gate and without."""
-    point = OperatingPoint.of(model.manifest)
+    point = OperatingPoint.of(model)
     missed: dict[str, Any] = {}
     for name in GATED:
         with_gate, without = (

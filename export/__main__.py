@@ -82,6 +82,11 @@ def main(arguments: list[str] | None = None) -> int:
         help="then choose thresholds and presets, as `python -m export.operating_points` does",
     )
     parser.add_argument(
+        "--verifier",
+        metavar="MODEL",
+        help="with --calibrate: the larger model in the same folder that confirms what this hears",
+    )
+    parser.add_argument(
         "--firmware",
         action="store_true",
         help="then write the C sources, as `python -m firmware_demo.tools generate` does",
@@ -89,6 +94,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.keep_decision and options.calibrate:
         parser.error("--keep-decision keeps the thresholds and --calibrate chooses new ones")
+    if options.verifier and not options.calibrate:
+        parser.error("--verifier needs --calibrate, which chooses the thresholds for both")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         path = export(options)
@@ -99,7 +106,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.calibrate:
         from export import operating_points
 
-        code = operating_points.main(["--data", str(options.data), "--model", str(path)])
+        verifier = ["--verifier", options.verifier] if options.verifier else []
+        code = operating_points.main(["--data", str(options.data), "--model", str(path), *verifier])
     if options.firmware and code == 0:
         from firmware_demo.tools import __main__ as firmware
 
@@ -131,6 +139,7 @@ def export(options: argparse.Namespace) -> Path:
         decision=kept.decision if kept else DecisionConfig(),
         thresholds=kept.thresholds if kept else {},
         presets=kept.presets if kept else {},
+        verifier=kept.verifier if kept else None,
         artefacts={},
         parameters=parameter_count(trained),
         licence=LICENCE,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from kws.manifest import Manifest, read_manifest
+from kws.manifest import Manifest, VerifierEntry, read_manifest
 
 # What training material is called in a checkpoint -> what it is and whose.
 SOURCES = {
@@ -61,9 +61,12 @@ def _model(manifest: Manifest) -> Iterator[str]:
     if "export" in manifest.measurements:
         yield ""
         yield from _files(manifest)
+    if manifest.verifier:
+        yield ""
+        yield from _verifier(manifest.verifier)
     if "operating_points" in manifest.measurements:
         yield ""
-        yield from _operating_points(manifest.measurements["operating_points"])
+        yield from _operating_points(manifest.measurements)
     yield ""
     yield (
         "Made for short commands spoken alone, by anybody, near a microphone. Not made for: other "
@@ -128,9 +131,20 @@ def _files(manifest: Manifest) -> Iterator[str]:
     yield f"| together | {total:,} | | | | | |"
 
 
-def _operating_points(measured: Mapping[str, Any]) -> Iterator[str]:
+def _verifier(entry: VerifierEntry) -> Iterator[str]:
+    yield (
+        f"Where a posterior of a keyword exceeds {entry.candidate:g}, a detector on the ONNX files "
+        f"asks {entry.artefact.file} too and decides on the geometric mean of both. The TFLite "
+        "files and the firmware do without, at thresholds of their own."
+    )
+
+
+def _operating_points(measurements: Mapping[str, Any]) -> Iterator[str]:
     """A row for each preset of each mode; `export.operating_points` measured them."""
-    modes = {mode: points for mode, points in measured.items() if isinstance(points, Mapping)}
+    verified = measurements.get("verified_operating_points", {})
+    measured = measurements["operating_points"]
+    modes = {f"{mode}, verified": points for mode, points in verified.items()} | measured
+    modes = {mode: points for mode, points in modes.items() if isinstance(points, Mapping)}
     scenes = list(next(iter(next(iter(modes.values())).values()))["miss_rate"])
     yield (
         f"Thresholds are calibrated on training-side material: {measured['hours']} hours without "

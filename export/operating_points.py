@@ -1,7 +1,8 @@
 """`python -m export.operating_points --data DIR`: calibrate a model's presets, into its manifest.
 
 The thresholds are chosen on training-side material only: training speakers, and the sounds without
-commands that training may use; benchmarks/streaming.py reports on what is held out. The margins
+commands that training may use; benchmarks/streaming.py reports on what is held out. With a verifier
+there are presets for both networks together beside those for the first alone. The margins
 below, and the settings of DecisionConfig and VadConfig, were chosen with the held-out material in
 view, so that its figures are those of a development set, not of a test.
 """
@@ -17,12 +18,19 @@ from pathlib import Path
 from typing import Any
 
 from export.model_card import write_model_card
-from kws.errors import KwsError
+from kws.errors import KwsError, ModelError
 from kws.evaluation.calibrate import choose_thresholds, peaks, spoken_thresholds
 from kws.evaluation.replay import Heard, Hearing, hear_files
 from kws.evaluation.scenes import Scene
-from kws.evaluation.streameval import OperatingPoint, build_scenes, choose_clips
-from kws.manifest import MODES, write_manifest
+from kws.evaluation.streameval import Evaluator, OperatingPoint, build_scenes, choose_clips
+from kws.manifest import (
+    MODES,
+    Manifest,
+    VerifierEntry,
+    find_manifest,
+    read_manifest,
+    write_manifest,
+)
 from kws.model import Model, load_model
 from kws.recordings.data import (
     corpus_root,
@@ -38,13 +46,51 @@ from kws.train.materials import HELD_OUT_NOISE, HELD_OUT_PHRASES
 TARGETS = {"low": (2.0, 1.0), "medium": (2.0, 0.5), "high": (8.0, 0.0)}
 SCENES = ("silence", "noise 20 dB", "noise 10 dB", "noise 5 dB")
 CLIPS = 40  # of each keyword
+CANDIDATE = 0.3  # posterior above which the verifier is asked
+VERIFYING = ("window.int8.onnx", "window.onnx")  # artefacts that can verify, the best first
 
 
-def calibrate(model: Model, folder: Path, seed: int = 0) -> dict[str, Any]:
-    """The manifest's new `presets` and what was measured at each.
+def calibrate(model: Model, folder: Path, seed: int = 0) -> Manifest:
+    """The model's manifest with new thresholds, presets, and what was measured at each.
 
     Raises DataError where the folder holds no corpus.
     """
+    presets, measured = _calibrate(model, folder, seed, verify=False)
+    manifest = replace(model.manifest, thresholds=presets[MODES[0]]["medium"], presets=presets)
+    measurements = {**manifest.measurements, "operating_points": measured}
+    measurements.pop("verified_operating_points", None)
+    if manifest.verifier:
+        presets, measured = _calibrate(model, folder, seed, verify=True)
+        thresholds = presets[MODES[0]]["medium"]
+        verifier = replace(manifest.verifier, thresholds=thresholds, presets=presets)
+        manifest = replace(manifest, verifier=verifier)
+        measurements["verified_operating_points"] = measured
+    return replace(manifest, measurements=measurements)
+
+
+def add_verifier(model: Model, name: str) -> Model:
+    """The model with another one, which lies in the same folder, as its verifier.
+
+    Raises ModelError where the other model does not fit.
+    """
+    path = find_manifest(name)
+    manifest = read_manifest(path)
+    key = next((key for key in VERIFYING if key in manifest.artefacts), None)
+    alike = all(
+        getattr(manifest, part) == getattr(model.manifest, part) for part in ("labels", "features")
+    )
+    if key is None or not alike or path.parent.resolve() != model.path.parent.resolve():
+        raise ModelError(
+            f"{path} cannot verify for {model.path}: expected a model in the same folder with the "
+            f"same labels and features and one of {', '.join(VERIFYING)}"
+        )
+    entry = VerifierEntry(manifest.artefacts[key], CANDIDATE, {}, {})
+    return replace(model, manifest=replace(model.manifest, verifier=entry))
+
+
+def _calibrate(
+    model: Model, folder: Path, seed: int, verify: bool
+) -> tuple[dict[str, Any], dict[str, Any]]:
     manifest = model.manifest
     corpus = find_corpus(corpus_root(folder))
     quiet_paths = [
@@ -54,19 +100,19 @@ def calibrate(model: Model, folder: Path, seed: int = 0) -> dict[str, Any]:
         for path in find_recordings(folder / kind)
         if path.parent.name not in (*HELD_OUT_NOISE, *HELD_OUT_PHRASES)
     ]
-    quiet, _ = hear_files([*quiet_paths, *corpus.noise], model)
+    quiet, _ = hear_files([*quiet_paths, *corpus.noise], model, verify=verify)
     noise = [split_noise(recording)[0] for recording in read_recordings(corpus.noise)[0]]
     noise += read_recordings([p for p in quiet_paths if p.parent.parent.name == "noise"])[0]
     clips = choose_clips(corpus, "training", manifest.keywords, CLIPS, seed)
     scenes = build_scenes(clips, manifest.keywords, noise, [], seed)
-    hearing = Hearing(model)
+    hearing = Hearing(model, verify=verify)
     heard = {name: (scenes[name], hearing.hear(name, [scenes[name].audio])) for name in SCENES}
     hours = sum(each.seconds for each in quiet) / 3600.0
 
     presets: dict[str, Any] = {}
     measured: dict[str, Any] = {"hours": round(hours, 2)}
     for mode in MODES:
-        config = OperatingPoint.of(manifest, isolated=mode == MODES[0]).config
+        config = manifest.decision if mode == MODES[0] else manifest.decision.connected()
         false = [peak for each in quiet for peak in peaks(each, manifest.labels, config)]
         true = [
             found
@@ -76,10 +122,10 @@ def calibrate(model: Model, folder: Path, seed: int = 0) -> dict[str, Any]:
         presets[mode], measured[mode] = {}, {}
         for name, (target, margin) in TARGETS.items():
             thresholds = choose_thresholds(false, hours, true, target, margin)
-            point = OperatingPoint(mode, name, thresholds, config)
+            point = OperatingPoint(mode, name, thresholds, config, verify)
             presets[mode][name] = thresholds
             measured[mode][name] = _measure(point, model, quiet, heard, hours)
-    return {"presets": presets, "measured": measured}
+    return presets, measured
 
 
 def _measure(
@@ -89,8 +135,6 @@ def _measure(
     heard: dict[str, tuple[Scene, Heard]],
     hours: float,
 ) -> dict[str, Any]:
-    from kws.evaluation.streameval import Evaluator
-
     evaluator = Evaluator(model, point)
     count = sum(len(evaluator.detections(each)) for each in quiet)
     missed = {name: evaluator.outcome(each).figures()["miss_rate"] for name, each in heard.items()}
@@ -106,23 +150,27 @@ def main(arguments: list[str] | None = None) -> int:
     data = os.environ.get("KWS_DATA")
     parser.add_argument("--data", type=Path, default=data, required=not data, metavar="DIR")
     parser.add_argument("--model", help="a packaged model's name, a folder or a manifest")
+    parser.add_argument(
+        "--verifier",
+        metavar="MODEL",
+        help="a larger model in the same folder that shall confirm what this one hears "
+        "(default: the one that the manifest names)",
+    )
     options = parser.parse_args(arguments)
     try:
         model = load_model(options.model)
-        found = calibrate(model, options.data)
-        manifest = replace(
-            model.manifest,
-            presets=found["presets"],
-            thresholds=found["presets"][MODES[0]]["medium"],
-            measurements={**model.manifest.measurements, "operating_points": found["measured"]},
-        )
+        if options.verifier:
+            model = add_verifier(model, options.verifier)
+            write_manifest(model.manifest, model.path)  # processes that hear read it from there
+        manifest = calibrate(model, options.data)
         write_manifest(manifest, model.path)
         write_model_card(model.path.parent)
     except KwsError as error:
         print(f"operating points: error: {error}", file=sys.stderr)
         return 1
-    for mode, points in found["measured"].items():
-        print(mode, points)
+    for name in ("operating_points", "verified_operating_points"):
+        for mode, points in manifest.measurements.get(name, {}).items():
+            print(name.replace("_", " "), mode, points)
     return 0
 
 

@@ -47,6 +47,7 @@ class Detector:
         sensitivity: str | None = None,
         isolated: bool = True,
         vad: bool = True,
+        verify: bool = True,
         backend: str | None = None,
         provider: str | None = None,
         observer: Observer | None = None,
@@ -56,18 +57,21 @@ class Detector:
         `threshold` in (0, 1] replaces the model's own for every keyword; `sensitivity`, "low",
         "medium" or "high", chooses among the operating points that came with the model. Commands
         are spoken alone: speech just before a word raises its threshold, unless `isolated` is
-        false. Without `vad` the network listens to silence too. `observer` is told of everything
-        that is heard. Raises what `load_model` raises, BackendUnavailable where webrtcvad does not
-        import, and ValueError for a threshold or sensitivity that does not exist.
+        false. Without `vad` the network listens to silence too, and without `verify` the model's
+        verifier, a larger network that confirms what the first one hears, is left out. `observer`
+        is told of everything that is heard. Raises what `load_model` raises, BackendUnavailable
+        where webrtcvad does not import, and ValueError for a threshold or sensitivity that does
+        not exist.
         """
         if not isinstance(model, Model):
             model = load_model(model, backend=backend, provider=provider)
         self.model = model
         self._observer = observer
-        self._listener = Listener(model, vad)
+        self._listener = Listener(model, vad, verify)
+        verified = verify and model.verifier is not None
         self._decider = Decider(
             model.manifest.labels,
-            *decision_settings(model.manifest, threshold, sensitivity, isolated),
+            *decision_settings(model.manifest, threshold, sensitivity, isolated, verified),
         )
         self._hop = np.zeros(self._listener.hop, np.int16)  # fills up block by block
         self.reset()
@@ -137,14 +141,18 @@ class Detector:
 
 
 def decision_settings(
-    manifest: Manifest, threshold: float | None, sensitivity: str | None, isolated: bool
+    manifest: Manifest,
+    threshold: float | None,
+    sensitivity: str | None,
+    isolated: bool,
+    verified: bool,
 ) -> tuple[Mapping[str, float], DecisionConfig]:
     """The thresholds and the times of a `Detector`; raises ValueError as it does."""
     if threshold is not None and not 0.0 < threshold <= 1.0:
         raise ValueError(f"expected a threshold in (0, 1], got {threshold}")
     config = manifest.decision if isolated else manifest.decision.connected()
     if threshold is None:
-        thresholds = manifest.operating_point(MODES[0 if isolated else 1], sensitivity)
+        thresholds = manifest.operating_point(MODES[0 if isolated else 1], sensitivity, verified)
     else:
         thresholds = dict.fromkeys(manifest.keywords, threshold)
     return thresholds, config

@@ -11,6 +11,7 @@ from kws.errors import ModelError
 from kws.frontend import FloatArray, StreamingFrontend
 from kws.model import Model
 from kws.vad import SpeechGate
+from kws.verifier import Verifier
 
 Int16Array = NDArray[np.int16]
 
@@ -22,8 +23,10 @@ class Listener:
     silence and catches up on the preroll.
     """
 
-    def __init__(self, model: Model, vad: bool = True) -> None:
-        """Raises BackendUnavailable where webrtcvad does not import, and ModelError where the
+    def __init__(self, model: Model, vad: bool = True, verify: bool = True) -> None:
+        """With `verify` the model's verifier, where it has one, is asked about the rows.
+
+        Raises BackendUnavailable where webrtcvad does not import, and ModelError where the
         manifest's times do not fit its network."""
         manifest = model.manifest
         self._stream = model.open_stream()
@@ -40,6 +43,7 @@ class Listener:
                 f"got {manifest.vad.frame_ms}"
             )
         self._gate = SpeechGate(manifest.vad) if vad else None
+        self._verifier = Verifier(model, self._stream.frames) if verify and model.verifier else None
         self._preroll = -(-manifest.vad.preroll_ms // hop_ms)  # hops
         memory = (self._preroll + 1) * self.hop + manifest.features.window
         self._frontend = StreamingFrontend(manifest.features, memory)
@@ -50,7 +54,7 @@ class Listener:
         if self._gate:
             self._gate.reset()
         self._frontend.reset()
-        self._stream.reset()
+        self._forget()
         self._heard = 0  # hops
         self._scored = 0  # hops that the network has heard or that were rested through
 
@@ -66,12 +70,22 @@ class Listener:
             return 0, []
         rested = max(0, self._heard - 1 - self._preroll - self._scored) if self._gate else 0
         if rested:
-            self._stream.reset()
+            self._forget()
             self._scored += rested
         rows = []
         size = self._stream.frames
         while self._scored < self._heard:
             self._scored += 1
             last = self._frontend.complete - (self._heard - self._scored) * size
-            rows.append(self._stream.process(self._frontend.frames(last - size, last)))
+            features = self._frontend.frames(last - size, last)
+            row = self._stream.process(features)
+            if self._verifier:
+                (row,) = self._verifier.process([0], features[None], row[None])
+            rows.append(row)
         return rested * self._stream.steps, rows
+
+    def _forget(self) -> None:
+        """Let the networks begin again, as though digital silence had gone before."""
+        self._stream.reset()
+        if self._verifier:
+            self._verifier.reset(0)

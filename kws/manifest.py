@@ -40,6 +40,16 @@ class Artefact:
 
 
 @dataclass(frozen=True)
+class VerifierEntry:
+    """A second network, asked about what the first takes for a keyword; see kws/verifier.py."""
+
+    artefact: Artefact  # a window graph in ONNX, of the same labels and features
+    candidate: float  # posterior of a keyword, in (0, 1), above which it is asked
+    thresholds: Mapping[str, float]  # as the manifest's, for both networks together
+    presets: Mapping[str, Mapping[str, Mapping[str, float]]]  # likewise
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What a trained model is and how it wants to be run."""
 
@@ -58,6 +68,8 @@ class Manifest:
     measurements: Mapping[str, Any]  # written by scripts, read by people
     # Thresholds as above by mode, one of MODES, and sensitivity, one of SENSITIVITIES.
     presets: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
+    # A factory, because keys with a plain default may not be left out; see _fields.
+    verifier: VerifierEntry | None = field(default_factory=lambda: None)
 
     @property
     def keywords(self) -> tuple[str, ...]:
@@ -68,12 +80,15 @@ class Manifest:
         """The smoothed posterior from which `keyword` counts as spoken, in (0, 1]."""
         return self.thresholds.get(keyword, self.decision.threshold)
 
-    def operating_point(self, mode: str, sensitivity: str | None = None) -> Mapping[str, float]:
+    def operating_point(
+        self, mode: str, sensitivity: str | None = None, verified: bool = False
+    ) -> Mapping[str, float]:
         """The thresholds of a mode, one of MODES, at a sensitivity, one of SENSITIVITIES.
 
         Without a sensitivity it is the model's own: `thresholds` for the first mode, the medium
-        preset for the other. Raises ValueError for an unknown name, and ModelError where the
-        model was given no such preset.
+        preset for the other. `verified` are those for posteriors that the verifier has seen.
+        Raises ValueError for an unknown name, and ModelError where the model was given no such
+        preset or has no verifier.
         """
         if mode not in MODES:
             raise ValueError(f"the modes are {', '.join(MODES)}, not {mode!r}")
@@ -81,9 +96,13 @@ class Manifest:
             raise ValueError(
                 f"the sensitivities are {', '.join(SENSITIVITIES)}, not {sensitivity!r}"
             )
-        points = self.presets.get(mode, {})
+        if verified and self.verifier is None:
+            raise ModelError(f"the model {self.name} has no verifier")
+        settings = self.verifier if verified and self.verifier else self
+        points = settings.presets.get(mode, {})
         if sensitivity is None:
-            own = self.thresholds if mode == MODES[0] else points.get("medium", self.thresholds)
+            thresholds = settings.thresholds
+            own = thresholds if mode == MODES[0] else points.get("medium", thresholds)
             return {word: own.get(word, self.decision.threshold) for word in self.keywords}
         if sensitivity not in points:
             raise ModelError(
@@ -154,7 +173,10 @@ def write_manifest(manifest: Manifest, path: str | os.PathLike[str]) -> None:
     """
     path = Path(path)
     content = dataclasses.asdict(manifest)
-    for name in ("thresholds", "artefacts", "provenance", "measurements", "presets"):
+    if manifest.verifier is None:
+        del content["verifier"]
+    mappings = ("thresholds", "artefacts", "provenance", "measurements", "presets", "verifier")
+    for name in content.keys() & set(mappings):
         content[name] = json.loads(json.dumps(content[name], sort_keys=True))
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     _decode(json.loads(text))
@@ -229,7 +251,8 @@ def _decode(content: object) -> Manifest:
         licence=_value(str, raw["licence"], "licence"),
         provenance=_value(dict, raw["provenance"], "provenance"),
         measurements=_value(dict, raw["measurements"], "measurements"),
-        presets=_presets(raw.get("presets", {}), keywords),
+        presets=_presets(raw.get("presets", {}), keywords, "presets"),
+        verifier=_verifier(raw["verifier"], keywords) if "verifier" in raw else None,
     )
 
 
@@ -279,20 +302,35 @@ def _labels(content: object) -> tuple[str, ...]:
     return labels
 
 
-def _presets(content: object, keywords: set[str]) -> dict[str, dict[str, dict[str, float]]]:
+def _presets(
+    content: object, keywords: set[str], where: str
+) -> dict[str, dict[str, dict[str, float]]]:
     presets: dict[str, dict[str, dict[str, float]]] = {}
-    for mode, points in _value(dict, content, "presets").items():
+    for mode, points in _value(dict, content, where).items():
         if mode not in MODES:
-            raise ModelError(f"presets has the mode {mode!r}; known are {', '.join(MODES)}")
+            raise ModelError(f"{where} has the mode {mode!r}; known are {', '.join(MODES)}")
         presets[mode] = {}
-        for name, thresholds in _value(dict, points, f"presets.{mode}").items():
+        for name, thresholds in _value(dict, points, f"{where}.{mode}").items():
             if name not in SENSITIVITIES:
                 raise ModelError(
-                    f"presets.{mode} has the sensitivity {name!r}; "
+                    f"{where}.{mode} has the sensitivity {name!r}; "
                     f"known are {', '.join(SENSITIVITIES)}"
                 )
-            presets[mode][name] = _thresholds(thresholds, keywords, f"presets.{mode}.{name}")
+            presets[mode][name] = _thresholds(thresholds, keywords, f"{where}.{mode}.{name}")
     return presets
+
+
+def _verifier(content: object, keywords: set[str]) -> VerifierEntry:
+    raw = _fields(VerifierEntry, content, "verifier")
+    candidate = _value(float, raw["candidate"], "verifier.candidate")
+    if not 0.0 < candidate < 1.0:
+        raise ModelError(f"verifier.candidate should be between 0 and 1, got {candidate}")
+    return VerifierEntry(
+        artefact=_artefact(raw["artefact"], "verifier.artefact"),
+        candidate=candidate,
+        thresholds=_thresholds(raw["thresholds"], keywords, "verifier.thresholds"),
+        presets=_presets(raw["presets"], keywords, "verifier.presets"),
+    )
 
 
 def _thresholds(content: object, keywords: set[str], where: str) -> dict[str, float]:
@@ -313,16 +351,20 @@ def _artefacts(content: object) -> dict[str, Artefact]:
         where = f"artefacts.{key}"
         if not ARTEFACT_KEY.fullmatch(key):
             raise ModelError(f"{where} is no known kind of artefact, such as window.onnx")
-        artefact = _section(Artefact, entry, where)
-        # Windows' separators too: a manifest is refused on every machine or on none.
-        if artefact.file in ("", ".", "..") or re.search(r"[/\\:\0]", artefact.file):
-            raise ModelError(
-                f"{where}.file should be a file name in the manifest's own folder, "
-                f"got {artefact.file!r}"
-            )
-        if not re.fullmatch(r"[0-9a-f]{64}", artefact.sha256):
-            raise ModelError(f"{where}.sha256 should be 64 hexadecimal digits")
-        artefacts[key] = artefact
+        artefacts[key] = _artefact(entry, where)
     if not artefacts:
         raise ModelError("artefacts is empty, so there is nothing to run")
     return artefacts
+
+
+def _artefact(content: object, where: str) -> Artefact:
+    artefact = _section(Artefact, content, where)
+    # Windows' separators too: a manifest is refused on every machine or on none.
+    if artefact.file in ("", ".", "..") or re.search(r"[/\\:\0]", artefact.file):
+        raise ModelError(
+            f"{where}.file should be a file name in the manifest's own folder, "
+            f"got {artefact.file!r}"
+        )
+    if not re.fullmatch(r"[0-9a-f]{64}", artefact.sha256):
+        raise ModelError(f"{where}.sha256 should be 64 hexadecimal digits")
+    return artefact

@@ -15,7 +15,7 @@ from kws.backends import Backend, open_backend
 from kws.decision import STEP_MS
 from kws.errors import ModelError
 from kws.frontend import FloatArray, frame_count, log_mel
-from kws.manifest import Manifest, find_manifest, read_artefact, read_manifest
+from kws.manifest import Artefact, Manifest, find_manifest, read_artefact, read_manifest
 from kws.stream import OnnxStream, OnnxStreamGraph, Stream, TfliteStream, WindowStream
 
 FORMATS = ("onnx", "tflite")
@@ -47,8 +47,24 @@ class Model:
     def backend(self) -> Backend:
         """The network of whole windows, tried; raises ModelError where there is none."""
         key = self.window_artefact
-        with self._blamed(key):
+        with self._blamed(self.manifest.artefacts[key]):
             backend = open_backend(key.rpartition(".")[2], self._content(key), self.provider)
+            features = self.manifest.features
+            silence = log_mel(np.zeros(features.sample_rate, np.int16), features)
+            _check(backend.run(silence[None]), 1, self.manifest)
+        return backend
+
+    @cached_property
+    def verifier(self) -> Backend | None:
+        """The network that is asked for a second opinion, tried; None where there is none.
+
+        It is an ONNX file, and runs beside those only: who chose TFLite may have nothing else.
+        """
+        entry = self.manifest.verifier
+        if entry is None or not self.artefact.endswith(".onnx"):
+            return None
+        with self._blamed(entry.artefact):
+            backend = open_backend("onnx", read_artefact(self.path.parent, entry.artefact))
             features = self.manifest.features
             silence = log_mel(np.zeros(features.sample_rate, np.int16), features)
             _check(backend.run(silence[None]), 1, self.manifest)
@@ -73,7 +89,7 @@ class Model:
     @cached_property
     def stream_graph(self) -> OnnxStreamGraph:
         """The network of steps and state, tried; the artefact must be one."""
-        with self._blamed(self.artefact):
+        with self._blamed(self.manifest.artefacts[self.artefact]):
             content = self._content(self.artefact)
             graph = OnnxStreamGraph(content, self.provider or "cpu", self.frames)
             silence = np.zeros((graph.frames, self.manifest.features.width), np.float32)
@@ -81,7 +97,7 @@ class Model:
         return graph
 
     def _tflite_stream(self, steps: int) -> Stream:
-        with self._blamed(self.artefact):
+        with self._blamed(self.manifest.artefacts[self.artefact]):
             stream = TfliteStream(self._content(self.artefact), steps, self.frames)
             silence = np.zeros((stream.frames, self.manifest.features.width), np.float32)
             _check(stream.process(silence), stream.steps, self.manifest)
@@ -92,9 +108,9 @@ class Model:
         return read_artefact(self.path.parent, self.manifest.artefacts[key])
 
     @contextmanager
-    def _blamed(self, key: str) -> Iterator[None]:
+    def _blamed(self, artefact: Artefact) -> Iterator[None]:
         """Names the artefact's file in what is said against it."""
-        path = self.path.parent / self.manifest.artefacts[key].file
+        path = self.path.parent / artefact.file
         try:
             yield
         except (ModelError, ValueError) as error:

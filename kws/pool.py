@@ -17,6 +17,7 @@ from kws.frontend import FloatArray, log_mel_of_frames
 from kws.model import Model, load_model
 from kws.streams import open_streams
 from kws.vad import SpeechGate
+from kws.verifier import Verifier
 
 Int16Array = NDArray[np.int16]
 
@@ -39,6 +40,7 @@ class DetectorPool:
         sensitivity: str | None = None,
         isolated: bool = True,
         vad: bool = True,
+        verify: bool = True,
         backend: str | None = None,
         provider: str | None = None,
     ) -> None:
@@ -52,7 +54,11 @@ class DetectorPool:
         self._features = manifest.features
         self._network = open_streams(model, streams)
         self._labels = len(manifest.labels)
-        settings = decision_settings(manifest, threshold, sensitivity, isolated)
+        self._verifier = (
+            Verifier(model, self._network.frames, streams) if verify and model.verifier else None
+        )
+        verified = self._verifier is not None
+        settings = decision_settings(manifest, threshold, sensitivity, isolated, verified)
         self._deciders = Deciders(manifest.labels, *settings, streams)
         self._gates = [SpeechGate(manifest.vad) for _ in range(streams)] if vad else None
         self._hop = self._network.frames * self._features.hop  # samples
@@ -69,7 +75,7 @@ class DetectorPool:
         """Let one stream begin anew, as though digital silence had gone before."""
         if self._gates:
             self._gates[stream].reset()
-        self._network.reset(stream)
+        self._forget(stream)
         self._deciders.reset(stream)
         self._audio.reset(stream)
         self._pending[stream] = NOTHING
@@ -139,7 +145,10 @@ class DetectorPool:
             more = behind > turn
             places = begins[more] + turn
             streams = speaking[more].tolist()
-            posteriors[places] = self._network.process(streams, features[places])
+            rows = self._network.process(streams, features[places])
+            if self._verifier:
+                rows = self._verifier.process(streams, features[places], rows)
+            posteriors[places] = rows
         for hops_each in sorted(set(behind.tolist())):  # in one go for all with as many
             alike = behind == hops_each
             places = begins[alike][:, None] + np.arange(hops_each)
@@ -150,9 +159,15 @@ class DetectorPool:
         """Skip what was heard before the preroll while the gates of these were closed."""
         for stream, rested in zip(streams.tolist(), hops.tolist(), strict=True):
             if rested > 0:
-                self._network.reset(stream)
+                self._forget(stream)
                 self._scored[stream] += rested
                 self._deciders.rest(stream, rested * self._network.steps)
+
+    def _forget(self, stream: int) -> None:
+        """Let the networks of one stream begin again, as though silence had gone before."""
+        self._network.reset(stream)
+        if self._verifier:
+            self._verifier.reset(stream)
 
     def _frames(self, streams: NDArray[np.int64], numbers: NDArray[np.int64]) -> FloatArray:
         """The features (hops, frames, bands) of these hops, each a stream and a number in it."""

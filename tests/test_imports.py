@@ -20,6 +20,7 @@ LAYERS = (
     {"backends"},
     {"stream"},
     {"model"},
+    {"verifier"},
     {"listener"},
     {"detector"},
 )

@@ -96,7 +96,7 @@ def test_same_as_the_detector(model: Model) -> None:
     heard = Hearing(model).hear("x", blocks)
     assert len(audio) / SAMPLE_RATE == heard.seconds
     for threshold in (0.3, 0.6, 0.8):
-        point = OperatingPoint.of(model.manifest, threshold=threshold)
+        point = OperatingPoint.of(model, threshold=threshold)
         replayed = heard.detections(model.manifest.labels, point.thresholds, point.config)
         direct = list(Detector(model, threshold=threshold).listen(blocks))
         assert [(d.keyword, d.score, d.start) for d in direct] == [
@@ -196,7 +196,7 @@ def test_move_thresholds(model: Model) -> None:
         rows[start : start + 40, 0] = height
     rows[:, 2] = 1.0 - rows[:, 0]
     heard = [Heard("x", 3600.0, rows)]
-    point = OperatingPoint.of(model.manifest, threshold=0.6)
+    point = OperatingPoint.of(model, threshold=0.6)
     for target, low, high in ((3.0, 0.0, 0.7), (2.0, 0.7, 0.8), (1.0, 0.8, 0.9), (0.0, 0.9, 1.0)):
         thresholds, left = move_thresholds(point, heard, model.manifest.labels, target)
         assert left <= target

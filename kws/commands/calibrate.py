@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     if not heard:
         raise DataError("none of the recordings can be read, so there is nothing to go by")
     hours = sum(each.seconds for each in heard) / 3600.0
-    point = OperatingPoint.of(manifest)
+    point = OperatingPoint.of(model)
     before = sum(
         len(each.detections(manifest.labels, point.thresholds, point.config)) for each in heard
     )
@@ -77,7 +77,9 @@ def run(options: argparse.Namespace) -> int:
     if options.out:
         with writing(options.out):
             options.out.mkdir(parents=True, exist_ok=True)
-            for artefact in manifest.artefacts.values():
+            artefacts = [*manifest.artefacts.values()]
+            artefacts += [manifest.verifier.artefact] if manifest.verifier else []
+            for artefact in artefacts:
                 shutil.copyfile(model.path.parent / artefact.file, options.out / artefact.file)
             calibration = {
                 "target_per_hour": options.target_fa,
@@ -85,9 +87,12 @@ def run(options: argparse.Namespace) -> int:
                 "false_accepts": after,
             }
             measurements = {**manifest.measurements, "calibration": calibration}
-            write_manifest(
-                replace(manifest, thresholds=thresholds, measurements=measurements),
-                options.out / model.path.name,
-            )
+            changed = replace(manifest, measurements=measurements)
+            if point.verified and manifest.verifier:
+                verifier = replace(manifest.verifier, thresholds=thresholds)
+                changed = replace(changed, verifier=verifier)
+            else:
+                changed = replace(changed, thresholds=thresholds)
+            write_manifest(changed, options.out / model.path.name)
         print(f"\nwritten; use it with --model {options.out}")
     return 0

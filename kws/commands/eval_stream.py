@@ -70,7 +70,11 @@ def run(options: argparse.Namespace) -> int:
         require_matplotlib()
     model = load_model(options.model, artefact=options.artefact)
     point = OperatingPoint.of(
-        model.manifest, options.sensitivity, options.threshold, not options.connected
+        model,
+        options.sensitivity,
+        options.threshold,
+        not options.connected,
+        not options.no_verifier,
     )
     evaluator = Evaluator(model, point, vad=not options.no_vad, jobs=options.jobs)
     if options.negatives:

@@ -104,7 +104,11 @@ def _print_model(model: dict[str, Any]) -> None:
             _row("", f"(share right of up to {measured['clips']:,} {measured['split']} clips)")
         thresholds = (f"{word} {value:g}" for word, value in model["thresholds"].items())
         _row("thresholds", ", ".join(thresholds) or f"{model['decision']['threshold']:g} for each")
-        for name, value in _operating_points(model["measurements"]):
+        if verifier := model.get("verifier"):
+            file, candidate = verifier["artefact"], verifier["candidate"]
+            _row("verifier", f"{file['file']}, asked above {candidate:g} ({file['bytes']:,} bytes)")
+        points = "verified_operating_points" if model.get("verifier") else "operating_points"
+        for name, value in _operating_points(model["measurements"].get(points, {})):
             _row(name, value)
         _row("licence", model["licence"])
     _row("path", model["path"])
@@ -118,9 +122,9 @@ def _row(name: str, value: object) -> None:
     print(f"  {name:<24} {value}")
 
 
-def _operating_points(measurements: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _operating_points(measured: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What calibration measured at each preset of each mode."""
-    for mode, points in measurements.get("operating_points", {}).items():
+    for mode, points in measured.items():
         if not isinstance(points, Mapping):  # how much was heard
             continue
         for name, point in points.items():

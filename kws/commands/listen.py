@@ -55,6 +55,7 @@ def run(options: argparse.Namespace) -> int:
             threshold=options.threshold,
             sensitivity=options.sensitivity,
             isolated=not options.connected,
+            verify=not options.no_verifier,
             observer=observer,
         ) as detector,
         open_display(options.json) as display,

@@ -33,6 +33,11 @@ def add_decision(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="spot keywords within running speech too, not only those that are spoken alone",
     )
+    parser.add_argument(
+        "--no-verifier",
+        action="store_true",
+        help="do without the larger network that confirms what the first one hears",
+    )
 
 
 def rate(text: str) -> float:

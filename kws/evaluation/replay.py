@@ -45,9 +45,9 @@ class Heard:
 class Hearing:
     """Turns audio into rows; the gate and the network are those of a Detector."""
 
-    def __init__(self, model: Model, vad: bool = True) -> None:
+    def __init__(self, model: Model, vad: bool = True, verify: bool = True) -> None:
         self.model = model
-        self._listener = Listener(model, vad)
+        self._listener = Listener(model, vad, verify)
         self._silence = np.zeros((1, len(model.manifest.labels)), np.float32)
         if SILENCE in model.manifest.labels:
             self._silence[0, model.manifest.labels.index(SILENCE)] = 1.0
@@ -74,7 +74,11 @@ class Hearing:
 
 
 def hear_files(
-    paths: Sequence[Path], model: Model, vad: bool = True, jobs: int | None = None
+    paths: Sequence[Path],
+    model: Model,
+    vad: bool = True,
+    jobs: int | None = None,
+    verify: bool = True,
 ) -> tuple[list[Heard], list[Problem]]:
     """Hear files of any format and rate, on all processors unless `jobs` says how many.
 
@@ -83,12 +87,12 @@ def hear_files(
     jobs = min(jobs or os.cpu_count() or 1, -(-len(paths) // _TOO_FEW))
     outcomes: Iterable[Heard | Problem]
     if jobs <= 1:
-        hearing = Hearing(model, vad)
+        hearing = Hearing(model, vad, verify)
         outcomes = [_hear_file(hearing, path) for path in paths]
     else:
         # Not forked: what ONNX Runtime and others hold of threads and locks would be torn.
         context = multiprocessing.get_context("spawn")
-        settings = (model.path, model.artefact, vad)
+        settings = (model.path, model.artefact, vad, verify)
         with ProcessPoolExecutor(jobs, context, _begin, settings) as pool:
             chunk = max(1, min(32, len(paths) // (4 * jobs)))
             outcomes = list(pool.map(_hear_in_worker, paths, chunksize=chunk))
@@ -107,9 +111,9 @@ def _hear_file(hearing: Hearing, path: Path) -> Heard | Problem:
 _worker: Hearing
 
 
-def _begin(path: Path, artefact: str, vad: bool) -> None:
+def _begin(path: Path, artefact: str, vad: bool, verify: bool) -> None:
     global _worker
-    _worker = Hearing(load_model(path, artefact=artefact), vad)
+    _worker = Hearing(load_model(path, artefact=artefact), vad, verify)
 
 
 def _hear_in_worker(path: Path) -> Heard | Problem:

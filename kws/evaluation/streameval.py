@@ -15,7 +15,7 @@ from kws.errors import DataError
 from kws.evaluation.replay import Heard, Hearing, hear_files
 from kws.evaluation.scenes import Scene, build_scene
 from kws.evaluation.spotting import Outcome, false_accept_figures, match
-from kws.manifest import MODES, Manifest
+from kws.manifest import MODES
 from kws.model import Model
 from kws.recordings.data import (
     Clip,
@@ -42,23 +42,26 @@ class OperatingPoint:
     sensitivity: str  # for the reader: a preset's name, or the threshold
     thresholds: Mapping[str, float]
     config: DecisionConfig
+    verified: bool  # whether the model's verifier is asked
 
     @classmethod
     def of(
         cls,
-        manifest: Manifest,
+        model: Model,
         sensitivity: str | None = None,
         threshold: float | None = None,
         isolated: bool = True,
+        verify: bool = True,
     ) -> OperatingPoint:
         """What `Detector` would take for the same arguments."""
-        mode = MODES[0 if isolated else 1]
+        manifest, mode = model.manifest, MODES[0 if isolated else 1]
+        verified = verify and model.verifier is not None
         config = manifest.decision if isolated else manifest.decision.connected()
         if threshold is not None:
             thresholds = dict.fromkeys(manifest.keywords, threshold)
-            return cls(mode, f"threshold {threshold:g}", thresholds, config)
-        thresholds = dict(manifest.operating_point(mode, sensitivity))
-        return cls(mode, sensitivity or "default", thresholds, config)
+            return cls(mode, f"threshold {threshold:g}", thresholds, config, verified)
+        thresholds = dict(manifest.operating_point(mode, sensitivity, verified))
+        return cls(mode, sensitivity or "default", thresholds, config, verified)
 
     def moved(self, offset: float) -> dict[str, float]:
         """The thresholds, each `offset` higher in log-odds."""
@@ -85,6 +88,7 @@ class Evaluator:
             "sensitivity": self.point.sensitivity,
             "thresholds": dict(self.point.thresholds),
             "gate": self.vad,
+            "verified": self.point.verified,
         }
 
     def detections(self, heard: Heard, offset: float = 0.0) -> list[Detection]:
@@ -94,7 +98,7 @@ class Evaluator:
 
     def negatives(self, paths: Sequence[Path]) -> dict[str, Any]:
         """Recordings that hold no keyword; raises DataError where none can be read."""
-        heard, problems = hear_files(paths, self.model, self.vad, self.jobs)
+        heard, problems = self.hear_files(paths)
         if not heard:
             first = f"; the first that failed: {problems[0]}" if problems else ""
             raise DataError(f"there is no recording to hear{first}")
@@ -119,7 +123,12 @@ class Evaluator:
         """A scene with its rows."""
         keywords = tuple(word for word in scene.spoken if word.word in self._keywords)
         scene = Scene(scene.audio, keywords)
-        return scene, Hearing(self.model, self.vad).hear("scene", [scene.audio])
+        hearing = Hearing(self.model, self.vad, self.point.verified)
+        return scene, hearing.hear("scene", [scene.audio])
+
+    def hear_files(self, paths: Sequence[Path]) -> tuple[list[Heard], list[Problem]]:
+        """Recordings with their rows, and those that cannot be read."""
+        return hear_files(paths, self.model, self.vad, self.jobs, self.point.verified)
 
     def outcome(self, heard: tuple[Scene, Heard], offset: float = 0.0) -> Outcome:
         """What becomes of a scene's words."""
@@ -154,7 +163,7 @@ class Evaluator:
         heard = {name: self.hear(scene) for name, scene in scenes.items()}
         quiet: dict[str, list[Heard]] = {}
         for name, paths in beside.items():
-            quiet[name], bad = hear_files(paths, self.model, self.vad, self.jobs)
+            quiet[name], bad = self.hear_files(paths)
             problems += bad
         return {
             "scenes": {name: self.outcome(each).figures() for name, each in heard.items()},

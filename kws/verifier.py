@@ -1,0 +1,80 @@
+"""A second opinion: a larger network, asked only where the first one hears a keyword.
+
+Two networks rarely take the same sound for the same keyword. What a detector decides on is then
+the geometric mean of both posteriors (a logarithmic opinion pool, Genest and Zidek, Statistical
+Science 1986). Hardly any sound comes that far, so that the larger network costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+
+from kws.errors import ModelError
+from kws.frontend import FloatArray
+from kws.model import Model
+
+_TO_THE_END = 0.5  # of the candidate's posterior, from the call after one that asked
+_TINY = np.float32(1e-7)  # a posterior of 0 forbids nothing that the other network is sure of
+
+
+class Verifier:
+    """Keeps the last second of features of a fixed number of streams, to ask about it."""
+
+    def __init__(self, model: Model, frames: int, streams: int = 1) -> None:
+        """`model` has a verifier; `frames` new ones of a stream come with each call.
+
+        Raises ModelError where the verifier cannot run.
+        """
+        backend, entry = model.verifier, model.manifest.verifier
+        if backend is None or entry is None:
+            raise ModelError(f"{model.path}: {model.artefact} has no verifier")
+        self._backend, self._candidate = backend, entry.candidate
+        # Once asked it is asked to the end of the word: else a row at the brink would stand alone
+        # in what has been lowered before, and look like a second word.
+        self._levels = np.full(streams, self._candidate)
+        self._keywords = [model.manifest.labels.index(word) for word in model.manifest.keywords]
+        self._window = model.frames
+        calls = -(-self._window // frames)  # that a second spans
+        self._silence = np.zeros((frames, model.manifest.features.width), np.float32)
+        self._recent = [deque([self._silence] * calls, calls) for _ in range(streams)]
+
+    def reset(self, stream: int) -> None:
+        """Let one stream begin again, as though digital silence had gone before."""
+        recent = self._recent[stream]
+        recent.extend([self._silence] * len(recent))
+        self._levels[stream] = self._candidate
+
+    def process(
+        self, chosen: Sequence[int], features: FloatArray, posteriors: FloatArray
+    ) -> FloatArray:
+        """Posteriors (chosen, steps, labels), verified where they hold a candidate.
+
+        A call asks once for each stream that has any, about its second up to now.
+
+        `features` (chosen, frames, bands) are what the first network made `posteriors` of, and
+        are kept: they must not change. `chosen` are the numbers of the streams.
+        """
+        for stream, new in zip(chosen, features, strict=True):
+            self._recent[stream].append(new)
+        heights = posteriors.take(self._keywords, axis=2)
+        if not heights.max() > _TO_THE_END * self._candidate:  # as nearly always
+            self._levels[chosen] = self._candidate
+            return posteriors
+        rows = heights.max(axis=2) > self._levels[chosen, None]  # (chosen, steps)
+        any_row = np.logical_or.reduce(rows, axis=1)
+        self._levels[chosen] = np.where(any_row, _TO_THE_END, 1.0) * self._candidate
+        (asked,) = any_row.nonzero()
+        if not len(asked):
+            return posteriors
+        seconds = [np.concatenate(self._recent[chosen[place]]) for place in asked.tolist()]
+        opinions = self._backend.run(np.stack(seconds)[:, -self._window :])
+        # One opinion for all candidates of a call: they are a few hundredths of a second apart.
+        both = np.maximum(posteriors[asked], _TINY) * np.maximum(opinions[:, None], _TINY)
+        pooled = np.sqrt(both)
+        pooled /= pooled.sum(axis=2, keepdims=True)
+        verified = posteriors.copy()  # the array that came may be the network's own
+        verified[asked] = np.where(rows[asked, :, None], pooled, posteriors[asked])
+        return verified

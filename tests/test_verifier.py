@@ -1,0 +1,248 @@
+"""The second opinion: when it is asked, what it changes, and what happens where it is missing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from export.operating_points import add_verifier
+from kws import Detector, KwsError, load_model
+from kws.audio import File
+from kws.cli import main
+from kws.demo import RECORDING
+from kws.frontend import FloatArray, log_mel
+from kws.listener import Listener
+from kws.manifest import MODELS, MODES, SENSITIVITIES, read_manifest, write_manifest
+from kws.model import Model
+from kws.pool import DetectorPool
+
+Int16Array = NDArray[np.int16]
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Model:
+    """The default model, which comes with a verifier."""
+    return load_model()
+
+
+@pytest.fixture(scope="module")
+def demonstration() -> Int16Array:
+    """The recording of `kws listen --demo`: commands, other words, pauses."""
+    with File(RECORDING) as source:
+        return np.concatenate(list(source))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the packaged models that a test may spoil."""
+    return Path(shutil.copytree(MODELS, tmp_path / "models"))
+
+
+class Opinion:
+    """A verifying network that always says the same, and counts how often it is asked."""
+
+    def __init__(self, posteriors: list[float]) -> None:
+        self.posteriors = np.array(posteriors, np.float32)
+        self.asked = 0
+
+    def run(self, features: FloatArray) -> FloatArray:
+        self.asked += len(features)
+        return np.repeat(self.posteriors[None], len(features), axis=0)
+
+
+def with_opinion(model: Model, posteriors: list[float]) -> tuple[Model, Opinion]:
+    """The model with a verifier that says that."""
+    copy, opinion = replace(model), Opinion(posteriors)
+    copy.__dict__["verifier"] = opinion  # where cached_property keeps it
+    return copy, opinion
+
+
+def rows_of(model: Model, audio: Int16Array, verify: bool) -> FloatArray:
+    """Every row of posteriors of a recording, without the gate."""
+    listener = Listener(model, vad=False, verify=verify)
+    hops = range(0, len(audio) - listener.hop + 1, listener.hop)
+    rows = [row for at in hops for row in listener.process(audio[at : at + listener.hop])[1]]
+    return np.concatenate(rows)
+
+
+def test_candidates_become_the_geometric_mean_of_both(
+    shipped: Model, demonstration: Int16Array
+) -> None:
+    entry = shipped.manifest.verifier
+    assert entry is not None
+    assert shipped.verifier is not None
+    audio = demonstration[: 12 * 16_000]
+    alone, both = rows_of(shipped, audio, False), rows_of(shipped, audio, True)
+    keywords = [shipped.manifest.labels.index(word) for word in shipped.manifest.keywords]
+    heights = alone[:, keywords].max(axis=1)
+    level, asked = entry.candidate, []
+    for row in range(0, len(alone), 3):  # of a call
+        candidates = heights[row : row + 3] > level
+        asked += candidates.tolist()
+        level = entry.candidate * (0.5 if candidates.any() else 1.0)
+    assert 20 < sum(asked) < len(asked) / 2
+    assert sum(asked) > (heights > entry.candidate).sum()
+    np.testing.assert_array_equal(both[~np.array(asked)], alone[~np.array(asked)])
+    for row in np.flatnonzero(asked):
+        end = (row // 3 + 1) * 960
+        if end < 16_000:
+            continue
+        frames = log_mel(audio[end - 16_000 : end], shipped.manifest.features)
+        other = shipped.verifier.run(frames[None])[0]
+        pooled = np.sqrt(np.maximum(alone[row], 1e-7) * np.maximum(other, 1e-7))
+        np.testing.assert_allclose(both[row], pooled / pooled.sum(), atol=1e-5)
+
+
+def test_a_network_that_disagrees_silences_and_is_asked_about_candidates_alone(
+    shipped: Model, demonstration: Int16Array
+) -> None:
+    labels = shipped.manifest.labels
+    unknown = [1.0 if label == "unknown" else 0.0 for label in labels]
+    doubtful, opinion = with_opinion(shipped, unknown)
+    assert Detector(shipped).process(demonstration)
+    assert not Detector(doubtful).process(demonstration)
+    assert 0 < opinion.asked < len(demonstration) / 960 / 2
+    opinion.asked = 0
+    assert Detector(doubtful, verify=False).process(demonstration)
+    assert not Detector(doubtful).process(np.zeros(32_000, np.int16))
+    assert opinion.asked == 0
+
+
+def test_a_detector_does_not_care_how_the_audio_is_cut(
+    shipped: Model, demonstration: Int16Array
+) -> None:
+    whole = Detector(shipped).process(demonstration)
+    detector, pieces = Detector(shipped), []
+    for at in range(0, len(demonstration), 777):
+        pieces += detector.process(demonstration[at : at + 777])
+    assert pieces == whole
+    detector.reset()
+    assert detector.process(demonstration) == whole
+
+
+def test_a_pool_verifies_as_a_detector_does(shipped: Model, demonstration: Int16Array) -> None:
+    shifts = (0, 3_333, 40_000)
+    streams = [np.roll(demonstration, shift) for shift in shifts]
+    expected = [Detector(shipped).process(audio) for audio in streams]
+    pool = DetectorPool(shipped, len(streams))
+    found = pool.process(streams)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert [(d.keyword, d.start, d.end) for d in ours] == [
+            (d.keyword, d.start, d.end) for d in theirs
+        ]
+        for one, other in zip(ours, theirs, strict=True):
+            assert one.score == pytest.approx(other.score, abs=1e-4)
+    assert DetectorPool(shipped, 1, verify=False).process([demonstration]) == [
+        Detector(shipped, verify=False).process(demonstration)
+    ]
+
+
+def test_it_has_thresholds_of_its_own(shipped: Model) -> None:
+    manifest = shipped.manifest
+    for mode in MODES:
+        for sensitivity in (None, *SENSITIVITIES):
+            alone = manifest.operating_point(mode, sensitivity)
+            both = manifest.operating_point(mode, sensitivity, verified=True)
+            assert set(alone) == set(both) == set(manifest.keywords)
+            assert alone != both
+    with pytest.raises(KwsError, match="has no verifier"):
+        load_model("accurate").manifest.operating_point(MODES[0], verified=True)
+
+
+def test_tflite_does_without() -> None:
+    pytest.importorskip("ai_edge_litert")
+    model = load_model(backend="tflite")
+    assert model.manifest.verifier is not None
+    assert model.verifier is None
+
+
+@pytest.mark.parametrize("damage", ["missing", "other"])
+def test_a_damaged_verifier_is_named(folder: Path, damage: str) -> None:
+    path = folder / "commands.json"
+    entry = read_manifest(path).verifier
+    assert entry is not None
+    file = folder / entry.artefact.file
+    file.unlink() if damage == "missing" else file.write_bytes(b"no network")
+    with pytest.raises(KwsError, match=entry.artefact.file):
+        Detector(path)
+    assert Detector(path, verify=False).process(np.zeros(16_000, np.int16)) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"candidate": 1.0}, "candidate should be between 0 and 1"),
+        ({"candidate": "often"}, "candidate should be of type float"),
+        ({"artefact": {"file": "../x", "sha256": "0" * 64, "bytes": 1}}, "a file name in the"),
+        ({"thresholds": {"maybe": 0.5}}, "is not a keyword"),
+        ({"presets": {"shouted": {}}}, "has the mode 'shouted'"),
+        ({"colour": 1}, "unknown key 'colour'"),
+    ],
+)
+def test_a_manifest_with_a_bad_verifier_is_refused(
+    folder: Path, change: dict[str, object], said: str
+) -> None:
+    path = folder / "commands.json"
+    content = json.loads(path.read_text())
+    content["verifier"] |= change
+    path.write_text(json.dumps(content))
+    with pytest.raises(KwsError, match=said):
+        read_manifest(path)
+
+
+def test_only_a_model_of_the_same_kind_can_be_made_a_verifier(
+    folder: Path, tones: Path, shipped: Model
+) -> None:
+    bare = load_model(folder / "commands.json")
+    made = add_verifier(bare, str(folder / "accurate.json")).manifest.verifier
+    entry = shipped.manifest.verifier
+    assert made is not None
+    assert entry is not None
+    assert made.artefact == entry.artefact
+    for other in (str(tones), "accurate"):  # other labels; another folder
+        with pytest.raises(KwsError, match="cannot verify"):
+            add_verifier(bare, other)
+
+
+def test_manifests_without_one_are_written_as_before(folder: Path) -> None:
+    path = folder / "accurate.json"
+    before = path.read_bytes()
+    write_manifest(read_manifest(path), path)
+    assert path.read_bytes() == before
+    assert b'"verifier"' not in before
+
+
+def test_the_commands_can_leave_it_out(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    shutil.copyfile(RECORDING, tmp_path / "heard.opus")
+    said = []
+    for options in ([], ["--no-verifier"]):
+        assert main(["eval-stream", "--negatives", str(tmp_path), "--json", *options]) == 0
+        said.append(json.loads(capsys.readouterr().out))
+    assert [each["verified"] for each in said] == [True, False]
+    assert said[0]["thresholds"] != said[1]["thresholds"]
+    assert main(["listen", "--input", str(RECORDING), "--json", "--no-verifier"]) == 0
+    words = [json.loads(line)["keyword"] for line in capsys.readouterr().out.splitlines()]
+    alone = Detector(verify=False)
+    with File(RECORDING) as source:
+        assert words == [detection.keyword for detection in alone.listen(source)]
+
+
+def test_calibration_moves_the_thresholds_of_both(
+    tmp_path: Path, shipped: Model, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "mine"
+    background = ["--background", str(RECORDING)]
+    assert main(["calibrate", "--target-fa", "5", *background, "--out", str(out)]) == 0
+    capsys.readouterr()
+    mine = load_model(out)
+    assert mine.manifest.verifier is not None
+    assert shipped.manifest.verifier is not None
+    assert mine.manifest.verifier.thresholds != shipped.manifest.verifier.thresholds
+    assert mine.manifest.thresholds == shipped.manifest.thresholds
+    assert Detector(mine).process(np.zeros(16_000, np.int16)) == []
