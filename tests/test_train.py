@@ -22,6 +22,7 @@ from kws.train.graphs import read_network  # noqa: E402
 from kws.train.learner import Learner, LearnerConfig, command_indexes, distil_loss, peak_loss  # noqa: E402
 from kws.train.materials import Material, load_material  # noqa: E402
 from kws.train.network import Network, NetworkConfig, parameter_count  # noqa: E402
+from kws.train.options import with_options  # noqa: E402
 from kws.train.prior import class_shares, without_prior  # noqa: E402
 from kws.train.sampler import Clips, Sampler, SamplerConfig  # noqa: E402
 from kws.train.targets import ANYWHERE, NOTHING, row_loss, row_targets  # noqa: E402
@@ -372,6 +373,13 @@ def test_missing_keyword_is_a_clear_error(tmp_path: Path) -> None:
         load_material(tmp_path, LABELS, None)
 
 
+def test_options_are_changed_by_their_dotted_names() -> None:
+    """Whole numbers fit where fractions are; the rest stays as it was."""
+    changed = with_options(FitConfig(), ["sampler.noisy=1", "sampler.snr_db=(0.0, 9.0)", "seed=3"])
+    sampler = replace(SamplerConfig(), noisy=1.0, snr_db=(0.0, 9.0))
+    assert changed == replace(FitConfig(), sampler=sampler, seed=3)
+
+
 def test_command_line_says_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -381,5 +389,20 @@ def test_command_line_says_what_is_missing(
         main(["--out", str(tmp_path / "run")])
     assert 2 == stopped.value.code
     capsys.readouterr()
-    assert 1 == main(["--out", str(tmp_path / "run"), "--data", str(tmp_path / "none")])
+    nowhere = ["--out", str(tmp_path / "run"), "--data", str(tmp_path / "none")]
+    for change, said in (
+        ("sampler.noise=0.5", "there is no option sampler.noise; known here are epoch_size"),
+        ("epochs.long=1", "epochs has no parts"),
+        ("sampler.noisy=loud", "expected a number"),
+        ("epochs=2.5", "expected a value of its kind"),
+        ("sampler=1", "expected a value of its kind"),
+        ("epochs", "expected NAME=VALUE"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main([*nowhere, "--set", change])
+        assert 2 == stopped.value.code
+        assert said in capsys.readouterr().err
+    assert 1 == main([*nowhere, "--set", "sampler.noisy=1", "learner.peak_weight=0.25"])
+    assert "there is no folder" in capsys.readouterr().err
+    assert 1 == main(nowhere)
     assert "there is no folder" in capsys.readouterr().err

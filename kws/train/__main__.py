@@ -15,6 +15,7 @@ from kws.config import LABELS
 from kws.errors import KwsError
 from kws.train.fit import FitConfig, fit
 from kws.train.materials import load_material
+from kws.train.options import with_options
 from kws.train.teacher import TEACHER
 
 
@@ -45,6 +46,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--learning-rate", type=float, default=default.learning_rate)
     parser.add_argument("--epochs", type=int, default=default.epochs)
     parser.add_argument("--seed", type=int, default=default.seed)
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="change any other option of the run, such as sampler.noisy=0.5; log and checkpoint "
+        "show them all",
+    )
     parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     options = parser.parse_args(arguments)
@@ -60,6 +69,10 @@ def main(arguments: list[str] | None = None) -> int:
         learning_rate=options.learning_rate,
         teacher=TEACHER if options.teacher else None,
     )
+    try:
+        config = with_options(config, options.set)
+    except ValueError as error:
+        parser.error(str(error))
     try:
         material = load_material(Path(options.data), LABELS, options.synthetic)
         fit(material, options.out, config, resume=options.resume, start=options.start)
