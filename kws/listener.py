@@ -43,7 +43,7 @@ class Listener:
                 f"got {manifest.vad.frame_ms}"
             )
         self._gate = SpeechGate(manifest.vad) if vad else None
-        self._verifier = Verifier(model, self._stream.frames) if verify and model.verifier else None
+        self.verifier = Verifier(model, self._stream.frames) if verify and model.verifier else None
         self._preroll = -(-manifest.vad.preroll_ms // hop_ms)  # hops
         memory = (self._preroll + 1) * self.hop + manifest.features.window
         self._frontend = StreamingFrontend(manifest.features, memory)
@@ -79,13 +79,13 @@ class Listener:
             last = self._frontend.complete - (self._heard - self._scored) * size
             features = self._frontend.frames(last - size, last)
             row = self._stream.process(features)
-            if self._verifier:
-                (row,) = self._verifier.process([0], features[None], row[None])
+            if self.verifier:
+                (row,) = self.verifier.process([0], features[None], row[None])
             rows.append(row)
         return rested * self._stream.steps, rows
 
     def _forget(self) -> None:
         """Let the networks begin again, as though digital silence had gone before."""
         self._stream.reset()
-        if self._verifier:
-            self._verifier.reset(0)
+        if self.verifier:
+            self.verifier.reset(0)

@@ -31,6 +31,7 @@ class Verifier:
         backend, entry = model.verifier, model.manifest.verifier
         if backend is None or entry is None:
             raise ModelError(f"{model.path}: {model.artefact} has no verifier")
+        self.asked = 0  # seconds of audio that it has been asked about so far
         self._backend, self._candidate = backend, entry.candidate
         # Once asked it is asked to the end of the word: else a row at the brink would stand alone
         # in what has been lowered before, and look like a second word.
@@ -69,6 +70,7 @@ class Verifier:
         (asked,) = any_row.nonzero()
         if not len(asked):
             return posteriors
+        self.asked += len(asked)
         seconds = [np.concatenate(self._recent[chosen[place]]) for place in asked.tolist()]
         opinions = self._backend.run(np.stack(seconds)[:, -self._window :])
         # One opinion for all candidates of a call: they are a few hundredths of a second apart.

@@ -6,17 +6,22 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from kws.audio import File
 from kws.bench import measure as measuring
 from kws.bench.graph import bound_run
 from kws.bench.machine import machine
 from kws.bench.measure import Effort, measure
+from kws.bench.stages import stages
 from kws.bench.startup import cold_start
 from kws.bench.table import print_tables
 from kws.bench.timing import Round, alternate, compare, ratio, spread, summarise, time_calls
 from kws.cli import main
+from kws.demo import RECORDING
 from kws.errors import BackendUnavailable, KwsError
+from kws.model import load_model
 
 TINY = Effort(rounds=2, calls=3, seconds=0.2, batches=(1, 2), gpu_batches=(1,))
 
@@ -95,6 +100,15 @@ class TestMeasure:
         shown = capsys.readouterr().out
         assert "window.onnx" in shown
         assert f"cuda was not measured: {found['not_run']['cuda']}" in shown
+
+    def test_the_verifier_is_a_stage(self) -> None:
+        """It is called as often as the audio makes it be."""
+        with File(RECORDING) as source:
+            audio = np.concatenate(list(source))[: 4 * 16_000]
+        model = load_model()
+        assert 1 < stages(model, audio)["verifier"].per_second < 1000 / 60
+        assert 0 == stages(model, np.zeros(16_000, np.int16))["verifier"].per_second
+        assert "verifier" not in stages(load_model("accurate"), audio)
 
     def test_machine_record_is_json(self) -> None:
         """It names the processor and the versions that figures depend on."""

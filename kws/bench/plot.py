@@ -55,6 +55,9 @@ def _draw_stages(axes: Any, rows: list[dict[str, Any]], stages: dict[str, Any]) 
     places = range(len(rows))
     left = [0.0] * len(rows)
     parts = {name: [stage["cpu_ms_per_second"]] * len(rows) for name, stage in stages.items()}
+    if "verifier" in parts:  # of the ONNX files alone
+        of_onnx = (float(row["artefact"].endswith(".onnx")) for row in rows)
+        parts["verifier"] = [stages["verifier"]["cpu_ms_per_second"] * share for share in of_onnx]
     parts["network"] = [row["network"]["cpu_ms_per_second"] for row in rows]
     for name, widths in parts.items():
         axes.barh(places, widths, left=left, label=name)

@@ -11,6 +11,7 @@ from kws.audio import BLOCK_MS, Converter, Int16Array
 from kws.config import SAMPLE_RATE
 from kws.decision import STEP_MS, Decider
 from kws.frontend import StreamingFrontend
+from kws.listener import Listener
 from kws.manifest import Manifest
 from kws.model import Model
 from kws.vad import SpeechGate
@@ -28,16 +29,22 @@ class Stage:
 
 
 def stages(model: Model, audio: Int16Array) -> dict[str, Stage]:
-    """Every stage but the network, each on 16 kHz audio (samples,) of at least one second."""
+    """Every stage but the network, each on 16 kHz audio (samples,) of at least one second.
+
+    The verifier is called as often as the audio makes it be.
+    """
     manifest, stream = model.manifest, model.open_stream()
     hop = stream.frames * manifest.features.hop  # samples
     per_second = SAMPLE_RATE / hop
-    return {
+    found = {
         "resample": Stage(_resample(), 1000 / BLOCK_MS),
         "front end": Stage(_front_end(manifest, audio, hop), per_second),
         "vad": Stage(_gate(manifest, audio[:hop]), per_second),
         "decision": Stage(_decision(manifest, stream.steps), per_second),
     }
+    if model.verifier is not None:
+        found["verifier"] = _verifier(model, audio)
+    return found
 
 
 def network(model: Model) -> Stage:
@@ -70,6 +77,17 @@ def _front_end(manifest: Manifest, audio: Int16Array, hop: int) -> Callable[[], 
 def _gate(manifest: Manifest, audio: Int16Array) -> Callable[[], object]:
     gate = SpeechGate(manifest.vad)
     return lambda: gate.process(audio)
+
+
+def _verifier(model: Model, audio: Int16Array) -> Stage:
+    listener, verifier = Listener(model, vad=False), model.verifier
+    assert listener.verifier is not None
+    assert verifier is not None
+    for begin in range(0, len(audio) - listener.hop + 1, listener.hop):
+        listener.process(audio[begin : begin + listener.hop])
+    second = np.zeros((1, model.frames, model.manifest.features.width), np.float32)
+    per_second = listener.verifier.asked * SAMPLE_RATE / len(audio)
+    return Stage(lambda: verifier.run(second), per_second)
 
 
 def _decision(manifest: Manifest, steps: int) -> Callable[[], object]:

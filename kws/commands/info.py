@@ -102,7 +102,8 @@ def _print_model(model: dict[str, Any]) -> None:
             _row(key, f"{facts}  {file['file']}")
         if measured:
             _row("", f"(share right of up to {measured['clips']:,} {measured['split']} clips)")
-        thresholds = (f"{word} {value:g}" for word, value in model["thresholds"].items())
+        settings = model.get("verifier") or model
+        thresholds = (f"{word} {value:g}" for word, value in settings["thresholds"].items())
         _row("thresholds", ", ".join(thresholds) or f"{model['decision']['threshold']:g} for each")
         if verifier := model.get("verifier"):
             file, candidate = verifier["artefact"], verifier["candidate"]
