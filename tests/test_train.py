@@ -1,6 +1,9 @@
 """Training: the network streams, batches repeat, and a stopped run goes on to the same bits."""
 
 import json
+import multiprocessing
+import signal
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -41,10 +44,10 @@ TINY = FitConfig(
 def material() -> Material:
     """Made-up words: each a tone of its own pitch in noise."""
     generator = np.random.default_rng(0)
-    time = np.arange(16_000) / 16_000
+    seconds = np.arange(16_000) / 16_000
 
     def clips(pitch: float, count: int) -> np.ndarray:
-        tone = 4000 * np.sin(2 * np.pi * pitch * time) * (np.abs(time - 0.5) < 0.2)
+        tone = 4000 * np.sin(2 * np.pi * pitch * seconds) * (np.abs(seconds - 0.5) < 0.2)
         return (tone + generator.normal(0, 100, (count, 16_000))).astype(np.int16)
 
     words = {word: clips(200 + 250 * i, 6) for i, word in enumerate((*KEYWORDS, "zero"))}
@@ -318,6 +321,33 @@ def test_resumed_run_is_bit_equal(
     assert [1, 2, 3] == [row["epoch"] for row in logs[0]]
 
 
+def test_a_killed_process_loses_no_more_than_its_epoch(
+    material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGKILL at any moment leaves a whole checkpoint, from which the run goes on to the same."""
+    config = replace(TINY, epochs=6)
+    fit(material, tmp_path / "whole", config)
+    last = tmp_path / "cut/last.pt"
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as here: the bits depend on it
+    arguments = (material, tmp_path / "cut", config)
+    process = multiprocessing.get_context("spawn").Process(target=fit, args=arguments)
+    process.start()
+    while not last.exists() and process.is_alive():
+        time.sleep(0.001)
+    process.kill()
+    process.join()
+    assert -signal.SIGKILL == process.exitcode
+    done = checkpoint.load(last)["epoch"]
+    assert 1 <= done < 6
+    fit(material, tmp_path / "cut", config, resume=True)
+    whole, cut = (checkpoint.load(tmp_path / run / "last.pt") for run in ("whole", "cut"))
+    assert all(
+        torch.equal(tensor, cut["average"][name]) for name, tensor in whole["average"].items()
+    )
+    log = (tmp_path / "cut/log.jsonl").read_text().splitlines()
+    assert [1, 2, 3, 4, 5, 6] == [json.loads(line)["epoch"] for line in log]
+
+
 def test_run_folder_is_not_overwritten(material: Material, tmp_path: Path) -> None:
     """A second run into the same folder, or a resume with other options, is refused."""
     fit(material, tmp_path, replace(TINY, epochs=1))
@@ -345,6 +375,29 @@ def test_full_disk_keeps_the_old_checkpoint(
     monkeypatch.undo()
     assert 1 == checkpoint.load(path)["epoch"]
     assert [path] == list(tmp_path.iterdir())
+
+
+def test_a_run_goes_on_after_a_full_disk(
+    material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The epoch whose checkpoint found no room is run again, and logged once."""
+    write = Path.write_bytes
+    wrote: list[Path] = []
+
+    def full(part: Path, content: bytes) -> int:
+        wrote.append(part)
+        if len(wrote) > 3:  # best.pt and last.pt of the first epoch, one of the second
+            raise OSError(28, "No space left on device")
+        return write(part, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space"):
+        fit(material, tmp_path, TINY)
+    monkeypatch.undo()
+    fit(material, tmp_path, TINY, resume=True)
+    log = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert [1, 2, 3] == [json.loads(line)["epoch"] for line in log]
+    assert not list(tmp_path.glob("*.part"))
 
 
 def test_pickle_in_place_of_a_checkpoint_is_refused(tmp_path: Path) -> None:
