@@ -1,8 +1,9 @@
 """Make the demonstration recording again: `python -m kws.demo.make` (needs espeak-ng).
 
 Every voice is espeak-ng's and every noise is computed here, so that nobody else's recording is in
-the package. Each command gets the voice in which the default model knows it best, so this is to be
-run again after a new model. What is spoken when goes into commands.json; no detection does.
+the package. Each command gets the voice in which the default model knows it best, for the recording is
+also played to microphones; so this is to be run again after a new model. What is spoken when goes
+into commands.json; no detection does.
 """
 
 from __future__ import annotations
@@ -53,9 +54,9 @@ VOICES = tuple(
     for name in (
         "en-us",
         "en-gb",
-        *(f"en-us+{v}" for v in ("m3", "belinda", "Andrea", "john", "Michael")),
+        *(f"en-us+{v}" for v in ("m3", "belinda", "Andrea", "john", "Michael", "rob", "ed")),
     )
-    for speed in (110, 130, 150)
+    for speed in (110, 130, 150, 170)
     for pitch in (45, 60)
 )
 
@@ -109,17 +110,21 @@ def compose(script: Sequence[tuple[str, Voice]]) -> tuple[FloatArray, list[Spoke
     return audio + room(len(audio), np.random.default_rng(SEED)), spoken
 
 
-def best_voice(word: str, detector: Detector) -> Voice:
-    """The voice in which the word alone is spotted with the highest score; the first where none is.
+def best_voice(word: str, strict: Detector, eager: Detector) -> Voice:
+    """The voice in which the word, said after another one, reaches the highest score.
 
-    A word that is no keyword takes the first voice in which nothing fires.
+    Only what the strict detector hears counts. A word that is no keyword takes the first voice in
+    which nothing fires, not even in the eager one; the first of all where there is no such voice.
     """
-    keyword = word in detector.model.manifest.keywords
+    keyword = word in strict.model.manifest.keywords
     best, best_score = VOICES[0], 0.0
     for voice in VOICES:
-        found = list(detector.listen([compose([(word, voice)])[0]]))
-        if not keyword and not found:
-            return voice
+        audio = compose([("computer", VOICES[0]), (word, voice)])[0]
+        if not keyword:
+            if not list(eager.listen([audio])):
+                return voice
+            continue
+        found = list(strict.listen([audio]))
         if [detection.keyword for detection in found] == [word] and found[0].score > best_score:
             best, best_score = voice, found[0].score
     return best
@@ -128,8 +133,9 @@ def best_voice(word: str, detector: Detector) -> Voice:
 def main() -> int:
     """Write the recording and its labels; returns the exit code."""
     try:
-        with Detector() as detector:
-            audio, spoken = compose([(word, best_voice(word, detector)) for word in WORDS])
+        with Detector(sensitivity="low") as strict, Detector(sensitivity="high") as eager:
+            script = [(word, best_voice(word, strict, eager)) for word in WORDS]
+        audio, spoken = compose(script)
     except (KwsError, subprocess.CalledProcessError) as error:
         print(f"kws: error: {error}", file=sys.stderr)
         return 1
