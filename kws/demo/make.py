@@ -1,9 +1,9 @@
 """Make the demonstration recording again: `python -m kws.demo.make` (needs espeak-ng).
 
 Every voice is espeak-ng's and every noise is computed here, so that nobody else's recording is in
-the package. Each command gets the voice in which the default model knows it best, for the recording is
-also played to microphones; so this is to be run again after a new model. What is spoken when goes
-into commands.json; no detection does.
+the package. Each command gets the voice in which the default model knows it best, for microphones
+hear the recording too; so this is to be run again after a new model. What is spoken when goes into
+commands.json; no detection does.
 """
 
 from __future__ import annotations
