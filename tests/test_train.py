@@ -22,13 +22,21 @@ from kws.train.__main__ import main  # noqa: E402
 from kws.train.features import LogMel  # noqa: E402
 from kws.train.fit import FitConfig, begin_with, draw_batches, fit  # noqa: E402
 from kws.train.graphs import read_network  # noqa: E402
-from kws.train.learner import Learner, LearnerConfig, command_indexes, distil_loss, peak_loss  # noqa: E402
+from kws.train.learner import (  # noqa: E402
+    Batch,
+    Learner,
+    LearnerConfig,
+    command_indexes,
+    distil_loss,
+    label_loss,
+    peak_loss,
+)
 from kws.train.materials import Material, load_material  # noqa: E402
 from kws.train.network import Network, NetworkConfig, parameter_count  # noqa: E402
 from kws.train.options import with_options  # noqa: E402
 from kws.train.prior import class_shares, without_prior  # noqa: E402
 from kws.train.sampler import Clips, Sampler, SamplerConfig  # noqa: E402
-from kws.train.targets import ANYWHERE, NOTHING, row_loss, row_targets  # noqa: E402
+from kws.train.targets import ANYWHERE, NOTHING, clip_losses, row_targets  # noqa: E402
 from kws.train.tones import bursts, tones  # noqa: E402
 
 torch.set_num_threads(1)  # nets this small only wait for further threads
@@ -192,8 +200,35 @@ def test_every_clip_weighs_the_same_in_the_loss() -> None:
     targets[0, 1, -1] = 1
     logits = torch.zeros(1, 50, len(LABELS))
     logits[0, :40, 0] = 50.0  # the many are right
-    wrong = float(row_loss(logits, targets, label_smoothing=0.0))
+    wrong = float(clip_losses(logits, targets, label_smoothing=0.0).mean())
     assert np.log(len(LABELS)) / 2 == pytest.approx(wrong, abs=1e-3)
+
+
+def test_mixed_clips_are_to_be_answered_as_both(material: Material) -> None:
+    """Features and targets are mixed by the same shares; the loss lies between those of both."""
+    config = replace(TINY.sampler, warped=0.0, masked_frames=0, masked_bands=0, streams=0)
+    mixed_config = replace(config, mixup=0.5)
+    plain, mixed = (
+        next(draw_batches(Sampler(material, LABELS, each, 0), None, LogMel(), 0, stride=2))
+        for each in (config, mixed_config)
+    )
+    assert plain.mixed_targets is None
+    assert mixed.mixed_targets is not None
+    assert mixed.mixed_share is not None
+    assert torch.equal(plain.targets, mixed.targets)
+    assert 0.0 < float(mixed.mixed_share.max()) <= 0.5
+    sources = [
+        next(i for i, own in enumerate(plain.targets) if torch.equal(own, other))
+        for other in mixed.mixed_targets
+    ]
+    wanted = plain.features.lerp(plain.features[sources], mixed.mixed_share[:, None, None])
+    assert torch.allclose(wanted, mixed.features, atol=1e-5)
+    logits = torch.randn(len(mixed.targets), 50, len(LABELS))
+    whole = [float(clip_losses(logits, t, 0.0)[0].mean()) for t in (mixed.targets, *mixed[2:3])]
+    alone = Batch(*(part[:1] for part in mixed))
+    share = float(mixed.mixed_share[0])
+    wanted_loss = (1.0 - share) * whole[0] + share * whole[1]
+    assert wanted_loss == pytest.approx(float(label_loss(logits[:1], alone, 0.0)), rel=1e-4)
 
 
 def test_warped_bands_move_up_for_a_shorter_tract() -> None:
@@ -278,12 +313,12 @@ def test_made_up_sounds_repeat_and_fit_16_bits(make: Callable[..., Iterator[np.n
         assert 16_000 == np.abs(sound.astype(int)).max()
 
 
-@pytest.mark.parametrize("teacher", [None, NetworkConfig(channels=12)])
+@pytest.mark.parametrize(("teacher", "mixup"), [(None, 0.0), (NetworkConfig(channels=12), 0.3)])
 def test_resumed_run_is_bit_equal(
-    material: Material, tmp_path: Path, teacher: NetworkConfig | None
+    material: Material, tmp_path: Path, teacher: NetworkConfig | None, mixup: float
 ) -> None:
     """A run killed in its second epoch and resumed ends with the weights of one that was not."""
-    config = replace(TINY, teacher=teacher)
+    config = replace(TINY, teacher=teacher, sampler=replace(TINY.sampler, mixup=mixup))
     fit(material, tmp_path / "whole", config)
 
     class Killed(BaseException):

@@ -30,14 +30,13 @@ from kws.train import checkpoint
 from kws.train.features import LogMel
 from kws.train.fit import Scores, draw_batches, score
 from kws.train.graphs import read_network, replace_classifier, restore_scales, write_network
-from kws.train.learner import command_indexes, peak_loss
+from kws.train.learner import command_indexes, label_loss, peak_loss
 from kws.train.materials import Material
 from kws.train.network import Network, parameter_count
 from kws.train.own_words import OwnWords
 from kws.train.prior import class_shares, log_prior
 from kws.train.sampler import Sampler, SamplerConfig
 from kws.train.scales import fold_scales
-from kws.train.targets import row_loss
 
 GRAPHS = ("window.onnx", "stream.onnx")
 
@@ -129,7 +128,7 @@ def tune(
         network.train(learns)
         for batch in draw_batches(sampler, streams, front_end, epoch, stride):
             logits, pairs = network(batch.features), len(batch.targets)
-            loss = row_loss(logits[:pairs], batch.targets, config.label_smoothing)
+            loss = label_loss(logits[:pairs], batch, config.label_smoothing)
             if len(logits) > pairs:
                 loss = loss + config.peak_weight * peak_loss(logits[pairs:], commands)
             _step(network, loss, optimizer)

@@ -88,6 +88,7 @@ def draw_batches(
     """
     config = clips.config
     generator = torch.Generator().manual_seed(clips.seed * 1_000_033 + epoch)
+    mixing = np.random.default_rng((clips.seed, epoch))
     quiet = streams.streams(epoch) if streams is not None else None
     for batch in clips.epoch(epoch):
         features = front_end(batch.audio)
@@ -106,7 +107,15 @@ def draw_batches(
             generator,
         )
         both[: count // 2] = masked.reshape(pairs.shape)
-        yield Batch(both, targets)
+        if not config.mixup:
+            yield Batch(both, targets)
+            continue
+        order = torch.from_numpy(mixing.permutation(count // 2))
+        share = torch.from_numpy(mixing.beta(config.mixup, config.mixup, count // 2)).float()
+        share = torch.minimum(share, 1.0 - share)
+        pairs = both[: count // 2]
+        both[: count // 2] = pairs.lerp(pairs[order], share[:, None, None])
+        yield Batch(both, targets, targets[order], share)
 
 
 @torch.no_grad()

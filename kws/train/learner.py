@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,15 +12,16 @@ from torch.nn import functional
 
 from kws.config import SILENCE, UNKNOWN
 from kws.train.network import Network
-from kws.train.targets import row_loss
+from kws.train.targets import clip_losses
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """What a network slides over in one step: pairs of clips, then streams without commands."""
 
     features: Tensor  # (pairs + streams, frames, bands)
     targets: Tensor  # (pairs, 2, rows), as `kws.train.targets.row_targets` gives them
+    mixed_targets: Tensor | None = None  # (pairs, 2, rows) of what is mixed in
+    mixed_share: Tensor | None = None  # (pairs,) of it, at most 0.5
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Learner:
         self.network.train()
         with torch.autocast("cpu", torch.bfloat16, enabled=config.mixed_precision):
             logits = self.network(batch.features).float()
-        loss = row_loss(logits[:pairs], batch.targets, config.label_smoothing)
+        loss = label_loss(logits[:pairs], batch, config.label_smoothing)
         peak = peak_loss(logits[pairs:], self.commands)
         total = loss + config.peak_weight * peak
         distil = torch.zeros(())
@@ -118,6 +119,15 @@ class Learner:
 def command_indexes(labels: tuple[str, ...]) -> list[int]:
     """Where among the labels the commands are."""
     return [index for index, label in enumerate(labels) if label not in (SILENCE, UNKNOWN)]
+
+
+def label_loss(logits: Tensor, batch: Batch, label_smoothing: float) -> Tensor:
+    """Mean over a batch's clips of what `clip_losses` gives; logits (pairs, rows, labels)."""
+    losses = clip_losses(logits, batch.targets, label_smoothing)
+    if batch.mixed_targets is not None and batch.mixed_share is not None:
+        others = clip_losses(logits, batch.mixed_targets, label_smoothing)
+        losses = losses.lerp(others, batch.mixed_share[:, None])
+    return losses.mean()
 
 
 def peak_loss(logits: Tensor, commands: list[int], smoothing: int = 4) -> Tensor:

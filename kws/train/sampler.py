@@ -54,6 +54,9 @@ class SamplerConfig:
     warp: float = 0.12  # by up to this share
     masked_frames: int = 8
     masked_bands: int = 4
+    # Pairs of clips laid over each other, features and targets alike (mixup, Zhang et al., arXiv
+    # 1710.09412): the share of the weaker is drawn from Beta(mixup, mixup); 0 for none.
+    mixup: float = 0.0
     streams: int = 24  # streams without commands, beside each batch of clips
     stream_samples: int = 2 * CLIP_SAMPLES - 320  # as many frames as two clips
     stream_speech: float = 0.36  # share of streams of running speech

@@ -42,8 +42,8 @@ def row_targets(targets: Tensor, spoken: Tensor, frames: int, stride: int) -> Te
     return torch.where(heard, targets.view(-1, 2, 1), NOTHING)
 
 
-def row_loss(logits: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
-    """Cross-entropy, averaged over each clip's rows and then over the clips.
+def clip_losses(logits: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
+    """Cross-entropy (pairs, 2), averaged over each clip's rows.
 
     Logits (pairs, rows, labels), targets (pairs, 2, rows) as `row_targets` gives them.
     """
@@ -55,4 +55,4 @@ def row_loss(logits: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
         label_smoothing=label_smoothing,
         reduction="none",
     ).view(targets.shape)
-    return (losses.sum(-1) / (targets != NOTHING).sum(-1)).mean()
+    return losses.sum(-1) / (targets != NOTHING).sum(-1)

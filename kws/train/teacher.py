@@ -39,7 +39,8 @@ class Teacher:
 
     def send(self, batch: Batch, rate: float) -> None:
         """Have the teacher take a step on a batch at a learning rate."""
-        self._say(("step", (batch.features.numpy(), batch.targets.numpy(), rate)))
+        parts = [None if part is None else part.numpy() for part in batch]
+        self._say(("step", (parts, rate)))
 
     def receive(self) -> Step:
         """What came of the oldest batch that was sent; waits for it."""
@@ -96,8 +97,9 @@ def _serve(
 
 def _answer(learner: Learner, what: str, content: Any) -> Any:
     if what == "step":
-        features, targets, rate = content
-        batch = Batch(torch.from_numpy(features), torch.from_numpy(targets))
+        parts, rate = content
+        made: list[Any] = [None if part is None else torch.from_numpy(part) for part in parts]
+        batch = Batch(*made)
         step = learner.step(batch, rate)
         return step.logits.numpy(), step.loss, step.peak, step.distil, step.right
     if what == "state":
