@@ -11,8 +11,9 @@ Inputs and outputs, float32, batch of any size:
 * features (batch, steps * stride, bands), state (batch, size)
 * posteriors (batch * steps, labels), stream after stream; next_state (batch, size)
 
-The state is the newest frames, then the contexts of all blocks and of the pool, each flattened
-from (time, channels). What it is after digital silence, the caller finds by hearing it.
+The state is rows of as many numbers as there are channels: the newest frames, then the contexts of
+all blocks and of the pool, each (time, channels). That all have rows of one length lets one Split
+and one Gather move them. What it is after digital silence, the caller finds by hearing it.
 """
 
 from __future__ import annotations
@@ -36,12 +37,19 @@ def write_stream(network: FoldedNetwork, steps: int, metadata: Mapping[str, str]
         raise ValueError(f"expected a stem whose kernel is a multiple of {stride}, {stem.kernel}")
     writer = GraphWriter()
     contexts = [*(block.context for block in network.blocks), network.pool - 1]  # in steps
-    sizes = [overlap * network.bands, sum(contexts) * channels]
-    frames, history = writer.split("Split", ("state", writer.numbers(*sizes)), 2, axis=1)
+    old, new = overlap * network.bands, steps * stride * network.bands  # numbers of frames
+    lead = -(-old // channels)  # rows of the state that hold them
+    size = (lead + sum(contexts)) * channels
+    state = writer.node("Reshape", "state", writer.numbers(-1, size // channels, channels))
+    frames, *pieces = writer.split(
+        "Split", (state, writer.numbers(lead, *contexts)), 1 + len(contexts), axis=1
+    )
 
     # The stem: its windows side by side, one row a step, times the weights as one matrix.
-    flat = writer.node("Reshape", "features", writer.numbers(-1, steps * stride * network.bands))
-    heard = writer.node("Concat", frames, flat, axis=1)
+    frames = writer.node("Reshape", frames, writer.numbers(-1, lead * channels))
+    flat = writer.node("Reshape", "features", writer.numbers(-1, new))
+    latest = writer.node("Concat", frames, flat, axis=1)
+    heard = writer.slice(latest, -old - new, axis=1)
     rows = steps + overlap // stride
     strides = writer.node("Reshape", heard, writer.numbers(-1, rows, stride * network.bands))
     value = writer.node("Gather", strides, _windows(writer, steps, 1 + overlap // stride), axis=1)
@@ -55,17 +63,17 @@ def write_stream(network: FoldedNetwork, steps: int, metadata: Mapping[str, str]
     )
     value = writer.node("Relu", value)
 
-    history = writer.node("Reshape", history, writer.numbers(-1, sum(contexts), channels))
-    pieces = writer.split("Split", (history, writer.numbers(*contexts)), len(contexts), axis=1)
     joined = []
     for block, piece in zip(network.blocks, pieces, strict=False):
         value_in_time = writer.node("Reshape", value, writer.numbers(-1, steps, channels))
         joined.append(writer.node("Concat", piece, value_in_time, axis=1))
-        windows = _windows(writer, steps, block.depthwise.kernel)
-        windowed = writer.node("Gather", joined[-1], windows, axis=1)
-        weighted = writer.node(
-            "Mul", windowed, writer.constant(f"{block.name}.depthwise", block.depthwise.weights)
-        )
+        # Each step's weights stand among zeros, so that no window has to be copied.
+        kernel, spread = block.depthwise.kernel, steps + block.context
+        weights = np.zeros((steps, spread, channels), np.float32)
+        for step in range(steps):
+            weights[step, step : step + kernel] = block.depthwise.weights
+        seen = writer.node("Reshape", joined[-1], writer.numbers(-1, 1, spread, channels))
+        weighted = writer.node("Mul", seen, writer.constant(f"{block.name}.depthwise", weights))
         mixed = writer.node("ReduceSum", weighted, writer.numbers(2), keepdims=0)
         mixed = writer.node("Reshape", mixed, writer.numbers(-1, channels))
         # Nothing lies between the two convolutions, so the first one's bias is part of the other's.
@@ -94,26 +102,23 @@ def write_stream(network: FoldedNetwork, steps: int, metadata: Mapping[str, str]
     )
     rename(writer, writer.node("Softmax", logits, axis=1), "posteriors")
 
-    kept, first = [], 0
+    kept, first = [np.arange(lead)], lead
     for context in contexts:
         kept.append(np.arange(first + steps, first + steps + context))
         first += context + steps
-    everything = writer.node("Concat", *joined, axis=1)
+    newest = writer.slice(latest, -lead * channels, axis=1)
+    newest = writer.node("Reshape", newest, writer.numbers(-1, lead, channels))
+    everything = writer.node("Concat", newest, *joined, axis=1)
     places = writer.constant("kept", np.concatenate(kept))
-    newest = writer.node("Gather", everything, places, axis=1)
-    next_state = writer.node(
-        "Concat",
-        writer.slice(heard, -overlap * network.bands, axis=1),
-        writer.node("Reshape", newest, writer.numbers(-1, sizes[1])),
-        axis=1,
-    )
+    next_state = writer.node("Gather", everything, places, axis=1)
+    next_state = writer.node("Reshape", next_state, writer.numbers(-1, size))
     rename(writer, next_state, "next_state")
     labels = len(network.classifier.bias)
     return serialise(
         writer,
         "stream",
-        [("features", ["batch", steps * stride, network.bands]), ("state", ["batch", sum(sizes)])],
-        [("posteriors", ["rows", labels]), ("next_state", ["batch", sum(sizes)])],
+        [("features", ["batch", steps * stride, network.bands]), ("state", ["batch", size])],
+        [("posteriors", ["rows", labels]), ("next_state", ["batch", size])],
         metadata,
     )
 

@@ -70,7 +70,7 @@ class Deciders:
         self._rearming = max(1, _rows(config.rearm_ms))
         self._history = max(self._context_begin, self._longest + 1, self._rearming)
         self._silence = np.zeros((1, self._history, len(labels)), np.float32)
-        self._rows = np.zeros((self._history, streams, len(kept)), np.float32)
+        self._rows = np.zeros((streams, self._history, len(kept)), np.float32)
         self._armed = np.ones((streams, len(kept)), bool)
         self._disarmed = False  # whether any is
         self._count = [0] * streams  # rows since the stream began
@@ -78,7 +78,7 @@ class Deciders:
 
     def reset(self, stream: int) -> None:
         """Forget the rows and detections of one stream."""
-        self._rows[:, stream] = 0.0
+        self._rows[stream] = 0.0
         self._armed[stream] = True
         self._count[stream] = self._deaf_until[stream] = 0
 
@@ -98,31 +98,45 @@ class Deciders:
         if not math.isfinite(posteriors.sum()):
             posteriors = np.nan_to_num(posteriors, posinf=0.0, neginf=0.0)
         everyone = len(streams) == len(self._armed)
-        new = posteriors.take(self._columns, axis=2).swapaxes(0, 1)
-        rows = np.concatenate((self._rows if everyone else self._rows.take(streams, axis=1), new))
+        new = posteriors.take(self._columns, axis=2)
+        before = self._rows if everyone else self._rows.take(streams, axis=0)
+        rows = np.concatenate((before, new), axis=1)
         if everyone:
-            self._rows = rows[-self._history :]
+            self._rows = rows[:, -self._history :]
         else:
-            self._rows[:, streams] = rows[-self._history :]
-        first = [self._count[stream] for stream in streams]
+            self._rows[streams] = rows[:, -self._history :]
         for stream in streams:
-            self._count[stream] += len(new)
+            self._count[stream] += new.shape[1]
         # Most rows are far from any decision, and this is all that they cost.
-        up: NDArray[np.bool_] = np.greater_equal(rows[self._history :], self._released)
+        up: NDArray[np.bool_] = np.greater_equal(new, self._released)
         if not self._disarmed and not up.any():
             return []
+        near = np.logical_or.reduce(up, axis=(1, 2))
+        if self._disarmed:
+            near |= ~np.logical_and.reduce(self._armed[streams], axis=1)
+        if not near.all():
+            streams = [stream for stream, is_near in zip(streams, near, strict=True) if is_near]
+            rows, up = rows[near], up[near]
+        return self._decide(streams, rows, up)
+
+    def _decide(
+        self, streams: Sequence[int], rows: FloatArray, up: NDArray[np.bool_]
+    ) -> list[tuple[int, Detection]]:
+        """What the last of these rows (streams, rows, kept) decide; `up` tells of those alone."""
+        new = up.shape[1]
+        first = [self._count[stream] - new for stream in streams]
         armed = self._armed[streams]
         disarmed = not armed.all()
-        raised = np.logical_or.reduce(up, axis=(1, 2)).tolist()
+        raised = np.logical_or.reduce(up, axis=(0, 2)).tolist()
         detections = []
-        for index in range(len(new)):
-            past = rows[: self._history + index + 1]
+        for index in range(new):
+            past = rows[:, : self._history + index + 1]
             if disarmed:
-                armed |= (past[-self._rearming :] < self._released).all(axis=0)
+                armed |= (past[:, -self._rearming :] < self._released).all(axis=1)
                 disarmed = not armed.all()
             if not raised[index]:
                 continue
-            for place, best, score, rise in self._spoken(past, up[index] & armed):
+            for place, best, score, rise in self._spoken(past, up[:, index] & armed):
                 stream, count = streams[place], first[place] + index + 1
                 if count <= self._deaf_until[stream]:
                     continue
@@ -143,32 +157,32 @@ class Deciders:
     def _spoken(
         self, rows: FloatArray, up: NDArray[np.bool_]
     ) -> Iterator[tuple[int, int, float, int]]:
-        """What the last of these rows (rows, streams, kept) decides, where it may.
+        """What the last of these rows (streams, rows, kept) decides, where it may.
 
         `up` (streams, kept) tells which armed keywords are. Yields the place of the stream, the
         keyword's column, its score, and how many rows ago its posterior rose.
         """
         if not up.any():
             return
-        scores = _mean(rows[-self._smoothed :])
+        scores = _mean(rows[:, -self._smoothed :])
         reached: NDArray[np.bool_] = up & np.greater_equal(scores, self._thresholds)
         (some,) = np.logical_or.reduce(reached, axis=1).nonzero()
         if not len(some):  # as in most rows; the rest can only forbid what this allows
             return
-        rows, scores = rows[:, some], scores[some]
+        rows, scores = rows[some], scores[some]
         needed = self._thresholds + self._speech(rows) * (1.0 - self._thresholds)
-        high = rows[-self._longest - 1 :] >= self._released
-        spoken = up[some] & ~high.all(axis=0) & (scores >= needed)
+        high = rows[:, -self._longest - 1 :] >= self._released
+        spoken = up[some] & ~high.all(axis=1) & (scores >= needed)
         (ready,) = np.logical_or.reduce(spoken, axis=1).nonzero()
         for which in ready.tolist():
             best = int(np.where(spoken[which], scores[which], -1.0).argmax())
-            rise = int(high[::-1, which, best].argmin())
+            rise = int(high[which, ::-1, best].argmin())
             yield int(some[which]), best, float(scores[which, best]), rise
 
     def _speech(self, rows: FloatArray) -> NDArray[np.float64] | float:
         """How much the thresholds rise on the way to 1, (streams, 1), for what was said before."""
-        context = rows[-self._context_begin : len(rows) - self._context_end, :, -1:]
-        if not self._heeds_speech or not len(context):
+        context = rows[:, -self._context_begin : rows.shape[1] - self._context_end, -1:]
+        if not self._heeds_speech or not context.shape[1]:
             return 0.0
         return self.config.isolation * _mean(context)
 
@@ -199,9 +213,9 @@ class Decider:
 
 
 def _mean(rows: FloatArray) -> NDArray[np.float64]:
-    """Over the first axis; of a few rows, a third of the time of `ndarray.mean`."""
-    total: NDArray[np.float64] = np.add.reduce(rows, dtype=np.float64)
-    return total / len(rows)
+    """Over the second axis; of a few rows, a third of the time of `ndarray.mean`."""
+    mean: NDArray[np.float64] = np.add.reduce(rows, axis=1, dtype=np.float64) / rows.shape[1]
+    return mean
 
 
 def _rows(milliseconds: int) -> int:
