@@ -72,6 +72,10 @@ def write_network(content: bytes, network: Network, name: str, labels: Sequence[
     model = _parse(content)
     weights = {(name, value.ndim): value.numpy() for name, value in _stored(network).items()}
     weights |= {(name, value.ndim): value.numpy() for name, value in _matrices(network).items()}
+    frames = model.graph.input[0].type.tensor_type.shape.dim[1].dim_value
+    steps = frames // network.config.stride  # of a stream graph's call
+    for layer, block in _blocks(network):
+        weights[f"{layer}.depthwise", 3] = _spread(block, steps)
     for constant in model.graph.initializer:
         value = weights.get((constant.name, len(constant.dims)))
         if value is not None:
@@ -172,10 +176,22 @@ def _matrices(network: Network) -> dict[str, Tensor]:
     found = {"stem.weights": network.stem.weight.transpose(1, 2).flatten(1).T}
     for name, block in _blocks(network):
         pointwise = block.pointwise.weight[..., 0]
-        found[f"{name}.depthwise"] = block.depthwise.weight[:, 0].T
         found[f"{name}.pointwise"] = pointwise.T
         found[f"{name}.bias"] = block.pointwise_norm.bias + pointwise @ block.depthwise_norm.bias
     return {name: tensor.contiguous() for name, tensor in found.items()}
+
+
+@torch.no_grad()
+def _spread(block: Block, steps: int) -> FloatArray:
+    """A depthwise convolution as a stream graph holds it, (steps, steps + context, channels).
+
+    One piece for each step of a call, its weights in the places of the rows that the step sees.
+    """
+    weights = block.depthwise.weight[:, 0].T.numpy()  # (kernel, channels)
+    spread = np.zeros((steps, steps + block.context, weights.shape[1]), np.float32)
+    for step in range(steps):
+        spread[step, step : step + len(weights)] = weights
+    return spread
 
 
 def _blocks(network: Network) -> Iterator[tuple[str, Block]]:
