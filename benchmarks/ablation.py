@@ -11,7 +11,7 @@ import argparse
 import statistics
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,10 @@ from benchmarks.options import parse
 from benchmarks.results import FOLDER, write_result
 from kws.errors import KwsError
 from kws.train.curves import read_log
+from kws.train.fit import FitConfig
 
 CHECKPOINT = "last.pt"
-ABSENT = "none"  # an option that a run does not have
+NOTHING = "nothing"
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def read_run(folder: Path, name: str) -> Run:
     """Read what a run says of itself; raises KwsError where it lacks its log or that checkpoint."""
     rows = read_log(folder)
     trained = read_checkpoint(folder / name)
-    options = dict(_flat(trained.state.get("options", {})))
+    options = dict(_flat(_complete(trained.state.get("options", {}))))
     options["sources"] = ", ".join(trained.state.get("sources", ()))
     options["started from"] = _beginning(trained.state.get("started_from") or {})
     return Run(
@@ -65,7 +66,16 @@ def read_run(folder: Path, name: str) -> Run:
 def _beginning(before: Mapping[str, Any]) -> str:
     if "model" in before:
         return f"model {before['model']}"
-    return f"{before['epochs_done']} epochs" if before else ABSENT
+    return f"{before['epochs_done']} epochs" if before else NOTHING
+
+
+def _complete(options: Mapping[str, Any]) -> dict[str, Any]:
+    """With the defaults of options that there were not yet when the run began."""
+    complete = asdict(FitConfig()) | dict(options)
+    for section, defaults in asdict(FitConfig()).items():
+        if section in ("learner", "sampler", "features"):
+            complete[section] = defaults | options.get(section, {})
+    return complete
 
 
 def _flat(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -77,13 +87,22 @@ def _flat(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 
 def difference(run: Run, first: Run) -> str:
-    """The options of a run that are not those of the first, as `name value` (of each)."""
-    names = dict.fromkeys((*first.options, *run.options))
-    return ", ".join(
-        f"{name} {_text(run.options.get(name, ABSENT))}"
-        for name in names
-        if run.options.get(name, ABSENT) != first.options.get(name, ABSENT)
-    )
+    """The options of a run that are not those of the first, as `name value` (of each).
+
+    A part of which they have different options, such as a network of another kind, is only named.
+    """
+    mine, theirs = run.options, first.options
+    parts = dict.fromkeys(name.partition(".")[0] for name in mine.keys() ^ theirs.keys())
+    told = [
+        f"no {part}" if part in mine else f"a {part}" if part in theirs else f"another {part}"
+        for part in sorted(parts)
+    ]
+    told += [
+        f"{name} {_text(value)}"
+        for name, value in mine.items()
+        if name.partition(".")[0] not in parts and value != theirs[name]
+    ]
+    return ", ".join(told)
 
 
 def _text(value: Any) -> str:

@@ -24,7 +24,7 @@ from export.run_log import run_log
 from export.verify import measurements_of, reference_of, verify
 from kws import __version__
 from kws.config import DecisionConfig, VadConfig
-from kws.errors import KwsError, writing
+from kws.errors import KwsError, ModelError, writing
 from kws.evaluation.evalset import EvaluationSet, default_split, load_evaluation_set
 from kws.evaluation.metrics import calibration
 from kws.frontend import log_mel
@@ -38,7 +38,7 @@ from kws.manifest import (
 )
 from kws.recordings.data import corpus_root, find_corpus
 from kws.train.checkpoint import load_network
-from kws.train.network import parameter_count
+from kws.train.network import Network, parameter_count
 
 LICENCE = "Apache-2.0"
 ENOUGH_CLIPS = 500
@@ -121,6 +121,11 @@ def export(options: argparse.Namespace) -> Path:
     Raises KwsError with nothing written otherwise.
     """
     trained, features, labels, state = load_network(options.checkpoint)
+    if not isinstance(trained, Network):
+        raise ModelError(
+            f"{options.checkpoint} is of a network of two dimensions, which is trained for "
+            "comparison alone; only those of --network temporal are exported"
+        )
     path: Path = options.out / f"{options.name}.json"
     kept = read_manifest(path) if options.keep_decision else None
     network = fold(trained)

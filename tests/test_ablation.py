@@ -65,14 +65,15 @@ def test_runs_are_grouped_and_compared(
     """Seeds are one row with a deviation; another option is a row with differences."""
     monkeypatch.setattr(held_out, "ROOMS", 1)
     runs = [write_run(tmp_path / f"seed{seed}", seed) for seed in (0, 1)]
-    runs.append(write_run(tmp_path / "dry", 0, sampler={"room": 0.0, "noisy": 0.6}, teacher=None))
+    sampler = {"room": 0.0, "noisy": 0.6}
+    runs.append(write_run(tmp_path / "dry", 0, sampler=sampler, teacher={"channels": 9}))
     out = tmp_path / "results" / "ablation.json"
     assert 0 == ablation.main([*map(str, runs), "--data", str(data), "--out", str(out)])
     content = read_results(out.parent)["ablation"]
     assert "python -m benchmarks.ablation seed0 seed1 dry" == content["command"]
     figures = content["figures"]
     first, dry = figures["mean"].values()
-    assert ["the first run's options", "sampler.room 0, teacher None"] == list(figures["mean"])
+    assert ["the first run's options", "a teacher, sampler.room 0"] == list(figures["mean"])
     assert (["seed0", "seed1"], 2, [2, 2], 1.0) == tuple(
         first[key] for key in ("runs", "seeds", "epochs", "minutes")
     )
@@ -83,7 +84,7 @@ def test_runs_are_grouped_and_compared(
         assert 0.0 <= dry[key] <= 1.0
         assert differences[key] == pytest.approx(100 * (dry[key] - first[key]), abs=0.01)
     page = report.results_page({"ablation": content})
-    assert "| sampler.room 0, teacher None | dry | 1 |" in page
+    assert "| a teacher, sampler.room 0 | dry | 1 |" in page
 
 
 def test_unseen_words_are_counted_at_a_recall() -> None:

@@ -21,13 +21,15 @@ from kws.config import FeatureConfig  # noqa: E402
 from kws.manifest import read_manifest, write_manifest  # noqa: E402
 from kws.model import load_model  # noqa: E402
 from kws.train import checkpoint  # noqa: E402
+from kws.train.architectures import AnyNetwork  # noqa: E402
+from kws.train.broadcast import BroadcastConfig, BroadcastNetwork  # noqa: E402
 from kws.train.network import Network  # noqa: E402
 
 if TYPE_CHECKING:
     from export_model import Exported
 
 
-def save(path: Path, network: Network, labels: tuple[str, ...] = LABELS) -> Path:
+def save(path: Path, network: AnyNetwork, labels: tuple[str, ...] = LABELS) -> Path:
     """A checkpoint as a training run leaves it, without what only a resumed run needs."""
     state = {
         **checkpoint.describe(network, FeatureConfig(), labels),
@@ -217,3 +219,14 @@ def test_data_is_required(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     with pytest.raises(SystemExit) as error:
         main([str(tmp_path / "last.pt"), "--out", str(tmp_path / "out")])
     assert 2 == error.value.code
+
+
+def test_two_dimensions_are_not_exported(
+    tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is trained for comparison alone is refused in one line, and nothing is written."""
+    network = BroadcastNetwork(BroadcastConfig(labels=len(LABELS)))
+    path = save(tmp_path / "broadcast.pt", network)
+    assert 1 == main([str(path), "--out", str(tmp_path / "out"), "--data", str(corpus)])
+    assert "only those of --network temporal are exported" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,11 +15,12 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed: `pip install kws[train]`")
 
 import kws  # noqa: E402
-from kws.config import KEYWORDS, LABELS  # noqa: E402
+from kws.config import KEYWORDS, LABELS, FeatureConfig  # noqa: E402
 from kws.errors import DataError, ModelError  # noqa: E402
 from kws.frontend import log_mel  # noqa: E402
 from kws.train import augment, checkpoint  # noqa: E402
 from kws.train.__main__ import main  # noqa: E402
+from kws.train.broadcast import BroadcastConfig, BroadcastNetwork  # noqa: E402
 from kws.train.features import LogMel  # noqa: E402
 from kws.train.fit import FitConfig, begin_with, draw_batches, fit  # noqa: E402
 from kws.train.graphs import read_network  # noqa: E402
@@ -177,6 +179,56 @@ def test_clips_join_in_pairs_and_keep_their_own_rows(material: Material, network
     assert torch.allclose(each, rows[:pairs, [0, -1]].flatten(0, 1), atol=1e-4)
     ends = torch.stack((batch.targets[:, 0, 0], batch.targets[:, 1, -1]), dim=1)
     assert torch.equal(alone.targets, ends.flatten())
+
+
+def test_two_dimensions_slide_over_the_same_rows(material: Material) -> None:
+    """Of two seconds side by side, the first row and the last are those of each alone."""
+    torch.manual_seed(0)
+    network = BroadcastNetwork(BroadcastConfig(bands=64)).eval()
+    features = torch.rand(2, 98, 64)
+    with torch.no_grad():
+        rows = network(features.reshape(1, 196, 64))
+        alone = network(features)[:, 0]
+    assert (1, 50, len(LABELS)) == tuple(rows.shape)
+    assert torch.allclose(alone, rows[0, [0, -1]], atol=1e-5)
+    assert BroadcastConfig().receptive_field == NetworkConfig().receptive_field
+    assert parameter_count(network) < 100_000
+
+
+def test_any_network_and_front_end_is_trained(material: Material, tmp_path: Path) -> None:
+    """A network of two dimensions on more bands, taught by one of one dimension."""
+    config = replace(
+        TINY,
+        epochs=1,
+        features=FeatureConfig(bands=64, window=400, fft_size=1024),
+        network=BroadcastConfig(bands=64, widths=(4, 4, 6, 6, 8, 8), hidden=8),
+        teacher=NetworkConfig(channels=8, bands=64),
+    )
+    scores = fit(material, tmp_path, config)
+    network, features, labels, _ = checkpoint.load_network(tmp_path / "last.pt")
+    assert (config.network, config.features, LABELS) == (network.config, features, labels)
+    with torch.no_grad():
+        heard = LogMel(features)(torch.from_numpy(material.validation[0] / 32768.0).float())
+        right = network(heard)[:, -1].argmax(1).numpy() == material.validation[1]
+    assert scores.accuracy == pytest.approx(right.mean(), abs=1e-6)
+    assert config.teacher == checkpoint.load_network(tmp_path / "teacher.pt")[0].config
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"features": FeatureConfig(bands=64, fft_size=1024)}, "--set network.bands=64"),
+        ({"network": NetworkConfig(pool=9)}, "sees 92"),
+        ({"teacher": NetworkConfig(bands=13)}, "--set teacher.bands=40"),
+    ],
+)
+def test_front_end_and_networks_go_together(
+    material: Material, tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    """What does not fit is told before anything is trained or written."""
+    with pytest.raises(ModelError, match=said):
+        fit(material, tmp_path / "run", replace(TINY, **change))
+    assert not (tmp_path / "run").exists()
 
 
 def test_rows_answer_the_word_they_hear_whole() -> None:

@@ -13,6 +13,7 @@ import torch
 
 from kws.config import LABELS
 from kws.errors import KwsError
+from kws.train.architectures import ARCHITECTURES
 from kws.train.fit import FitConfig, fit
 from kws.train.materials import load_material
 from kws.train.options import with_options
@@ -43,6 +44,12 @@ def main(arguments: list[str] | None = None) -> int:
         action="store_true",
         help="train a wider network beside it, in a process of its own, and learn from that too",
     )
+    parser.add_argument(
+        "--network",
+        choices=ARCHITECTURES,
+        default="temporal",
+        help="kind of network: temporal is what ships, broadcast is one of two dimensions",
+    )
     parser.add_argument("--learning-rate", type=float, default=default.learning_rate)
     parser.add_argument("--epochs", type=int, default=default.epochs)
     parser.add_argument("--seed", type=int, default=default.seed)
@@ -67,6 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
         epochs=options.epochs,
         seed=options.seed,
         learning_rate=options.learning_rate,
+        network=ARCHITECTURES[options.network](),
         teacher=TEACHER if options.teacher else None,
     )
     try:

@@ -12,7 +12,7 @@ import torch
 
 from kws.config import FeatureConfig
 from kws.errors import ModelError
-from kws.train.network import Network, NetworkConfig
+from kws.train.architectures import AnyNetwork, build, read_config
 from kws.train.prior import without_prior
 
 VERSION = 1
@@ -49,20 +49,21 @@ def load(path: Path) -> dict[str, Any]:
     return state
 
 
-def describe(network: Network, features: FeatureConfig, labels: tuple[str, ...]) -> dict[str, Any]:
+def describe(
+    network: AnyNetwork, features: FeatureConfig, labels: tuple[str, ...]
+) -> dict[str, Any]:
     """What a checkpoint says of the network whose weights it holds."""
     return {"network": asdict(network.config), "features": asdict(features), "labels": list(labels)}
 
 
-def load_network(path: Path) -> tuple[Network, FeatureConfig, tuple[str, ...], dict[str, Any]]:
+def load_network(path: Path) -> tuple[AnyNetwork, FeatureConfig, tuple[str, ...], dict[str, Any]]:
     """The averaged network of a checkpoint in evaluation mode, its front end, labels and all.
 
     The class shares that the checkpoint names are taken out of it; see `kws.train.prior`.
     """
     state = load(path)
     try:
-        sizes = {**state["network"], "kernels": tuple(state["network"]["kernels"])}
-        network = Network(NetworkConfig(**sizes))
+        network = build(read_config(state["network"]))
         network.load_state_dict(state["average"])
         features = FeatureConfig(**state["features"])
         labels = tuple(state["labels"])

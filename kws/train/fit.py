@@ -19,14 +19,16 @@ from torch.nn import functional
 
 from kws.config import LABELS, SILENCE, UNKNOWN, FeatureConfig
 from kws.errors import ModelError
+from kws.frontend import frame_count
 from kws.manifest import find_manifest, read_artefact, read_manifest
 from kws.train import augment, checkpoint
+from kws.train.architectures import AnyConfig, AnyNetwork, build
 from kws.train.board import Board
 from kws.train.features import LogMel
 from kws.train.graphs import read_network, restore_scales
 from kws.train.learner import Batch, Learner, LearnerConfig
 from kws.train.materials import Material
-from kws.train.network import Network, NetworkConfig
+from kws.train.network import NetworkConfig
 from kws.train.prior import class_shares, without_prior
 from kws.train.sampler import Sampler, SamplerConfig
 from kws.train.targets import row_targets
@@ -50,8 +52,9 @@ class FitConfig:
     trusted: float = 0.1  # share of the run after which a teacher has its full weight
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
-    network: NetworkConfig = field(default_factory=NetworkConfig)
-    teacher: NetworkConfig | None = None
+    features: FeatureConfig = field(default_factory=FeatureConfig)
+    network: AnyConfig = field(default_factory=NetworkConfig)
+    teacher: AnyConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -170,18 +173,20 @@ def fit(
 
     A run that was stopped goes on from `last.pt` with `resume`, bit for bit as if it had not been
     stopped, given the same machine and number of threads. Raises ModelError where `out` already
-    holds a run and `resume` was not asked for, or holds one of other options.
+    holds a run and `resume` was not asked for, or holds one of other options, and where a network
+    does not take the front end's frames.
     """
+    _check(config)
     last_path = out / "last.pt"
     state = _resumable(last_path, config) if resume and last_path.exists() else None
     if state is None and last_path.exists():
         raise ModelError(f"{out} already holds a run; continue it with --resume or name another")
     out.mkdir(parents=True, exist_ok=True)
-    labels, front_end = LABELS, LogMel(FeatureConfig())
+    labels, front_end = LABELS, LogMel(config.features)
     clips = Sampler(material, labels, config.sampler, config.seed)
     streams = Sampler(material, labels, config.sampler, config.seed + 1)
     torch.manual_seed(config.seed)
-    network, before = Network(config.network), {}
+    network, before = build(config.network), {}
     if start is not None and state is None:
         some = next(draw_batches(clips, streams, front_end, 0, config.network.stride))
         before = begin_with(network, start, some.features)
@@ -199,7 +204,7 @@ def fit(
     drawn = config.sampler.silence, config.sampler.unknown
     shares = class_shares(*drawn, config.learner.peak_weight)
 
-    def measure(network: Network) -> Scores:
+    def measure(network: AnyNetwork) -> Scores:
         return score(without_prior(network, labels, **shares), front_end, material, labels)
 
     scores = measure(learner.average)
@@ -223,9 +228,9 @@ def fit(
                     "started_from": before,
                     "epoch": epoch + 1,
                 }
-                if teacher is not None:
+                if teacher is not None and config.teacher is not None:
                     about["teacher"] = teacher.state()
-                    wide = Network(config.teacher)
+                    wide = build(config.teacher)
                     wide.load_state_dict(about["teacher"]["average"])
                     scored = _measured(measure(wide))
                     row |= taught | {f"teacher_{key}": value for key, value in scored.items()}
@@ -257,7 +262,7 @@ def fit(
     return scores
 
 
-def begin_with(network: Network, start: Path, features: Tensor) -> dict[str, Any]:
+def begin_with(network: AnyNetwork, start: Path, features: Tensor) -> dict[str, Any]:
     """Load the weights of a checkpoint or an exported model; returns what to say of them.
 
     `features` (batch, frames, bands) are what an exported model's normalisations, which are folded
@@ -377,6 +382,24 @@ def _resumable(path: Path, config: FitConfig) -> dict[str, Any]:
     if state["options"] != _plain(config):
         raise ModelError(f"{path} is of a run with other options; repeat them to resume it")
     return state
+
+
+def _check(config: FitConfig) -> None:
+    """Raise ModelError where front end and networks do not go together."""
+    frames = frame_count(config.features.sample_rate, config.features)
+    for name, network in (("network", config.network), ("teacher", config.teacher)):
+        if network is None:
+            continue
+        if network.bands != config.features.bands:
+            raise ModelError(
+                f"the front end gives {config.features.bands} bands and the {name} takes "
+                f"{network.bands}; add --set {name}.bands={config.features.bands}"
+            )
+        if network.receptive_field != frames or network.stride != config.network.stride:
+            raise ModelError(
+                f"a second has {frames} frames and the {name} sees {network.receptive_field}, "
+                f"{network.stride} a step; change its kernels, pool or stride"
+            )
 
 
 def _truncate_log(path: Path, epochs: int) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kws.config import SILENCE, UNKNOWN
-from kws.train.network import Network
+from kws.train.architectures import AnyNetwork
 from kws.train.targets import clip_losses
 
 
@@ -51,7 +51,7 @@ class Step:
 class Learner:
     """Trains a network in place."""
 
-    def __init__(self, network: Network, labels: tuple[str, ...], config: LearnerConfig) -> None:
+    def __init__(self, network: AnyNetwork, labels: tuple[str, ...], config: LearnerConfig) -> None:
         self.network, self.config = network, config
         self.average = copy.deepcopy(network)
         self.commands = command_indexes(labels)

@@ -10,12 +10,15 @@ How likely a false accept may be is the thresholds' business.
 from __future__ import annotations
 
 import copy
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from kws.config import SILENCE, UNKNOWN
-from kws.train.network import Network
+from kws.train.architectures import AnyNetwork
+
+Balanced = TypeVar("Balanced", bound=AnyNetwork)
 
 
 def class_shares(silence: float, unknown: float, peak_weight: float) -> dict[str, float]:
@@ -36,8 +39,8 @@ def log_prior(labels: tuple[str, ...], silence: float, unknown: float) -> Tensor
 
 
 def without_prior(
-    network: Network, labels: tuple[str, ...], silence: float, unknown: float
-) -> Network:
+    network: Balanced, labels: tuple[str, ...], silence: float, unknown: float
+) -> Balanced:
     """A copy of a network trained at these shares of silence and unknown, balanced."""
     balanced = copy.deepcopy(network)
     with torch.no_grad():

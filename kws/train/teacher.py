@@ -18,8 +18,9 @@ from typing import Any
 import torch
 
 from kws.errors import ModelError
+from kws.train.architectures import AnyConfig, build, read_config
 from kws.train.learner import Batch, Learner, LearnerConfig, Step
-from kws.train.network import Network, NetworkConfig
+from kws.train.network import NetworkConfig
 
 TEACHER = NetworkConfig(channels=160, kernels=(3, 3, 5, 5, 5, 5, 5, 5, 7, 7), pool=8)
 
@@ -28,7 +29,7 @@ class Teacher:
     """Starts the process; `send` a batch, `receive` what came of it, in the same order."""
 
     def __init__(
-        self, network: NetworkConfig, labels: tuple[str, ...], config: LearnerConfig, seed: int
+        self, network: AnyConfig, labels: tuple[str, ...], config: LearnerConfig, seed: int
     ) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, far = context.Pipe()
@@ -87,7 +88,7 @@ def _serve(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the trainer's business
     torch.set_num_threads(1)
     torch.manual_seed(seed)
-    learner = Learner(Network(NetworkConfig(**network)), labels, config)
+    learner = Learner(build(read_config(network)), labels, config)
     try:
         while True:
             pipe.send(_answer(learner, *pipe.recv()))

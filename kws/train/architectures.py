@@ -1,0 +1,35 @@
+"""The kinds of network that training knows, by their configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kws.train.broadcast import BroadcastConfig, BroadcastNetwork
+from kws.train.network import Network, NetworkConfig
+
+AnyConfig = NetworkConfig | BroadcastConfig
+AnyNetwork = Network | BroadcastNetwork
+
+ARCHITECTURES: Mapping[str, type[NetworkConfig] | type[BroadcastConfig]] = {
+    "temporal": NetworkConfig,
+    "broadcast": BroadcastConfig,
+}
+
+
+def build(config: AnyConfig) -> AnyNetwork:
+    """A network of random weights."""
+    if isinstance(config, BroadcastConfig):
+        return BroadcastNetwork(config)
+    return Network(config)
+
+
+def read_config(sizes: Mapping[str, Any]) -> AnyConfig:
+    """A configuration out of its fields, as JSON or a checkpoint has them.
+
+    Raises TypeError where they are of no kind of network.
+    """
+    exact: dict[str, Any] = {
+        key: tuple(size) if isinstance(size, list | tuple) else size for key, size in sizes.items()
+    }
+    return BroadcastConfig(**exact) if "widths" in exact else NetworkConfig(**exact)
