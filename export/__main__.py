@@ -18,6 +18,7 @@ import numpy as np
 
 from export.build import ARTEFACTS, build, quantised_of
 from export.calibrate import calibrate, calibration_clips
+from export.dead import without_dead
 from export.fold import fold
 from export.model_card import write_model_card
 from export.run_log import run_log
@@ -128,11 +129,11 @@ def export(options: argparse.Namespace) -> Path:
         )
     path: Path = options.out / f"{options.name}.json"
     kept = read_manifest(path) if options.keep_decision else None
-    network = fold(trained)
-
     logger.info("calibrating int8")
     heard = calibration_clips(options.data, labels)
-    ranges = calibrate(network, np.stack([log_mel(audio, features) for audio in heard]))
+    frames = np.stack([log_mel(audio, features) for audio in heard])
+    network = without_dead(fold(trained), frames)
+    ranges = calibrate(network, frames)
     keywords = len(labels) - sum(label in labels for label in ("silence", "unknown"))
     manifest = Manifest(
         version=VERSION,

@@ -1,5 +1,7 @@
 """Folding and the walk: the network without normalisations is the network."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ pytest.importorskip("ai_edge_litert", reason="no ai-edge-litert: `pip install kw
 
 from export_model import SIZES, random_network  # noqa: E402
 
+from export.dead import without_dead  # noqa: E402
 from export.fold import fold  # noqa: E402
 from export.network import FloatArithmetic, walk  # noqa: E402
 
@@ -43,3 +46,22 @@ def test_every_value_is_observed() -> None:
     walk(folded, features, FloatArithmetic(lambda name, value: seen.add(name)))
     expected = {layer.name for layer in folded.layers} | {block.name for block in folded.blocks}
     assert expected == seen
+
+
+def test_weights_on_dead_channels_go() -> None:
+    """A channel that is zero everywhere loses its huge weights; the posteriors stay."""
+    network = fold(random_network())
+    stem, block = network.stem, network.blocks[0]
+    stem_weights, stem_bias = stem.weights.copy(), stem.bias.copy()
+    stem_weights[3], stem_bias[3] = 0.0, -1.0
+    huge = block.depthwise.weights.copy()
+    huge[:, 3] = 5_000.0
+    stem = replace(stem, weights=stem_weights, bias=stem_bias)
+    block = replace(block, depthwise=replace(block.depthwise, weights=huge))
+    network = replace(network, stem=stem, blocks=(block, *network.blocks[1:]))
+    features = np.random.default_rng(0).uniform(0, 5, (3, 98, network.bands)).astype(np.float32)
+    lighter = without_dead(network, features)
+    assert not lighter.blocks[0].depthwise.weights[:, 3].any()
+    assert np.array_equal(
+        walk(network, features, FloatArithmetic()), walk(lighter, features, FloatArithmetic())
+    )

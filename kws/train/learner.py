@@ -31,7 +31,7 @@ class LearnerConfig:
     weight_decay: float = 1e-2
     label_smoothing: float = 0.05
     average_decay: float = 0.998  # of the exponential moving average of weights, per step
-    peak_weight: float = 0.5  # of the loss on streams without commands
+    peak_weight: float = 1.0  # of the loss on streams without commands
     distil_weight: float = 1.0  # of the loss against a teacher
     temperature: float = 2.0  # of both sides of that loss
     mixed_precision: bool = False  # bfloat16 where it does no harm

@@ -46,14 +46,14 @@ class SamplerConfig:
     rate: float = 0.1  # speed and pitch change by up to this share
     noisy: float = 0.7  # share of clips with added noise
     snr_db: tuple[float, float] = (-5.0, 30.0)
-    babble: float = 0.08  # share of added noises that are somebody talking, at babble_snr_db
+    babble: float = 0.0  # share of added noises that are somebody talking, at babble_snr_db
     babble_snr_db: tuple[float, float] = (5.0, 25.0)
     room: float = 0.25  # share of clips in a made-up room
     gain_db: tuple[float, float] = (-26.0, 8.0)
     warped: float = 0.5  # share of clips spoken by a longer or shorter vocal tract
     warp: float = 0.12  # by up to this share
-    masked_frames: int = 8
-    masked_bands: int = 4
+    masked_frames: int = 0  # SpecAugment; a network of this size has enough to learn without
+    masked_bands: int = 0
     # Pairs of clips laid over each other, features and targets alike (mixup, Zhang et al., arXiv
     # 1710.09412): the share of the weaker is drawn from Beta(mixup, mixup); 0 for none.
     mixup: float = 0.0
