@@ -218,6 +218,8 @@ def test_any_network_and_front_end_is_trained(material: Material, tmp_path: Path
     ("change", "said"),
     [
         ({"features": FeatureConfig(bands=64, fft_size=1024)}, "--set network.bands=64"),
+        ({"features": FeatureConfig(bands=128)}, "too narrow"),
+        ({"features": FeatureConfig(coefficients=13)}, "features.coefficients at 0"),
         ({"network": NetworkConfig(pool=9)}, "sees 92"),
         ({"teacher": NetworkConfig(bands=13)}, "--set teacher.bands=40"),
     ],

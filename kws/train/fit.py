@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from kws.config import LABELS, SILENCE, UNKNOWN, FeatureConfig
 from kws.errors import ModelError
-from kws.frontend import frame_count
+from kws.frontend import SparseFilters, frame_count
 from kws.manifest import find_manifest, read_artefact, read_manifest
 from kws.train import augment, checkpoint
 from kws.train.architectures import AnyConfig, AnyNetwork, build
@@ -386,6 +386,12 @@ def _resumable(path: Path, config: FitConfig) -> dict[str, Any]:
 
 def _check(config: FitConfig) -> None:
     """Raise ModelError where front end and networks do not go together."""
+    if config.features.coefficients:
+        raise ModelError("training knows log-mel bands alone; leave features.coefficients at 0")
+    try:
+        SparseFilters(config.features)
+    except ValueError as error:
+        raise ModelError(str(error)) from error
     frames = frame_count(config.features.sample_rate, config.features)
     for name, network in (("network", config.network), ("teacher", config.teacher)):
         if network is None:
