@@ -115,7 +115,10 @@ def table(runs: Sequence[Run], found: Sequence[Figures]) -> dict[str, Any]:
     """Rows by what differs from the first run: means, deviations over seeds, differences."""
     groups: dict[str, list[int]] = {}
     for index, run in enumerate(runs):
-        groups.setdefault(difference(run, runs[0]) or "the first run's options", []).append(index)
+        text = difference(run, runs[0]) or "the first run's options"
+        if text in groups and runs[groups[text][0]].options != run.options:
+            text = f"{text} ({run.name})"  # other parts of the same name
+        groups.setdefault(text, []).append(index)
     means: dict[str, Any] = {}
     deviations: dict[str, Any] = {}
     differences: dict[str, Any] = {}

@@ -87,6 +87,24 @@ def test_runs_are_grouped_and_compared(
     assert "| a teacher, sampler.room 0 | dry | 1 |" in page
 
 
+def test_other_parts_of_one_name_are_rows_of_their_own(tmp_path: Path) -> None:
+    """Two teachers of different sizes are not seeds of one another; two alike are."""
+    sizes = (None, 9, 9, 10)
+    runs = [
+        ablation.read_run(
+            write_run(tmp_path / f"run{index}", index, teacher=size and {"channels": size}),
+            "last.pt",
+        )
+        for index, size in enumerate(sizes)
+    ]
+    rows = ablation.table(runs, [{"clean": 0.5}] * len(runs))["mean"]
+    assert {
+        "the first run's options": ["run0"],
+        "a teacher": ["run1", "run2"],
+        "a teacher (run3)": ["run3"],
+    } == {text: row["runs"] for text, row in rows.items()}
+
+
 def test_unseen_words_are_counted_at_a_recall() -> None:
     """At the threshold that costs the allowed share of the commands, by recording."""
     percent = np.concatenate((np.arange(51, 101), np.zeros(50))).astype(np.int16)
