@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 SAMPLE_RATE = 16_000  # Hz
+STEP_MS = 20  # from one row of posteriors to the next
 
 KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 SILENCE = "silence"

@@ -45,10 +45,19 @@ def main(arguments: list[str] | None = None) -> int:
         help="train a wider network beside it, in a process of its own, and learn from that too",
     )
     parser.add_argument(
+        "--advisors",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="CHECKPOINT",
+        help="learn from these networks too, which have learnt already, from all of them together",
+    )
+    parser.add_argument(
         "--network",
         choices=ARCHITECTURES,
         default="temporal",
-        help="kind of network: temporal is what ships, broadcast is one of two dimensions",
+        help="kind of network: temporal is what ships, broadcast one of two dimensions, embedding "
+        "one that begins with published weights (see kws.train.published)",
     )
     parser.add_argument("--learning-rate", type=float, default=default.learning_rate)
     parser.add_argument("--epochs", type=int, default=default.epochs)
@@ -83,7 +92,14 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(str(error))
     try:
         material = load_material(Path(options.data), LABELS, options.synthetic)
-        fit(material, options.out, config, resume=options.resume, start=options.start)
+        fit(
+            material,
+            options.out,
+            config,
+            resume=options.resume,
+            start=options.start,
+            advisors=options.advisors,
+        )
     except KwsError as error:
         print(f"kws: {error}", file=sys.stderr)
         return 1

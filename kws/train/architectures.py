@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from kws.train.broadcast import BroadcastConfig, BroadcastNetwork
+from kws.train.embedding import EmbeddingConfig, EmbeddingNetwork
 from kws.train.network import Network, NetworkConfig
 
-AnyConfig = NetworkConfig | BroadcastConfig
-AnyNetwork = Network | BroadcastNetwork
+AnyConfig = NetworkConfig | BroadcastConfig | EmbeddingConfig
+AnyNetwork = Network | BroadcastNetwork | EmbeddingNetwork
 
-ARCHITECTURES: Mapping[str, type[NetworkConfig] | type[BroadcastConfig]] = {
+ARCHITECTURES: Mapping[str, type[AnyConfig]] = {
     "temporal": NetworkConfig,
     "broadcast": BroadcastConfig,
+    "embedding": EmbeddingConfig,
 }
 
 
@@ -21,6 +23,8 @@ def build(config: AnyConfig) -> AnyNetwork:
     """A network of random weights."""
     if isinstance(config, BroadcastConfig):
         return BroadcastNetwork(config)
+    if isinstance(config, EmbeddingConfig):
+        return EmbeddingNetwork(config)
     return Network(config)
 
 
@@ -32,4 +36,6 @@ def read_config(sizes: Mapping[str, Any]) -> AnyConfig:
     exact: dict[str, Any] = {
         key: tuple(size) if isinstance(size, list | tuple) else size for key, size in sizes.items()
     }
-    return BroadcastConfig(**exact) if "widths" in exact else NetworkConfig(**exact)
+    if "widths" in exact:
+        return BroadcastConfig(**exact)
+    return EmbeddingConfig(**exact) if "joined" in exact else NetworkConfig(**exact)

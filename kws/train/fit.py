@@ -6,8 +6,8 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from kws.errors import ModelError
 from kws.frontend import SparseFilters, frame_count
 from kws.manifest import find_manifest, read_artefact, read_manifest
 from kws.train import augment, checkpoint
+from kws.train.advisors import Advisors, fingerprints
 from kws.train.architectures import AnyConfig, AnyNetwork, build
 from kws.train.board import Board
 from kws.train.features import LogMel
@@ -29,7 +30,7 @@ from kws.train.graphs import read_network, restore_scales
 from kws.train.learner import Batch, Learner, LearnerConfig
 from kws.train.materials import Material
 from kws.train.network import NetworkConfig
-from kws.train.prior import class_shares, without_prior
+from kws.train.prior import class_shares, log_prior, without_prior
 from kws.train.sampler import Sampler, SamplerConfig
 from kws.train.targets import row_targets
 from kws.train.teacher import Teacher
@@ -55,6 +56,7 @@ class FitConfig:
     features: FeatureConfig = field(default_factory=FeatureConfig)
     network: AnyConfig = field(default_factory=NetworkConfig)
     teacher: AnyConfig | None = None
+    advisors: tuple[str, ...] = ()  # SHA-256 of the checkpoints that teach; `fit` fills it in
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,7 @@ def fit(
     *,
     resume: bool = False,
     start: Path | None = None,
+    advisors: Sequence[Path] = (),
 ) -> Scores:
     """Train, writing `last.pt`, `best.pt` and `log.jsonl` into `out` after every epoch.
 
@@ -169,13 +172,15 @@ def fit(
 
     `start` is a checkpoint, or an exported model, of the same network; training begins with its
     weights. Where the options name a teacher, it is trained beside the network and its averaged
-    weights are in `teacher.pt`, a checkpoint as any other.
+    weights are in `teacher.pt`, a checkpoint as any other. `advisors` are checkpoints of networks
+    that are no longer trained and teach together; see `kws.train.advisors`.
 
     A run that was stopped goes on from `last.pt` with `resume`, bit for bit as if it had not been
     stopped, given the same machine and number of threads. Raises ModelError where `out` already
     holds a run and `resume` was not asked for, or holds one of other options, and where a network
     does not take the front end's frames.
     """
+    config = replace(config, advisors=fingerprints(advisors))
     _check(config)
     last_path = out / "last.pt"
     state = _resumable(last_path, config) if resume and last_path.exists() else None
@@ -194,6 +199,12 @@ def fit(
     teacher = None
     if config.teacher is not None:
         teacher = Teacher(config.teacher, labels, config.learner, config.seed)
+    drawn = config.sampler.silence, config.sampler.unknown
+    shares = class_shares(*drawn, config.learner.peak_weight)
+    advice = None
+    if advisors:  # they do without the class shares, which the network learns
+        stride, prior = config.network.stride, log_prior(labels, **shares)
+        advice = Advisors(advisors, labels, config.features, stride, prior)
     first, best = 0, -math.inf
     if state is not None:
         learner.restore(state)
@@ -201,8 +212,6 @@ def fit(
         if teacher is not None:
             teacher.restore(state["teacher"])
         _truncate_log(out / "log.jsonl", first)
-    drawn = config.sampler.silence, config.sampler.unknown
-    shares = class_shares(*drawn, config.learner.peak_weight)
 
     def measure(network: AnyNetwork) -> Scores:
         return score(without_prior(network, labels, **shares), front_end, material, labels)
@@ -218,7 +227,7 @@ def fit(
                     names = [labels[target] for target in heard.targets]
                     board.batch(epoch + 1, heard.audio, front_end(heard.audio), names)
                 batches = draw_batches(clips, streams, front_end, epoch, config.network.stride)
-                means, taught = _run_epoch(learner, teacher, batches, epoch, config)
+                means, taught = _run_epoch(learner, teacher, advice, batches, epoch, config)
                 scores = measure(learner.average)
                 row: dict[str, Any] = {"epoch": epoch + 1, **means, **_measured(scores)}
                 about: dict[str, Any] = {
@@ -257,8 +266,9 @@ def fit(
                     checkpoint.save(out / "teacher.pt", wide_state)
                 _report(row, scores, is_best)
     finally:
-        if teacher is not None:
-            teacher.close()
+        for other in (teacher, advice):
+            if other is not None:
+                other.close()
     return scores
 
 
@@ -290,6 +300,7 @@ def begin_with(network: AnyNetwork, start: Path, features: Tensor) -> dict[str, 
 def _run_epoch(
     learner: Learner,
     teacher: Teacher | None,
+    advice: Advisors | None,
     batches: Iterator[Batch],
     epoch: int,
     config: FitConfig,
@@ -305,6 +316,8 @@ def _run_epoch(
         rate = learning_rate(step, per_epoch, config)
         said = teacher.receive() if teacher is not None else None
         taught = None if said is None else said.logits
+        if advice is not None:
+            taught = advice.receive()
         own.append(learner.step(batch, rate, taught, min(1.0, step / trusted)))
         if said is not None:
             others.append(said)
@@ -316,6 +329,8 @@ def _run_epoch(
             if teacher is not None:
                 step = epoch * per_epoch + index
                 teacher.send(batch, learning_rate(step, per_epoch, config))
+            if advice is not None:
+                advice.send(batch)
             if waiting is not None:
                 learn(waiting)
             waiting = batch
@@ -327,9 +342,10 @@ def _run_epoch(
         "peak_loss": _mean([step.peak for step in own]),
         "accuracy": _mean([step.right for step in own]),
     }
+    if teacher is not None or advice is not None:
+        means["distil_loss"] = _mean([step.distil for step in own])
     if not others:
         return means, {}
-    means["distil_loss"] = _mean([step.distil for step in own])
     return means, {
         "teacher_loss": _mean([step.loss for step in others]),
         "teacher_peak_loss": _mean([step.peak for step in others]),
@@ -393,6 +409,8 @@ def _check(config: FitConfig) -> None:
     except ValueError as error:
         raise ModelError(str(error)) from error
     frames = frame_count(config.features.sample_rate, config.features)
+    if config.teacher is not None and config.advisors:
+        raise ModelError("learn from a teacher beside the network or from advisors, not both")
     for name, network in (("network", config.network), ("teacher", config.teacher)):
         if network is None:
             continue

@@ -65,9 +65,11 @@ class Learner:
     def step(
         self, batch: Batch, rate: float, taught: Tensor | None = None, trust: float = 1.0
     ) -> Step:
-        """One step at a learning rate; `taught` are a teacher's logits on the same batch.
+        """One step at a learning rate; `taught` are a teacher's logits on the pairs of the batch.
 
-        `trust`, from 0 to 1, is what the loss against the teacher is multiplied by.
+        `trust`, from 0 to 1, is what the loss against the teacher is multiplied by. Of streams
+        without commands there is nothing to be taught: softened posteriors would speak against
+        the loss on their peaks.
         """
         config, pairs = self.config, len(batch.targets)
         for group in self.optimizer.param_groups:
@@ -80,7 +82,7 @@ class Learner:
         total = loss + config.peak_weight * peak
         distil = torch.zeros(())
         if taught is not None:
-            distil = distil_loss(logits, taught, config.temperature)
+            distil = distil_loss(logits[:pairs], taught[:pairs], config.temperature)
             total = total + trust * config.distil_weight * distil
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]

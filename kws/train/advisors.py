@@ -1,0 +1,129 @@
+"""Networks that have learnt already and teach another one together, each in a process of its own.
+
+What they say of a batch's clips is the mean of their log-posteriors, a geometric mean as where a
+verifier is asked; the network that learns takes it as from a teacher (`kws.train.learner`). They
+may be of any kind, as long as they hear the same frames and know the same labels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import signal
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kws.config import FeatureConfig
+from kws.errors import ModelError
+from kws.train.architectures import AnyNetwork
+from kws.train.checkpoint import load_network
+from kws.train.learner import Batch
+
+FloatArray = NDArray[np.float32]
+
+
+def fingerprints(checkpoints: Sequence[Path]) -> tuple[str, ...]:
+    """SHA-256 of each file; raises ModelError where one is missing."""
+    try:
+        return tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in checkpoints)
+    except OSError as error:
+        raise ModelError(f"{error.filename} is no checkpoint to learn from: {error}") from error
+
+
+class Advisors:
+    """Starts a process for each checkpoint; `send` features, `receive` what they say of them."""
+
+    def __init__(
+        self,
+        checkpoints: Sequence[Path],
+        labels: tuple[str, ...],
+        features: FeatureConfig,
+        stride: int,
+        prior: Tensor,
+    ) -> None:
+        """For a network with a row every `stride` frames and class shares of log `prior` (labels,).
+
+        Raises ModelError where a checkpoint does not know the labels or hears other frames.
+        """
+        for path in checkpoints:
+            _, theirs, known, _ = load_network(path)
+            if theirs != features or known != labels:
+                raise ModelError(
+                    f"{path} cannot teach this network: expected the labels {', '.join(labels)} "
+                    f"and {features}, got {', '.join(known)} and {theirs}"
+                )
+        self._stride, self._prior = stride, prior
+        context = multiprocessing.get_context("spawn")
+        self._pipes: list[Connection] = []
+        self._processes = []
+        for path in checkpoints:
+            pipe, far = context.Pipe()
+            process = context.Process(target=_serve, args=(far, path), daemon=True)
+            process.start()
+            far.close()
+            self._pipes.append(pipe)
+            self._processes.append(process)
+
+    def send(self, batch: Batch) -> None:
+        """Ask about the clips of a batch."""
+        clips = batch.features[: len(batch.targets)].numpy()
+        for pipe in self._pipes:
+            _said(pipe.send, (clips, self._stride))
+
+    def receive(self) -> Tensor:
+        """Logits of the clips that were sent longest ago, (pairs, rows, labels)."""
+        opinions = [torch.from_numpy(_said(pipe.recv)) for pipe in self._pipes]
+        return torch.stack(opinions).mean(0) + self._prior
+
+    def close(self) -> None:
+        """End the processes."""
+        for pipe, process in zip(self._pipes, self._processes, strict=True):
+            pipe.close()
+            process.join(timeout=10)
+            process.kill()
+
+
+def _said(call: Callable[..., Any], *content: Any) -> Any:
+    try:
+        return call(*content)
+    except (EOFError, OSError) as error:
+        raise ModelError("an advisor's process has ended; go on with --resume") from error
+
+
+def at_rows(logits: Tensor, own: int, stride: int, rows: int) -> Tensor:
+    """Logits (streams, theirs, labels) of rows `own` frames apart, at `rows` `stride` apart.
+
+    Between two of theirs lies the straight line; after the last one it stands.
+    """
+    place = (torch.arange(rows) * (stride / own)).clamp_max(logits.shape[1] - 1)
+    before = place.floor().long()
+    after = (before + 1).clamp_max(logits.shape[1] - 1)
+    return logits[:, before].lerp(logits[:, after], (place - before)[:, None])
+
+
+@torch.inference_mode()
+def _opinion(network: AnyNetwork, features: FloatArray, stride: int) -> FloatArray:
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = network(torch.from_numpy(features)).float()
+    rows = 1 + (features.shape[1] - network.config.receptive_field) // stride
+    said = at_rows(logits.log_softmax(-1), network.config.stride, stride, rows)
+    opinion: FloatArray = said.numpy()
+    return opinion
+
+
+def _serve(pipe: Connection, path: Path) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the trainer's business
+    torch.set_num_threads(1)
+    network = load_network(path)[0]
+    try:
+        while True:
+            pipe.send(_opinion(network, *pipe.recv()))
+    except (EOFError, OSError):  # the trainer has ended, or has closed the pipe
+        return
