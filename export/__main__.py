@@ -10,18 +10,21 @@ import argparse
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from export.build import ARTEFACTS, build, quantised_of
+from export.build import ARTEFACTS, Made, build, quantised_of, with_ranges
 from export.calibrate import calibrate, calibration_clips
 from export.dead import without_dead
 from export.fold import fold
 from export.model_card import write_model_card
+from export.network import FloatArray
 from export.run_log import run_log
+from export.together import together
 from export.verify import measurements_of, reference_of, verify
 from kws import __version__
 from kws.config import DecisionConfig, VadConfig
@@ -39,6 +42,7 @@ from kws.manifest import (
 )
 from kws.recordings.data import corpus_root, find_corpus
 from kws.train.checkpoint import load_network
+from kws.train.embedding import EmbeddingNetwork
 from kws.train.network import Network, parameter_count
 
 LICENCE = "Apache-2.0"
@@ -88,6 +92,12 @@ def main(arguments: list[str] | None = None) -> int:
         help="with --calibrate: the larger model in the same folder that confirms what this hears",
     )
     parser.add_argument(
+        "--together-with",
+        metavar="MODEL",
+        help="of a network of --network embedding: the exported model that answers together with "
+        "it, in one file",
+    )
+    parser.add_argument(
         "--firmware",
         action="store_true",
         help="then write the C sources, as `python -m firmware_demo.tools generate` does",
@@ -122,18 +132,8 @@ def export(options: argparse.Namespace) -> Path:
     Raises KwsError with nothing written otherwise.
     """
     trained, features, labels, state = load_network(options.checkpoint)
-    if not isinstance(trained, Network):
-        raise ModelError(
-            f"{options.checkpoint} is of a network of two dimensions, which is trained for "
-            "comparison alone; only those of --network temporal are exported"
-        )
     path: Path = options.out / f"{options.name}.json"
     kept = read_manifest(path) if options.keep_decision else None
-    logger.info("calibrating int8")
-    heard = calibration_clips(options.data, labels)
-    frames = np.stack([log_mel(audio, features) for audio in heard])
-    network = without_dead(fold(trained), frames)
-    ranges = calibrate(network, frames)
     keywords = len(labels) - sum(label in labels for label in ("silence", "unknown"))
     manifest = Manifest(
         version=VERSION,
@@ -149,24 +149,32 @@ def export(options: argparse.Namespace) -> Path:
         artefacts={},
         parameters=parameter_count(trained),
         licence=LICENCE,
-        provenance=_provenance(
-            state,
-            log=run_log(options.checkpoint, state["epoch"]),
-            quantisation={"clips": len(heard), "ranges": ranges},
-        ),
+        provenance=_provenance(state, run_log(options.checkpoint, state["epoch"])),
         measurements={},
     )
-    contents = build(manifest, network, options.only)
+    logger.info("calibrating int8")
+    heard = calibration_clips(options.data, labels)
+    frames = np.stack([log_mel(audio, features) for audio in heard])
+    if isinstance(trained, EmbeddingNetwork):
+        made = together(trained, manifest, frames, options.together_with, options.only)
+    elif isinstance(trained, Network):
+        made = _alone(trained, manifest, frames, options.only)
+    else:
+        raise ModelError(
+            f"{options.checkpoint} is of a network that is trained for comparison alone; those "
+            "of --network temporal and embedding are exported"
+        )
+    manifest = made.manifest
 
     logger.info("verifying")
     clips = _clips(options.data, labels)
-    reference = reference_of(trained, features, labels, clips)
-    measured = verify(manifest, contents, quantised_of(manifest, network), reference, clips)
+    reference = reference_of(made.trained, features, labels, clips)
+    measured = verify(manifest, made.contents, made.quantised, reference, clips)
 
     with writing(options.out):
         options.out.mkdir(parents=True, exist_ok=True)
         artefacts = {}
-        for key, content in contents.items():
+        for key, content in made.contents.items():
             file = options.out / f"{options.name}.{key}"
             part = file.with_name(file.name + ".part")
             part.write_bytes(content)
@@ -182,9 +190,15 @@ def export(options: argparse.Namespace) -> Path:
     return path
 
 
-def _provenance(
-    state: dict[str, Any], *, log: dict[str, Any], quantisation: dict[str, Any]
-) -> dict[str, Any]:
+def _alone(trained: Network, manifest: Manifest, frames: FloatArray, only: Sequence[str]) -> Made:
+    """Every file of a network that streams, calibrated on windows (clips, frames, bands)."""
+    network = without_dead(fold(trained), frames)
+    manifest = with_ranges(manifest, len(frames), calibrate(network, frames))
+    contents = build(manifest, network, only)
+    return Made(manifest, contents, trained, quantised_of(manifest, network))
+
+
+def _provenance(state: dict[str, Any], log: dict[str, Any]) -> dict[str, Any]:
     return {
         "kws_version": __version__,
         "sources": state["sources"],
@@ -192,7 +206,6 @@ def _provenance(
         "training": {**state["options"], "epochs_done": state["epoch"]},
         "log": log,
         "started_from": state.get("started_from", {}),
-        "quantisation": quantisation,
     }
 
 

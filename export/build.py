@@ -8,8 +8,10 @@ manifest and the weights in the shipped `window.onnx`, without the checkpoint an
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+
+from torch import nn
 
 from export.network import FoldedNetwork
 from export.onnx_graph import write_onnx
@@ -33,6 +35,22 @@ ARTEFACTS = (
     "stream.int8.tflite",
 )
 STREAM_STEPS = 3  # rows of posteriors that a call of stream.onnx gives, 20 ms apart
+
+
+@dataclass(frozen=True)
+class Made:
+    """A model's files before they are written, and what they are to agree with."""
+
+    manifest: Manifest  # with the ranges of its int8 files
+    contents: Mapping[str, bytes]  # by the artefact's key
+    trained: nn.Module
+    quantised: QuantisedNetwork | None  # what int8 TFLite files are to equal
+
+
+def with_ranges(manifest: Manifest, clips: int, ranges: Mapping[str, Sequence[float]]) -> Manifest:
+    """The manifest with the ranges of each tensor, measured on so many clips."""
+    quantisation = {"clips": clips, "ranges": ranges}
+    return replace(manifest, provenance={**manifest.provenance, "quantisation": quantisation})
 
 
 def quantised_of(manifest: Manifest, network: FoldedNetwork) -> QuantisedNetwork:

@@ -18,6 +18,11 @@ SOURCES = {
     "synthesised words": "words spoken by espeak-ng, made by `python -m kws.train.synthesize`",
 }
 
+PUBLISHED = (
+    "what Google's speech embedding was trained on, some 200 million clips of other words (Lin et "
+    "al., arXiv 2002.01322); its weights are under Apache-2.0, as openWakeWord ships them"
+)
+
 
 def model_card(folder: Path) -> str:
     """The text for every manifest in the folder."""
@@ -57,6 +62,19 @@ def _model(manifest: Manifest) -> Iterator[str]:
         )
         yield ""
         yield from (f"* {SOURCES.get(name, name)}" for name in provenance["sources"])
+        if "published" in provenance.get("started_from", {}):
+            yield f"* {PUBLISHED}"
+        if training.get("advisors"):
+            yield (
+                f"* the answers of {len(training['advisors'])} larger networks, which learnt from "
+                "the same and, one of them, from Google's speech embedding (docs/training.md)"
+            )
+        if "together_with" in provenance:
+            yield ""
+            yield (
+                f"It answers together with the network of {provenance['together_with']['model']}, "
+                "which the file holds too: with the geometric mean of both posteriors."
+            )
         yield from _scores(manifest)
     if "export" in manifest.measurements:
         yield ""
@@ -105,6 +123,8 @@ def _start(provenance: Mapping[str, Any]) -> str:
         return ""
     if "model" in before:
         return f", from the weights of an earlier model ({before['model']})"
+    if "published" in before:
+        return ", from the published weights of Google's speech embedding"
     return f", from weights of {before['epochs_done']} epochs with other options"
 
 
@@ -134,8 +154,8 @@ def _files(manifest: Manifest) -> Iterator[str]:
 def _verifier(entry: VerifierEntry) -> Iterator[str]:
     yield (
         f"Where a posterior of a keyword exceeds {entry.candidate:g}, a detector on the ONNX files "
-        f"asks {entry.artefact.file} too and decides on the geometric mean of both. The TFLite "
-        "files and the firmware do without, at thresholds of their own."
+        f"asks {entry.artefact.file} and decides on its answer. The TFLite files and the firmware "
+        "do without, at thresholds of their own."
     )
 
 

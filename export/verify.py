@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from export.build import metadata_of
 from export.integer import run_window
@@ -28,7 +29,6 @@ from kws.frontend import log_mel
 from kws.manifest import Manifest
 from kws.recordings.data import Int16Array
 from kws.train.features import LogMel
-from kws.train.network import Network
 
 LARGEST_DIFFERENCE = 1e-4  # of a float file's posteriors to PyTorch's
 ACCURACY_LOSS = 0.005  # of an int8 file against PyTorch
@@ -66,7 +66,7 @@ class Reference:
 
 @torch.no_grad()
 def reference_of(
-    trained: Network, features: FeatureConfig, labels: tuple[str, ...], clips: EvaluationSet
+    trained: nn.Module, features: FeatureConfig, labels: tuple[str, ...], clips: EvaluationSet
 ) -> Reference:
     """Run PyTorch on the clips."""
     front_end, rows = LogMel(features), []
@@ -79,27 +79,29 @@ def reference_of(
 def verify(
     manifest: Manifest,
     contents: Mapping[str, bytes],
-    quantised: QuantisedNetwork,
+    quantised: QuantisedNetwork | None,
     reference: Reference,
     clips: EvaluationSet,
 ) -> dict[str, Measured]:
     """Run every file on the clips; raises ModelError that lists all that does not agree.
 
+    `quantised` is what int8 TFLite files must equal, where there are any.
     `clips.targets` are indexes into the labels of the reference.
     """
     problems = _misfits(manifest, reference)
     features = np.stack([log_mel(audio, manifest.features) for audio in clips.audio])
     some = slice(None, None, max(1, len(features) // STEPWISE_CLIPS))
-    stored = quantised.values["features"].store(features[some])
-    integers = run_window(quantised, stored)
     measured = {}
+    if quantised is not None:
+        stored = quantised.values["features"].store(features[some])
+        integers = run_window(quantised, stored)
     for key, content in contents.items():
         taken = some if key in STEPWISE else slice(None)
         try:
             posteriors, operators = _run(key, content, features[taken], clips.audio[taken])
             problems += _elsewhere(key, content, features[taken], clips.audio[taken], posteriors)
             is_equal = None
-            if key.endswith(".int8.tflite"):
+            if quantised is not None and key.endswith(".int8.tflite"):
                 exact = TfliteFile(content, reference=True).run_stored(stored)
                 is_equal = bool(np.array_equal(exact, integers))
             decided = np.array(manifest.labels)[posteriors.argmax(axis=1)]

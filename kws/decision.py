@@ -9,11 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kws.config import SILENCE, UNKNOWN, DecisionConfig
+from kws.config import SILENCE, STEP_MS, UNKNOWN, DecisionConfig
 
 FloatArray = NDArray[np.float32]
 
-STEP_MS = 20  # from one row of posteriors to the next
 WORD_MS = 600  # before a score rises, its word has begun no earlier than this
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from kws.config import SAMPLE_RATE
-from kws.decision import STEP_MS
+from kws.config import SAMPLE_RATE, STEP_MS
 from kws.errors import ModelError
 from kws.frontend import FloatArray, StreamingFrontend
 from kws.model import Model

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from kws.config import SILENCE, UNKNOWN, DecisionConfig, FeatureConfig, VadConfig
+from kws.config import SILENCE, STEP_MS, UNKNOWN, DecisionConfig, FeatureConfig, VadConfig
 from kws.errors import ModelError
 
 VERSION = 1
@@ -70,6 +70,8 @@ class Manifest:
     presets: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
     # A factory, because keys with a plain default may not be left out; see _fields.
     verifier: VerifierEntry | None = field(default_factory=lambda: None)
+    # A listener asks a window graph this often, in ms; its answer stands until the next.
+    window_hop_ms: int = field(default_factory=lambda: STEP_MS)
 
     @property
     def keywords(self) -> tuple[str, ...]:
@@ -175,6 +177,8 @@ def write_manifest(manifest: Manifest, path: str | os.PathLike[str]) -> None:
     content = dataclasses.asdict(manifest)
     if manifest.verifier is None:
         del content["verifier"]
+    if manifest.window_hop_ms == STEP_MS:
+        del content["window_hop_ms"]
     mappings = ("thresholds", "artefacts", "provenance", "measurements", "presets", "verifier")
     for name in content.keys() & set(mappings):
         content[name] = json.loads(json.dumps(content[name], sort_keys=True))
@@ -253,6 +257,7 @@ def _decode(content: object) -> Manifest:
         measurements=_value(dict, raw["measurements"], "measurements"),
         presets=_presets(raw.get("presets", {}), keywords, "presets"),
         verifier=_verifier(raw["verifier"], keywords) if "verifier" in raw else None,
+        window_hop_ms=_window_hop(raw.get("window_hop_ms", STEP_MS), raw["decision"]["hop_ms"]),
     )
 
 
@@ -300,6 +305,16 @@ def _labels(content: object) -> tuple[str, ...]:
         twice = next(label for label in labels if labels.count(label) > 1)
         raise ModelError(f"labels holds {twice!r} twice")
     return labels
+
+
+def _window_hop(content: object, hop_ms: int) -> int:
+    milliseconds: int = _value(int, content, "window_hop_ms")
+    if milliseconds < STEP_MS or milliseconds % STEP_MS or hop_ms % milliseconds:
+        raise ModelError(
+            f"window_hop_ms should be a multiple of {STEP_MS} that divides decision.hop_ms, "
+            f"{hop_ms}; got {milliseconds}"
+        )
+    return milliseconds
 
 
 def _presets(

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from kws.backends import Backend, open_backend
-from kws.decision import STEP_MS
+from kws.config import STEP_MS
 from kws.errors import ModelError
 from kws.frontend import FloatArray, frame_count, log_mel
 from kws.manifest import Artefact, Manifest, find_manifest, read_artefact, read_manifest
@@ -84,7 +84,8 @@ class Model:
                 f"{self.path}: expected a features.hop that divides the {STEP_MS} ms from one row "
                 f"of posteriors to the next, got {features.hop} samples"
             )
-        return WindowStream(self.backend, self.frames, features.width, steps, stride)
+        asked = self.manifest.window_hop_ms // STEP_MS
+        return WindowStream(self.backend, self.frames, features.width, steps, stride, asked)
 
     @cached_property
     def stream_graph(self) -> OnnxStreamGraph:

@@ -165,18 +165,30 @@ class WindowStream:
     """A Stream that gives every step's whole window to a window graph: simple, and far dearer."""
 
     def __init__(
-        self, backend: Backend, window: int, width: int, steps: int, stride: int = STEP_FRAMES
+        self,
+        backend: Backend,
+        window: int,
+        width: int,
+        steps: int,
+        stride: int = STEP_FRAMES,
+        asked: int = 1,
     ) -> None:
-        """The backend takes `window` frames of `width` numbers, every `stride` frames anew."""
+        """The backend takes `window` frames of `width` numbers; a step is `stride` frames.
+
+        It is asked at every one of `asked` steps, which divides `steps`, about the last of them.
+        """
         self.frames, self.steps = steps * stride, steps
         self._backend, self._window, self._stride = backend, window, stride
+        self._asked = asked
         self._seen = np.zeros((window + self.frames, width), np.float32)
 
     def process(self, features: FloatArray) -> FloatArray:
         """See Stream."""
         self._seen = np.concatenate((self._seen[self.frames :], features))
-        ends = range(self._window + self._stride, len(self._seen) + 1, self._stride)
-        return self._backend.run(np.stack([self._seen[end - self._window : end] for end in ends]))
+        hop = self._asked * self._stride
+        ends = range(self._window + hop, len(self._seen) + 1, hop)
+        rows = self._backend.run(np.stack([self._seen[end - self._window : end] for end in ends]))
+        return rows if self._asked == 1 else rows.repeat(self._asked, axis=0)
 
     def reset(self) -> None:
         """See Stream."""

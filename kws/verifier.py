@@ -1,8 +1,7 @@
-"""A second opinion: a larger network, asked only where the first one hears a keyword.
+"""A second opinion: a larger model, asked only where the first one hears a keyword.
 
-Two networks rarely take the same sound for the same keyword. What a detector decides on is then
-the geometric mean of both posteriors (a logarithmic opinion pool, Genest and Zidek, Statistical
-Science 1986). Hardly any sound comes that far, so that the larger network costs next to nothing.
+What a detector decides on is then the answer of the larger model. Hardly any sound comes that far,
+so that it costs little.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from kws.frontend import FloatArray
 from kws.model import Model
 
 _TO_THE_END = 0.5  # of the candidate's posterior, from the call after one that asked
-_TINY = np.float32(1e-7)  # a posterior of 0 forbids nothing that the other network is sure of
 
 
 class Verifier:
@@ -74,9 +72,6 @@ class Verifier:
         seconds = [np.concatenate(self._recent[chosen[place]]) for place in asked.tolist()]
         opinions = self._backend.run(np.stack(seconds)[:, -self._window :])
         # One opinion for all candidates of a call: they are a few hundredths of a second apart.
-        both = np.maximum(posteriors[asked], _TINY) * np.maximum(opinions[:, None], _TINY)
-        pooled = np.sqrt(both)
-        pooled /= pooled.sum(axis=2, keepdims=True)
         verified = posteriors.copy()  # the array that came may be the network's own
-        verified[asked] = np.where(rows[asked, :, None], pooled, posteriors[asked])
+        verified[asked] = np.where(rows[asked, :, None], opinions[:, None], posteriors[asked])
         return verified

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kws.config import DecisionConfig
-from kws.decision import STEP_MS, Decider, Deciders, Detection
+from kws.config import STEP_MS, DecisionConfig
+from kws.decision import Decider, Deciders, Detection
 
 LABELS = ("yes", "no", "silence", "unknown")
 # Five rows of smoothing; of the context, ten rows that end five before those.

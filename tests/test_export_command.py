@@ -228,5 +228,5 @@ def test_two_dimensions_are_not_exported(
     network = BroadcastNetwork(BroadcastConfig(labels=len(LABELS)))
     path = save(tmp_path / "broadcast.pt", network)
     assert 1 == main([str(path), "--out", str(tmp_path / "out"), "--data", str(corpus)])
-    assert "only those of --network temporal are exported" in capsys.readouterr().err
+    assert "those of --network temporal and embedding are exported" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -17,7 +17,7 @@ from kws.frontend import log_mel
 from kws.listener import Listener
 from kws.manifest import MODELS, read_manifest
 from kws.model import Model, load_model
-from kws.stream import OnnxStreamGraph, TfliteStream
+from kws.stream import OnnxStreamGraph, TfliteStream, WindowStream
 
 pytest.importorskip("onnxruntime")
 
@@ -70,6 +70,31 @@ def test_stream_equals_windows(model: Model, speech: Int16Array) -> None:
     assert len(found) - len(expected) in (0, 1, 2)
     difference = np.abs(found[: len(expected)] - expected[: len(found)]).max()
     assert difference < TOLERANCE
+
+
+def test_a_window_may_stand_for_several_steps(model: Model, speech: Int16Array) -> None:
+    """Asked at every third step, a window graph gives the row of that one for all three."""
+    features = log_mel(speech[:48_000], model.manifest.features)
+    every, third = (
+        WindowStream(model.backend, model.frames, features.shape[1], 6, asked=asked)
+        for asked in (1, 3)
+    )
+    for first in range(0, len(features) - 12, 12):
+        rows = every.process(features[first : first + 12])
+        expected = rows[[2, 2, 2, 5, 5, 5]]
+        np.testing.assert_allclose(
+            third.process(features[first : first + 12]), expected, atol=TOLERANCE
+        )
+
+
+def test_the_larger_model_is_asked_once_a_hop() -> None:
+    accurate = load_model("accurate")
+    assert accurate.manifest.window_hop_ms == accurate.manifest.decision.hop_ms
+    stream = accurate.open_stream()
+    noise = np.random.default_rng(0).random((stream.frames, 40), np.float32) * 10.0
+    rows = stream.process(noise)
+    assert (3, 12) == rows.shape
+    assert np.array_equal(rows[0], rows[2])
 
 
 def test_a_reset_leaves_nothing(model: Model, speech: Int16Array) -> None:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kws.config import SILENCE, UNKNOWN
-from kws.decision import STEP_MS
+from kws.config import SILENCE, STEP_MS, UNKNOWN
 from kws.manifest import MODES, Manifest
 
 

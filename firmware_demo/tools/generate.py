@@ -14,7 +14,8 @@ from firmware_demo.tools.c_source import array
 from firmware_demo.tools.decision_tables import decision_tables
 from firmware_demo.tools.frontend_tables import FrontendTables, frontend_tables
 from firmware_demo.tools.network_tables import VECTOR, network_source
-from kws.decision import STEP_MS, WORD_MS
+from kws.config import STEP_MS
+from kws.decision import WORD_MS
 from kws.errors import ModelError
 from kws.manifest import Manifest
 

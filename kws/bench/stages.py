@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from kws.audio import BLOCK_MS, Converter, Int16Array
-from kws.config import SAMPLE_RATE
-from kws.decision import STEP_MS, Decider
+from kws.config import SAMPLE_RATE, STEP_MS
+from kws.decision import Decider
 from kws.frontend import StreamingFrontend
 from kws.listener import Listener
 from kws.manifest import Manifest

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kws.config import SILENCE, UNKNOWN, DecisionConfig
-from kws.decision import STEP_MS
+from kws.config import SILENCE, STEP_MS, UNKNOWN, DecisionConfig
 from kws.evaluation.replay import Heard
 from kws.evaluation.scenes import Spoken
 from kws.evaluation.spotting import SLACK
