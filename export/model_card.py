@@ -19,8 +19,9 @@ SOURCES = {
 }
 
 PUBLISHED = (
-    "what Google's speech embedding was trained on, some 200 million clips of other words (Lin et "
-    "al., arXiv 2002.01322); its weights are under Apache-2.0, as openWakeWord ships them"
+    "what Google's speech embedding was trained on, some 200 million clips of five thousand "
+    "keywords (Lin et al., arXiv 2002.01322); its weights are under Apache-2.0, as openWakeWord "
+    "ships them"
 )
 
 
@@ -104,10 +105,11 @@ def _scores(manifest: Manifest) -> Iterator[str]:
     if "validation_recall" not in log:
         return
     yield ""
+    alone = "alone " if "together_with" in manifest.provenance else ""
     yield (
-        f"After its last epoch it got {log['validation_accuracy']:.1%} of the validation clips "
-        f"right and took {log['validation_false_accepts']:.1%} of those without a command for one "
-        "at 0.8 or more; of each class, the share that it recognised:"
+        f"After its last epoch it {alone}got {log['validation_accuracy']:.1%} of the validation "
+        f"clips right and took {log['validation_false_accepts']:.1%} of those without a command "
+        "for one at 0.8 or more; of each class, the share that it recognised:"
     )
     yield ""
     recall = log["validation_recall"]
