@@ -19,9 +19,9 @@ import pytest
 from numpy.typing import NDArray
 
 from kws import backends
-from kws.backends import OnnxBackend, TfliteBackend, open_backend
+from kws.backends import OnnxBackend, TfliteBackend, has_vnni, open_backend
 from kws.errors import BackendUnavailable, ModelError
-from kws.manifest import describe_artefact, read_manifest, write_manifest
+from kws.manifest import MODELS, describe_artefact, read_manifest, write_manifest
 from kws.model import load_model
 
 SHAPE = (98, 40)
@@ -401,3 +401,21 @@ def test_runtimes_are_not_imported_early() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert "set()" == printed.stdout.strip()
+
+
+def test_int8_is_the_same_with_and_without_the_slower_products(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where the processor needs no care against saturation, doing without it changes no number."""
+    capable = tmp_path / "capable"
+    capable.write_text("flags : fpu avx2 avx512_vnni", encoding="ascii")
+    assert has_vnni(capable)
+    plain = tmp_path / "plain"
+    plain.write_text("flags : fpu avx2", encoding="ascii")
+    assert not has_vnni(plain)
+    assert not has_vnni(tmp_path / "missing")
+    content = (MODELS / "accurate.window.int8.onnx").read_bytes()
+    features = np.random.default_rng(0).random((4, 98, 40), np.float32) * 12.0
+    quick = OnnxBackend(content).run(features)
+    monkeypatch.setattr("kws.backends.has_vnni", lambda: False)
+    np.testing.assert_allclose(OnnxBackend(content).run(features), quick, atol=1e-6)
