@@ -2,7 +2,7 @@
 
 The thresholds are chosen on training-side material only: training speakers, and the sounds without
 commands that training may use; benchmarks/streaming.py reports on what is held out. With a verifier
-there are presets for both networks together beside those for the first alone. The margins
+there are presets for its answers beside those for the first network alone. The margins
 below, and the settings of DecisionConfig and VadConfig, were chosen with the held-out material in
 view, so that its figures are those of a development set, not of a test.
 """

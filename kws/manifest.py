@@ -45,7 +45,7 @@ class VerifierEntry:
 
     artefact: Artefact  # a window graph in ONNX, of the same labels and features
     candidate: float  # posterior of a keyword, in (0, 1), above which it is asked
-    thresholds: Mapping[str, float]  # as the manifest's, for both networks together
+    thresholds: Mapping[str, float]  # as the manifest's, for what the verifier answers
     presets: Mapping[str, Mapping[str, Mapping[str, float]]]  # likewise
 
 
