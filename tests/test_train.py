@@ -39,7 +39,7 @@ from kws.train.options import with_options  # noqa: E402
 from kws.train.prior import class_shares, without_prior  # noqa: E402
 from kws.train.sampler import Clips, Sampler, SamplerConfig  # noqa: E402
 from kws.train.targets import ANYWHERE, NOTHING, clip_losses, row_targets  # noqa: E402
-from kws.train.tones import bursts, tones  # noqa: E402
+from kws.train.tones import bursts, strikes, tones  # noqa: E402
 
 torch.set_num_threads(1)  # nets this small only wait for further threads
 
@@ -356,7 +356,7 @@ def test_peak_loss_punishes_the_highest_command_alone() -> None:
     assert float(peak_loss(spike, commands)) > 5.0
 
 
-@pytest.mark.parametrize("make", [tones, bursts])
+@pytest.mark.parametrize("make", [tones, bursts, strikes])
 def test_made_up_sounds_repeat_and_fit_16_bits(make: Callable[..., Iterator[np.ndarray]]) -> None:
     """Sounds made from nothing repeat with their seed and reach half of full scale."""
     first = list(make(5, np.random.default_rng(1)))

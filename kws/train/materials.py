@@ -32,7 +32,7 @@ from kws.recordings.data import (
     split_noise,
 )
 from kws.train.synthesize import OTHER
-from kws.train.tones import bursts, tones
+from kws.train.tones import bursts, strikes, tones
 
 HELD_OUT_WORDS = ("cat", "marvin")  # of Speech Commands
 HELD_OUT_PHRASES = ("jarvis", "view_glass")  # of other_words
@@ -92,6 +92,7 @@ def load_material(folder: Path, labels: tuple[str, ...], synthetic: Path | None)
         BACKGROUND_NOISE: _at_other_speeds([split_noise(recording)[0] for recording in noise]),
         "tones": list(tones(300, np.random.default_rng(0))),
         "bursts": list(bursts(300, np.random.default_rng(0))),
+        "strikes": list(strikes(300, np.random.default_rng(0))),
     }
     silence = [clip.path for clip in training if label_of(clip.word, labels) == SILENCE]
     if silence:

@@ -1,10 +1,11 @@
-"""Sounds made from nothing that must not be taken for words: music-like tones, knocks, chirps."""
+"""Sounds made from nothing that must not be taken for words: music-like tones, knocks, ticks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kws.config import SAMPLE_RATE
 from kws.recordings.data import Int16Array
@@ -66,3 +67,49 @@ def bursts(
             mix[begin : begin + len(time)] = sound * envelope * generator.uniform(0.2, 1.0)
             position += length + generator.uniform(0.3, 1.0)
         yield np.round(mix / max(1e-9, np.abs(mix).max()) * 16_000).astype(np.int16)
+
+
+def strikes(
+    count: int, generator: np.random.Generator, seconds: float = 3.0
+) -> Iterator[Int16Array]:
+    """`count` recordings of something hard that is struck again and again; int16, half scale.
+
+    Each strike is one to five impacts within a few hundredths of a second, as in the escapement of
+    a clock, a key or a latch; an impact rings with the inharmonic modes of what it hits, the
+    higher the shorter. One or two sounds take turns, at an even pace or not.
+    """
+    for _ in range(count):
+        samples = int(seconds * SAMPLE_RATE)
+        mix = np.zeros(samples)
+        kinds = [_strike(generator) for _ in range(generator.integers(1, 3))]
+        pace = 2.0 ** generator.uniform(-3.0, 0.5)  # s
+        uneven = generator.uniform(0.0, 0.4) * (generator.random() < 0.5)
+        position, turn = generator.uniform(0.02, 0.6), 0
+        while position < seconds:
+            sound = kinds[turn % len(kinds)]
+            begin = int(position * SAMPLE_RATE)
+            heard = sound[: samples - begin]
+            mix[begin : begin + len(heard)] += heard * generator.uniform(0.6, 1.0)
+            position += pace * (1.0 + generator.uniform(-uneven, uneven))
+            turn += 1
+        yield np.round(mix / max(1e-9, np.abs(mix).max()) * 16_000).astype(np.int16)
+
+
+def _strike(generator: np.random.Generator) -> NDArray[np.float64]:
+    """One strike of `strikes`, half a second, at any level."""
+    time = np.arange(SAMPLE_RATE // 2) / SAMPLE_RATE
+    pitches = 2.0 ** generator.uniform(np.log2(150.0), np.log2(7_500.0), generator.integers(2, 12))
+    ring = 10.0 ** generator.uniform(-2.5, -0.9)  # s, of a mode at 1 kHz
+    body = np.zeros(len(time))
+    for pitch in pitches:
+        decay = ring * (1_000.0 / pitch) ** generator.uniform(0.2, 1.0)
+        wave = np.sin(2 * np.pi * pitch * time + generator.uniform(0.0, 6.28))
+        body += generator.uniform(0.1, 1.0) * wave * np.exp(-time / decay)
+    hit = generator.normal(0.0, 1.0, int(10.0 ** generator.uniform(-3.5, -2.2) * SAMPLE_RATE))
+    impacts = np.zeros(len(time))
+    begin = 0
+    for _ in range(generator.integers(1, 6)):
+        impacts[begin : begin + len(hit)] += hit * generator.uniform(0.2, 1.0)
+        begin += int(generator.uniform(0.004, 0.05) * SAMPLE_RATE)
+    sound: NDArray[np.float64] = np.convolve(impacts[: begin + len(hit)], body)[: len(time)]
+    return sound
