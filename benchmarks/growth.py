@@ -1,9 +1,11 @@
 """`python -m benchmarks.growth`: cost against the number of streams, the width and the hop.
 
 All points of a curve are measured in the same alternating rounds; processor time is per second of
-audio and stream. A picture of each curve lies beside the result. What the largest pool spends its
-time on stands there too. The curves leave the verifier out, whose cost grows with what is said, not
-with these; how much it adds while somebody says a command every two seconds is told apart.
+audio and stream. A pool stands beside detectors that have loaded a model each (separate) and beside
+detectors that were given one model (shared), and have but a state of their own. A picture of each
+curve lies beside the result. What the largest pool spends its time on stands there too. The curves
+leave the verifier out, whose cost grows with what is said, not with these; how much it adds while
+somebody says a command every two seconds is told apart.
 """
 
 from __future__ import annotations
@@ -47,28 +49,32 @@ Curve = dict[str, dict[str, Any]]
 def streams_curve(
     model: Model, counts: Sequence[int], seconds: float, rounds: int, verify: bool = False
 ) -> Curve:
-    """Detectors of their own on one session against a pool, by number of streams."""
+    """A pool against detectors that share a model and against detectors that do not."""
     audio = _audio(seconds)
     runs: dict[tuple[int, str], Callable[[], float]] = {}
     for count in counts:
         shifted = [np.roll(audio, number * 7_919) for number in range(count)]
-        runs[count, "separate"] = _separate(
+        own = [load_model(model.path, artefact=model.artefact) for _ in range(count)]
+        runs[count, "separate"] = _separate([Detector(o, verify=verify) for o in own], shifted)
+        runs[count, "shared"] = _separate(
             [Detector(model, verify=verify) for _ in range(count)], shifted
         )
         runs[count, "pool"] = _pooled(DetectorPool(model, count, verify=verify), shifted)
     found = alternate(runs, rounds + 1)
     curve = {}
     for count in counts:
-        separate, pool = found[count, "separate"][1:], found[count, "pool"][1:]
-        middle, low, high = ratio(separate, pool)
-        curve[f"{count} streams"] = {
-            "streams": count,
-            "separate_ms_per_second": float(np.median(separate)),
-            "pool_ms_per_second": float(np.median(pool)),
-            "times_cheaper": middle,
-            "times_cheaper_low": low,
-            "times_cheaper_high": high,
-        }
+        pool = found[count, "pool"][1:]
+        point = {"streams": count, "pool_ms_per_second": float(np.median(pool))}
+        for name in ("separate", "shared"):
+            taken = found[count, name][1:]
+            middle, low, high = ratio(taken, pool)
+            point |= {
+                f"{name}_ms_per_second": float(np.median(taken)),
+                f"times_cheaper_than_{name}": middle,
+                f"times_cheaper_than_{name}_low": low,
+                f"times_cheaper_than_{name}_high": high,
+            }
+        curve[f"{count} streams"] = point
     return curve
 
 
@@ -216,6 +222,7 @@ def draw(figures: Mapping[str, Curve], folder: Path) -> None:
 
     separate_and_pool = {
         "separate_ms_per_second": "a Detector for each",
+        "shared_ms_per_second": "the same, on one model",
         "pool_ms_per_second": "one DetectorPool",
     }
     lines = {

@@ -63,7 +63,7 @@ def _model(manifest: Manifest) -> Iterator[str]:
         )
         yield ""
         yield from (f"* {SOURCES.get(name, name)}" for name in provenance["sources"])
-        if "published" in provenance.get("started_from", {}):
+        if any("published" in before for before in _lineage(provenance)):
             yield f"* {PUBLISHED}"
         if training.get("advisors"):
             yield (
@@ -119,15 +119,27 @@ def _scores(manifest: Manifest) -> Iterator[str]:
     yield f"| {' | '.join(f'{recall[label]:.1%}' for label in labels)} |"
 
 
+def _lineage(provenance: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """What the weights began with, and what that began with, and so on."""
+    while provenance := provenance.get("started_from", {}):
+        yield provenance
+
+
 def _start(provenance: Mapping[str, Any]) -> str:
     before = provenance.get("started_from")
     if not before:
-        return ""
-    if "model" in before:
-        return f", from the weights of an earlier model ({before['model']})"
-    if "published" in before:
-        return ", from the published weights of Google's speech embedding"
-    return f", from weights of {before['epochs_done']} epochs with other options"
+        said = ""
+    elif "model" in before:
+        said = f", from the weights of an earlier model ({before['model']})"
+    elif "published" in before:
+        said = ", from the published weights of Google's speech embedding"
+    else:
+        epochs = [run["epochs_done"] for run in _lineage(provenance) if run.get("epochs_done")]
+        said = f", from weights of {' + '.join(map(str, epochs[::-1]))} epochs with other options"
+    if others := provenance.get("average_of", [])[:-1]:
+        runs = "one that ended" if len(others) == 1 else f"{len(others)} that ended"
+        said += f", then averaged with {runs} before it"
+    return said
 
 
 def _files(manifest: Manifest) -> Iterator[str]:

@@ -99,7 +99,8 @@ def test_the_command_joins_a_checkpoint_and_a_model(tmp_path: Path, recordings: 
     path = tmp_path / "last.pt"
     described = checkpoint.describe(network, FeatureConfig(), ALL_LABELS)
     options = {"epochs": 1, "seed": 0}
-    about = {"epoch": 1, "options": options, "sources": [], "started_from": {"published": "0f"}}
+    before = {"epochs_done": 7, "started_from": {"epochs_done": 0, "published": "0f"}}
+    about = {"epoch": 1, "options": options, "sources": [], "started_from": before}
     checkpoint.save(path, {**described, **about, "average": network.state_dict()})
     command = [str(path), "--out", str(tmp_path / "out"), "--data", str(recordings.parent)]
     command += ["--name", "both", "--only", "window.int8.onnx", "--together-with", "commands"]
@@ -114,5 +115,6 @@ def test_the_command_joins_a_checkpoint_and_a_model(tmp_path: Path, recordings: 
     accuracy = shipped.measurements["export"]["pytorch_accuracy"]
     assert made.measurements["export"]["pytorch_accuracy"] == pytest.approx(accuracy, abs=0.002)
     card = (tmp_path / "out/README.md").read_text(encoding="utf-8")
-    assert "Google's speech embedding" in card
+    assert "Google's speech embedding" in card  # though another run lies between
+    assert "from weights of 7 epochs" in card
     assert "together with the network of commands" in card

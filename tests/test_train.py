@@ -18,7 +18,7 @@ import kws  # noqa: E402
 from kws.config import KEYWORDS, LABELS, FeatureConfig  # noqa: E402
 from kws.errors import DataError, ModelError  # noqa: E402
 from kws.frontend import log_mel  # noqa: E402
-from kws.train import augment, checkpoint  # noqa: E402
+from kws.train import augment, average, checkpoint  # noqa: E402
 from kws.train.__main__ import main  # noqa: E402
 from kws.train.broadcast import BroadcastConfig, BroadcastNetwork  # noqa: E402
 from kws.train.features import LogMel  # noqa: E402
@@ -329,6 +329,16 @@ def test_training_begins_with_what_an_exported_model_computes(material: Material
         begin_with(Network(NetworkConfig(channels=8)), models / "commands.json", features)
 
 
+def test_where_weights_come_from_is_not_forgotten(tmp_path: Path) -> None:
+    """A run that begins with a checkpoint says what that one had begun with, too."""
+    network = Network(NetworkConfig(channels=8))
+    about = checkpoint.describe(network, FeatureConfig(), LABELS)
+    about |= {"average": network.state_dict(), "epoch": 4, "options": {"seed": 3}}
+    checkpoint.save(tmp_path / "a.pt", {**about, "started_from": {"published": "0f"}})
+    said = begin_with(network, tmp_path / "a.pt", torch.zeros(1, 98, 40))
+    assert {"epochs_done": 4, "seed": 3, "started_from": {"published": "0f"}} == said
+
+
 def test_prior_of_training_is_taken_out(network: Network) -> None:
     """Equal evidence gives equal posteriors, whatever shares the classes had in training."""
     balanced = without_prior(network, LABELS, silence=0.1, unknown=0.4)
@@ -548,3 +558,25 @@ def test_command_line_says_what_is_missing(
     assert "there is no folder" in capsys.readouterr().err
     assert 1 == main(nowhere)
     assert "there is no folder" in capsys.readouterr().err
+
+
+def test_the_average_of_two_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Weights are the mean, other things those of the last; foreign ones are told apart."""
+    networks = [Network(NetworkConfig(channels=channels)) for channels in (8, 8, 12)]
+    paths = [tmp_path / f"{number}.pt" for number in range(3)]
+    for path, network in zip(paths, networks, strict=True):
+        about = checkpoint.describe(network, FeatureConfig(), LABELS)
+        checkpoint.save(path, {**about, "average": network.state_dict(), "epoch": 3})
+    out = tmp_path / "mean.pt"
+    assert 0 == average.main([str(paths[0]), str(paths[1]), "--out", str(out)])
+    mean, _, labels, state = checkpoint.load_network(out)
+    assert (LABELS, 3, 2) == (labels, state["epoch"], len(state["average_of"]))
+    first, second = (network.state_dict() for network in networks[:2])
+    for name, value in mean.state_dict().items():
+        if value.is_floating_point():
+            torch.testing.assert_close((first[name] + second[name]) / 2, value)
+    capsys.readouterr()
+    for wrong in ([paths[0]], [paths[0], paths[2]], [paths[0], tmp_path / "none.pt"]):
+        assert 1 == average.main([*map(str, wrong), "--out", str(tmp_path / "no.pt")])
+        assert capsys.readouterr().err.startswith("error: ")
+    assert not (tmp_path / "no.pt").exists()
