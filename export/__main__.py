@@ -199,9 +199,7 @@ def _alone(trained: Network, manifest: Manifest, frames: FloatArray, only: Seque
 
 
 def _provenance(state: dict[str, Any], log: dict[str, Any]) -> dict[str, Any]:
-    made_of = {"average_of": state["average_of"]} if "average_of" in state else {}
     return {
-        **made_of,
         "kws_version": __version__,
         "sources": state["sources"],
         "network": state["network"],

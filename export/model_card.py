@@ -128,18 +128,13 @@ def _lineage(provenance: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 def _start(provenance: Mapping[str, Any]) -> str:
     before = provenance.get("started_from")
     if not before:
-        said = ""
-    elif "model" in before:
-        said = f", from the weights of an earlier model ({before['model']})"
-    elif "published" in before:
-        said = ", from the published weights of Google's speech embedding"
-    else:
-        epochs = [run["epochs_done"] for run in _lineage(provenance) if run.get("epochs_done")]
-        said = f", from weights of {' + '.join(map(str, epochs[::-1]))} epochs with other options"
-    if others := provenance.get("average_of", [])[:-1]:
-        runs = "one that ended" if len(others) == 1 else f"{len(others)} that ended"
-        said += f", then averaged with {runs} before it"
-    return said
+        return ""
+    if "model" in before:
+        return f", from the weights of an earlier model ({before['model']})"
+    if "published" in before:
+        return ", from the published weights of Google's speech embedding"
+    epochs = [run["epochs_done"] for run in _lineage(provenance) if run.get("epochs_done")]
+    return f", from weights of {' + '.join(map(str, epochs[::-1]))} epochs with other options"
 
 
 def _files(manifest: Manifest) -> Iterator[str]:

@@ -92,7 +92,7 @@ class DecisionConfig:
     hop_ms: int = 60  # the network is called this often
     smoothing_ms: int = 520  # posteriors are averaged over this long
     threshold: float = 0.6  # smoothed posterior, used where a keyword has no own threshold
-    isolation: float = 0.45  # 0 to 1: how much other speech just before raises the thresholds
+    isolation: float = 1.0  # 0 to 1: how much other speech just before raises the thresholds
     context_ms: int = 800  # so long before the word counts as just before ...
     lead_ms: int = 280  # ... and ends this long before the smoothing begins: the word itself
     longest_ms: int = 1_400  # a score that has stayed up for longer is no word

@@ -18,7 +18,7 @@ import kws  # noqa: E402
 from kws.config import KEYWORDS, LABELS, FeatureConfig  # noqa: E402
 from kws.errors import DataError, ModelError  # noqa: E402
 from kws.frontend import log_mel  # noqa: E402
-from kws.train import augment, average, checkpoint  # noqa: E402
+from kws.train import augment, checkpoint  # noqa: E402
 from kws.train.__main__ import main  # noqa: E402
 from kws.train.broadcast import BroadcastConfig, BroadcastNetwork  # noqa: E402
 from kws.train.features import LogMel  # noqa: E402
@@ -558,25 +558,3 @@ def test_command_line_says_what_is_missing(
     assert "there is no folder" in capsys.readouterr().err
     assert 1 == main(nowhere)
     assert "there is no folder" in capsys.readouterr().err
-
-
-def test_the_average_of_two_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Weights are the mean, other things those of the last; foreign ones are told apart."""
-    networks = [Network(NetworkConfig(channels=channels)) for channels in (8, 8, 12)]
-    paths = [tmp_path / f"{number}.pt" for number in range(3)]
-    for path, network in zip(paths, networks, strict=True):
-        about = checkpoint.describe(network, FeatureConfig(), LABELS)
-        checkpoint.save(path, {**about, "average": network.state_dict(), "epoch": 3})
-    out = tmp_path / "mean.pt"
-    assert 0 == average.main([str(paths[0]), str(paths[1]), "--out", str(out)])
-    mean, _, labels, state = checkpoint.load_network(out)
-    assert (LABELS, 3, 2) == (labels, state["epoch"], len(state["average_of"]))
-    first, second = (network.state_dict() for network in networks[:2])
-    for name, value in mean.state_dict().items():
-        if value.is_floating_point():
-            torch.testing.assert_close((first[name] + second[name]) / 2, value)
-    capsys.readouterr()
-    for wrong in ([paths[0]], [paths[0], paths[2]], [paths[0], tmp_path / "none.pt"]):
-        assert 1 == average.main([*map(str, wrong), "--out", str(tmp_path / "no.pt")])
-        assert capsys.readouterr().err.startswith("error: ")
-    assert not (tmp_path / "no.pt").exists()

@@ -37,7 +37,6 @@ from kws.train.teacher import Teacher
 
 WINDOW = "window.onnx"  # the artefact of an exported model that training can begin with
 
-LINEAGE = ("started_from", "average_of")  # where the weights of a checkpoint come from
 PICTURED = 10  # epochs from one that TensorBoard shows what is heard of to the next
 
 logger = logging.getLogger(__name__)
@@ -282,7 +281,8 @@ def begin_with(network: AnyNetwork, start: Path, features: Tensor) -> dict[str, 
     if start.suffix == ".pt":
         began = checkpoint.load(start)
         average, said = began["average"], {"epochs_done": began["epoch"], **began["options"]}
-        said |= {key: began[key] for key in LINEAGE if began.get(key)}
+        if began.get("started_from"):
+            said["started_from"] = began["started_from"]
     else:
         path = find_manifest(str(start))
         manifest = read_manifest(path)
