@@ -36,7 +36,6 @@ from kws.train.targets import row_targets
 from kws.train.teacher import Teacher
 
 WINDOW = "window.onnx"  # the artefact of an exported model that training can begin with
-
 PICTURED = 10  # epochs from one that TensorBoard shows what is heard of to the next
 
 logger = logging.getLogger(__name__)
