@@ -11,6 +11,7 @@ STEP_MS = 20  # from one row of posteriors to the next
 KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 SILENCE = "silence"
 UNKNOWN = "unknown"
+KEYWORD_AS_SPEECH = 0.25  # how much of a posterior is other speech while no keyword is detected
 LABELS = (*KEYWORDS, SILENCE, UNKNOWN)
 
 
@@ -92,9 +93,9 @@ class DecisionConfig:
     hop_ms: int = 60  # the network is called this often
     smoothing_ms: int = 520  # posteriors are averaged over this long
     threshold: float = 0.6  # smoothed posterior, used where a keyword has no own threshold
-    isolation: float = 1.0  # 0 to 1: how much other speech just before raises the thresholds
-    context_ms: int = 800  # so long before the word counts as just before ...
-    lead_ms: int = 280  # ... and ends this long before the smoothing begins: the word itself
+    isolation: float = 0.9  # 0 to 1: how much other speech just before raises the thresholds
+    context_ms: int = 500  # so long before the word counts as just before ...
+    lead_ms: int = 200  # ... and ends this long before the smoothing begins: the word itself
     longest_ms: int = 1_400  # a score that has stayed up for longer is no word
     release: float = 0.5  # a keyword re-arms below this share of its threshold ...
     rearm_ms: int = 100  # ... held for this long

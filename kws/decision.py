@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kws.config import SILENCE, STEP_MS, UNKNOWN, DecisionConfig
+from kws.config import KEYWORD_AS_SPEECH, SILENCE, STEP_MS, UNKNOWN, DecisionConfig
 
 FloatArray = NDArray[np.float32]
 
@@ -33,7 +33,9 @@ class Deciders:
     row in which
 
     * its score, the mean of its posteriors over `smoothing_ms`, reaches its threshold, raised by
-      `isolation` times the share of other speech just before, as far as 1;
+      `isolation` times the share of other speech just before, as far as 1. Keywords are speech
+      too, by KEYWORD_AS_SPEECH of their posteriors, until one is detected: what led to that, and
+      what is left of the word, is no longer other speech;
     * its posterior itself is not below `release` times the threshold, and has been that high for
       no longer than `longest_ms`: what stays longer than a word can is a noise;
     * it is armed: since it was detected last, its posterior has been lower than that for
@@ -54,10 +56,11 @@ class Deciders:
         configuration's. Silence and unknown are never detected."""
         self.config = config = config or DecisionConfig()
         self._keywords = [label for label in labels if label not in (SILENCE, UNKNOWN)]
-        # What is kept of a row of posteriors; in silence all of it is zero.
-        kept = [*self._keywords, *(label for label in labels if label == UNKNOWN)]
+        # What is kept of a row of posteriors: each keyword's, and how much of it is other speech.
+        # In silence all of it is zero.
+        self._heeds_speech = UNKNOWN in labels and config.context_ms >= STEP_MS
+        kept = [*self._keywords, *([UNKNOWN] if self._heeds_speech else [])]
         self._columns = [labels.index(label) for label in kept]
-        self._heeds_speech = UNKNOWN in labels
         self._thresholds = np.array([thresholds.get(keyword, config.threshold) for keyword in kept])
         self._released = (self._thresholds * config.release).astype(np.float32)
         if self._heeds_speech:
@@ -98,6 +101,8 @@ class Deciders:
             posteriors = np.nan_to_num(posteriors, posinf=0.0, neginf=0.0)
         everyone = len(streams) == len(self._armed)
         new = posteriors.take(self._columns, axis=2)
+        if self._heeds_speech:
+            new[..., -1] += _as_speech(new)
         before = self._rows if everyone else self._rows.take(streams, axis=0)
         rows = np.concatenate((before, new), axis=1)
         if everyone:
@@ -125,12 +130,13 @@ class Deciders:
         new = up.shape[1]
         first = [self._count[stream] - new for stream in streams]
         armed = self._armed[streams]
-        disarmed = not armed.all()
+        disarmed = changed = not armed.all()
         raised = np.logical_or.reduce(up, axis=(0, 2)).tolist()
         detections = []
         for index in range(new):
             past = rows[:, : self._history + index + 1]
             if disarmed:
+                self._leave_out(past[:, -1], ~armed)
                 armed |= (past[:, -self._rearming :] < self._released).all(axis=1)
                 disarmed = not armed.all()
             if not raised[index]:
@@ -141,7 +147,9 @@ class Deciders:
                     continue
                 self._deaf_until[stream] = count + _rows(self.config.refractory_ms) - 1
                 armed[place, best] = False
-                disarmed = True
+                disarmed = changed = True
+                if self._heeds_speech:  # all of it so far has led to this
+                    past[place, :, -1] = 0.0
                 detection = Detection(
                     keyword=self._keywords[best],
                     score=score,
@@ -149,9 +157,17 @@ class Deciders:
                     end=count * STEP_MS / 1000.0,
                 )
                 detections.append((stream, detection))
+        if changed:
+            self._rows[streams] = rows[:, -self._history :]
         self._armed[streams] = armed
         self._disarmed = not self._armed.all()
         return detections
+
+    def _leave_out(self, row: FloatArray, keywords: NDArray[np.bool_]) -> None:
+        """Take what these keywords (streams, kept) have of a row (streams, kept) from its speech:
+        the rest of a word that has been detected."""
+        if self._heeds_speech:
+            row[:, -1] -= _as_speech(row * keywords)
 
     def _spoken(
         self, rows: FloatArray, up: NDArray[np.bool_]
@@ -181,7 +197,7 @@ class Deciders:
     def _speech(self, rows: FloatArray) -> NDArray[np.float64] | float:
         """How much the thresholds rise on the way to 1, (streams, 1), for what was said before."""
         context = rows[:, -self._context_begin : rows.shape[1] - self._context_end, -1:]
-        if not self._heeds_speech or not context.shape[1]:
+        if not self._heeds_speech:
             return 0.0
         return self.config.isolation * _mean(context)
 
@@ -209,6 +225,12 @@ class Decider:
     def update(self, posteriors: FloatArray) -> list[Detection]:
         """Take the next rows (rows, labels), one per 20 ms; returns what has been spoken."""
         return [detection for _, detection in self._one.update([0], posteriors[None])]
+
+
+def _as_speech(rows: FloatArray) -> FloatArray:
+    """What keywords (..., kept) add to other speech (...)."""
+    speech: FloatArray = np.add.reduce(rows[..., :-1], axis=-1) * np.float32(KEYWORD_AS_SPEECH)
+    return speech
 
 
 def _mean(rows: FloatArray) -> NDArray[np.float64]:

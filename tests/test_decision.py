@@ -152,6 +152,17 @@ def test_isolation_by_degrees() -> None:
         assert expected == len(detect(halves)), height
 
 
+def test_keywords_are_speech_until_one_is_detected() -> None:
+    """A quarter of what is likely to be some keyword is other speech; a detected word is none."""
+    unsure = [(0.3, 0.3, 0.0)] * 30 + [REST] * 5  # raises 0.8 by 0.15 of 0.2
+    for height, expected in ((0.82, 0), (0.84, 1)):
+        assert expected == len(detect(unsure + [(height, 0.0, 0.0)] * 5 + [REST] * 30)), height
+
+    after_no = [REST] * 30 + [NO] * 18 + [(0.84, 0.0, 0.0)] * 5 + [REST] * 30
+    assert ["no", "yes"] == words(detect(after_no))
+    assert [] == detect(after_no, Decider(LABELS, {"no": 0.97}, CONFIG))  # which is not detected
+
+
 def test_without_the_labels_silence_and_unknown() -> None:
     """A model may know keywords only; then there is no context to look at."""
     decider = Decider(("yes", "no"), {}, CONFIG)

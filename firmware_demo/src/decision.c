@@ -34,18 +34,23 @@ static void hear_keyword(kws_decision *decision, uint32_t keyword, uint8_t poste
     }
 }
 
-/* Of other speech; what is newer than the context waits in the ring. */
-static void hear_unknown(kws_decision *decision, uint8_t posterior)
+/* Of other speech, KWS_UNKNOWN_WEIGHT for each 256th of unknown and one for each of a keyword that
+ * is not just detected; what is newer than the context waits in the ring. */
+static void hear_speech(kws_decision *decision, const int8_t *posteriors)
 {
-    uint8_t *const ring = decision->unknown;
-    const uint32_t oldest = decision->unknown_next;
+    int speech = KWS_UNKNOWN_WEIGHT * (posteriors[KWS_UNKNOWN] - INT8_MIN);
+    for (uint32_t i = 0; i < KWS_KEYWORDS; i++) {
+        speech += decision->armed[i] ? posteriors[kws_keyword_labels[i]] - INT8_MIN : 0;
+    }
+    uint16_t *const ring = decision->heard;
+    const uint32_t oldest = decision->heard_next;
     const uint32_t entering =
         (oldest + KWS_CONTEXT_BEGIN - KWS_CONTEXT_END) % KWS_CONTEXT_BEGIN;
     /* A row enters the context as KWS_CONTEXT_END newer ones follow it: this one may be the last. */
     decision->speech -= ring[oldest];
-    ring[oldest] = posterior;
+    ring[oldest] = (uint16_t)speech;
     decision->speech += ring[entering];
-    decision->unknown_next = next_of(oldest, KWS_CONTEXT_BEGIN);
+    decision->heard_next = next_of(oldest, KWS_CONTEXT_BEGIN);
 }
 
 /* The keyword with the largest sum of those that were spoken, or -1. */
@@ -65,11 +70,11 @@ static int spoken_keyword(const kws_decision *decision)
 
 int kws_decide(kws_decision *decision, const int8_t *posteriors, kws_detection *detection)
 {
+    hear_speech(decision, posteriors);
     for (uint32_t i = 0; i < KWS_KEYWORDS; i++) {
         hear_keyword(decision, i, (uint8_t)(posteriors[kws_keyword_labels[i]] - INT8_MIN));
     }
     decision->smoothed_next = next_of(decision->smoothed_next, KWS_SMOOTHED_ROWS);
-    hear_unknown(decision, (uint8_t)(posteriors[KWS_UNKNOWN] - INT8_MIN));
     decision->rows++;
     if (decision->rows <= decision->deaf_until) {
         return 0;
@@ -81,6 +86,8 @@ int kws_decide(kws_decision *decision, const int8_t *posteriors, kws_detection *
     const uint64_t step = KWS_STRIDE * KWS_HOP;
     const uint64_t risen = (decision->rows - decision->up[best]) * step;
     decision->armed[best] = 0;
+    decision->speech = 0; /* all of it so far has led to this */
+    memset(decision->heard, 0, sizeof decision->heard);
     decision->deaf_until = decision->rows - 1 + KWS_REFRACTORY_ROWS;
     detection->label = kws_keyword_labels[best];
     detection->keyword = kws_labels[detection->label];

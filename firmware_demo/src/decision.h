@@ -9,14 +9,14 @@ typedef struct {
     uint64_t rows; /* since the stream began */
     uint64_t deaf_until;
     int32_t sums[KWS_KEYWORDS]; /* of the rows in `smoothed` */
-    int32_t speech;             /* the sum of the rows in `unknown` that lie in the context */
+    int32_t speech;             /* the sum of the rows in `heard` that lie in the context */
     uint16_t up[KWS_KEYWORDS];  /* how many rows up to now were not below kws_released */
     uint16_t low[KWS_KEYWORDS]; /* and how many were */
     uint8_t armed[KWS_KEYWORDS];
     uint8_t smoothed[KWS_SMOOTHED_ROWS][KWS_KEYWORDS];
-    uint8_t unknown[KWS_CONTEXT_BEGIN];
+    uint16_t heard[KWS_CONTEXT_BEGIN]; /* of other speech */
     uint16_t smoothed_next; /* where the next row is put */
-    uint16_t unknown_next;
+    uint16_t heard_next;
 } kws_decision;
 
 void kws_decision_reset(kws_decision *decision);

@@ -40,7 +40,7 @@ extern const kws_block kws_blocks[KWS_BLOCKS];
 extern const kws_dense kws_classifier;
 
 /* The decision. Posteriors are whole 256ths; sums of them over the smoothed rows are compared with
- * kws_thresholds + kws_isolation * the sum of the context's unknown speech, both times 2^32. */
+ * kws_thresholds + kws_isolation * the sum of the context's other speech, both times 2^32. */
 extern const char *const kws_labels[KWS_LABELS];
 extern const uint8_t kws_keyword_labels[KWS_KEYWORDS]; /* index of each keyword's label */
 extern const uint16_t kws_released[KWS_KEYWORDS];      /* below it a keyword's posterior is low */

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kws.config import SILENCE, STEP_MS, UNKNOWN
+from kws.config import KEYWORD_AS_SPEECH, SILENCE, STEP_MS, UNKNOWN
 from kws.manifest import MODES, Manifest
 
 
@@ -23,10 +23,11 @@ class DecisionTables:
     refractory: int
     history: int  # rows after which nothing older matters
     unknown: int  # index of the label
+    unknown_weight: int  # of a 256th of it as other speech, where one of a keyword has 1
     keyword_labels: NDArray[np.uint8]  # (keywords,) index of each keyword's label
     released: NDArray[np.uint16]  # (keywords,)
     thresholds: NDArray[np.int64]  # (keywords,) of sums over the smoothed rows, times 2^32
-    isolation: NDArray[np.int64]  # (keywords,) per 256th of unknown in the context, times 2^32
+    isolation: NDArray[np.int64]  # (keywords,) per 256th of a keyword in the context, times 2^32
 
 
 def decision_tables(manifest: Manifest) -> DecisionTables:
@@ -39,7 +40,7 @@ def decision_tables(manifest: Manifest) -> DecisionTables:
     context = _rows(config.context_ms)
     longest, rearm = max(1, _rows(config.longest_ms)), max(1, _rows(config.rearm_ms))
     hears_unknown = UNKNOWN in manifest.labels and context > 0
-    per_row = config.isolation * smoothed / context if hears_unknown else 0.0
+    per_row = config.isolation * KEYWORD_AS_SPEECH * smoothed / context if hears_unknown else 0.0
     released = (thresholds * config.release).astype(np.float32)
     return DecisionTables(
         smoothed=smoothed,
@@ -50,6 +51,7 @@ def decision_tables(manifest: Manifest) -> DecisionTables:
         refractory=_rows(config.refractory_ms),
         history=max(context_end + context, longest + 1, rearm),
         unknown=manifest.labels.index(UNKNOWN) if hears_unknown else 0,
+        unknown_weight=round(1 / KEYWORD_AS_SPEECH),
         keyword_labels=np.array(
             [i for i, label in enumerate(manifest.labels) if label not in (SILENCE, UNKNOWN)],
             np.uint8,

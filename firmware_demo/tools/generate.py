@@ -150,6 +150,7 @@ def _sizes(
         "KWS_SOFTMAX_LEAST": f"({quantised.softmax.least_difference})",
         "KWS_KEYWORDS": len(manifest.keywords),
         "KWS_UNKNOWN": decision.unknown,
+        "KWS_UNKNOWN_WEIGHT": decision.unknown_weight,
         "KWS_SMOOTHED_ROWS": decision.smoothed,
         "KWS_CONTEXT_BEGIN": decision.context_begin,
         "KWS_CONTEXT_END": decision.context_end,

@@ -155,8 +155,10 @@ def _scores(manifest: Manifest) -> Int32Array:
     labels = len(manifest.labels)
     rests = np.where(random.random(SCORES) < 0.01, random.integers(1, 200, SCORES), 0)
     levels = np.zeros((SCORES, labels))
-    for _ in range(SCORES // 40):
+    for _ in range(SCORES // 60):
         at, label = random.integers(SCORES), random.integers(labels)
-        levels[at : at + random.integers(1, 90), label] = random.uniform(0.2, 1.2)
-    stored = np.clip(np.rint((levels + random.normal(0.0, 0.05, levels.shape)) * 256), 0, 255)
+        levels[at : at + random.integers(5, 90), label] = random.uniform(0.3, 4.0)
+    levels = np.maximum(levels + random.normal(0.0, 0.02, levels.shape), 0.0)
+    levels /= np.maximum(levels.sum(axis=1, keepdims=True), 1.0)
+    stored = np.minimum(np.rint(levels * 256), 255)
     return np.insert(stored.astype(np.int32) - 128, 0, rests, axis=1)

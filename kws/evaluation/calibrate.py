@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kws.config import SILENCE, STEP_MS, UNKNOWN, DecisionConfig
+from kws.config import KEYWORD_AS_SPEECH, SILENCE, STEP_MS, UNKNOWN, DecisionConfig
 from kws.evaluation.replay import Heard
 from kws.evaluation.scenes import Spoken
 from kws.evaluation.spotting import SLACK
@@ -43,7 +43,8 @@ def peaks(heard: Heard, labels: Sequence[str], config: DecisionConfig) -> list[P
     """Every moment worth a detection at any threshold of GRID, the best keyword of each.
 
     Kws/decision.py asks that score >= t + a * (1 - t), where a is what other speech adds; that is
-    t <= (score - a) / (1 - a).
+    t <= (score - a) / (1 - a). Keywords count as other speech here
+    though they were detected.
     """
     keywords = [label for label in labels if label not in (SILENCE, UNKNOWN)]
     reached = _reachable(heard.rows, labels, config)
@@ -81,7 +82,9 @@ def _reachable(
     scores = _means(rows[:, columns], smoothed)
     if UNKNOWN not in labels or config.isolation == 0.0 or config.context_ms < STEP_MS:
         return scores
-    speech = _means(rows[:, [labels.index(UNKNOWN)]], config.context_ms // STEP_MS)
+    as_speech = KEYWORD_AS_SPEECH * rows[:, columns].sum(axis=1, keepdims=True)
+    other = rows[:, [labels.index(UNKNOWN)]] + as_speech
+    speech = _means(other, config.context_ms // STEP_MS)
     before = smoothed + config.lead_ms // STEP_MS
     added = np.zeros_like(speech)
     added[before:] = config.isolation * speech[:-before]
