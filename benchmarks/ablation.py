@@ -3,6 +3,8 @@
 `python -m benchmarks.ablation RUN...` measures the last checkpoint of each run folder under the
 conditions of benchmarks.accuracy. Runs of equal options are one row, whatever their seed: the mean
 over them, and their standard deviation. The first run's row is what the others are compared with.
+Runs that differ in their seed alone say what a headline is worth; with `--out
+benchmarks/results/seeds.json` they stand beside the ablation.
 """
 
 from __future__ import annotations
@@ -175,6 +177,8 @@ def main(arguments: list[str] | None = None) -> int:
     named = [run.resolve().name for run in options.runs]
     if options.checkpoint != CHECKPOINT:
         named += ["--checkpoint", options.checkpoint]
+    if options.out.resolve().parent == FOLDER.resolve() and options.out.stem != "ablation":
+        named += ["--out", f"benchmarks/results/{options.out.name}"]
     write_result(options.out, f"python -m benchmarks.ablation {' '.join(named)}", figures)
     print(f"written: {options.out}")
     return 0

@@ -23,7 +23,7 @@ from kws.config import SILENCE, UNKNOWN
 from kws.errors import BackendUnavailable, KwsError
 from kws.evaluation.evalset import EvaluationSet
 from kws.evaluation.evaluate import Evaluation, clip_posteriors
-from kws.manifest import Manifest, find_manifest, read_manifest
+from kws.manifest import DEFAULT_MODEL, Manifest, find_manifest, read_manifest
 from kws.model import Model, load_model
 from kws.recordings.data import Int16Array, corpus_root, find_corpus, read_recordings, split_noise
 from kws.train.materials import HELD_OUT_NOISE, HELD_OUT_PHRASES, HELD_OUT_WORDS
@@ -34,7 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__)
     parser.add_argument("--model", help="a packaged model's name, a folder or a manifest")
     parser.add_argument("--data", type=Path, default=os.environ.get("KWS_DATA"))
-    parser.add_argument("--out", type=Path, default=FOLDER / "accuracy.json")
+    parser.add_argument(
+        "--out", type=Path, help="default: accuracy.json or accuracy_MODEL.json in results/"
+    )
     options = parser.parse_args(arguments)
     if options.data is None:
         parser.error("name the recordings with --data DIR or the environment variable KWS_DATA")
@@ -44,8 +46,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     named = f" --model {options.model}" if options.model else ""
-    write_result(options.out, f"python -m benchmarks.accuracy{named}", figures)
-    print(f"written: {options.out}")
+    default = "accuracy" if figures["model"] == DEFAULT_MODEL else f"accuracy_{figures['model']}"
+    out = options.out or FOLDER / f"{default}.json"
+    write_result(out, f"python -m benchmarks.accuracy{named}", figures)
+    print(f"written: {out}")
     return 0
 
 

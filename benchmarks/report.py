@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks import targets
 from benchmarks.results import FOLDER, ROOT, read_results
 
 RESULTS_PAGE = Path(__file__).parent / "RESULTS.md"
@@ -31,6 +32,8 @@ class Headline:
 
 
 DEFAULT_POINT = ("operating_points", "isolated medium")
+
+SEEDS = ("the first run's options",)  # the row of runs that differ in their seed alone
 
 HEADLINES = (
     Headline(
@@ -81,6 +84,14 @@ HEADLINES = (
         "accuracy",
         ("artefacts", "window.onnx", "conditions", "10 dB", "accuracy"),
         "{:.1%}",
+    ),
+    *(
+        Headline(f"{text} over seeds of the last run", "seeds", (key, *SEEDS, name), "{:.2%}")
+        for name in ("clean", "10 dB")
+        for text, key in (
+            (f"Accuracy, {name}: mean", "mean"),
+            ("Its standard deviation", "standard_deviation_over_seeds"),
+        )
     ),
     Headline(
         "Processor time per second of speech, all ten words",
@@ -163,6 +174,13 @@ def results_page(results: Mapping[str, Mapping[str, Any]]) -> str:
         "command below it writes anew. Shares lie between 0 and 1. `KWS_DATA` names the folder "
         "with the recordings. A commit with a + was measured with changes on top.",
     ]
+    if reached := list(targets.rows(results)):
+        parts += [
+            "## targets",
+            "What we set out to reach, on the development material; where it is missed, by how "
+            "much.",
+            _table(("what", "target", "measured", "missed by", "in"), reached),
+        ]
     for name, result in results.items():
         parts += [
             f"## {name}",

@@ -55,6 +55,37 @@ def test_headlines() -> None:
     assert table.endswith("Measured on: a machine.")
 
 
+def test_targets() -> None:
+    """A missed target says by how much, a met one nothing; what is not measured is left out."""
+    point = {f"{name}, missed": 0.1 for name in ("silence", "noise 20 dB", "noise 10 dB")}
+    names = ("jarvis", "view_glass")
+    point |= {f"other_words/{name}, share of clips that fire": 0.01 for name in names}
+    point |= {"conversation and noise, false accepts per hour": 2.5}
+    point |= {"delay at 10 dB, median, s": 0.25}
+    times = "times pymicro-wakeword"
+    figures = {
+        "operating_points": {"isolated medium": point},
+        "gate_missed": {"a": {"difference": -0.1}, "b": {"difference": 0.002}},
+        "processor_time": {
+            f"speech, {times}": 0.9,
+            f"90 % silence, {times}": 0.5,
+            "each second anew, times the stream": 7.0,
+        },
+        "memory": {"peak_mb": 80.0},
+    }
+    page = report.results_page({"streaming": result(figures)})
+    for expected in (
+        "| Commands missed, silence | at most 8.00% | 10.00% | 2.00% | streaming |",
+        "| Clips of *jarvis* that fire | at most 3.00% | 1.00% |  | streaming |",
+        "| False accepts per hour of orders and noise | at most 2.00 | 2.50 | 0.50 | streaming |",
+        "| Delay after the end of a word, median, s | at most 0.25 | 0.25 |  | streaming |",
+        "| Commands lost to the gate | at most 0.30% | 0.20% |  | streaming |",
+        "| Each second anew at the same hop, times our stream | at least 8.00 | 7.00 | 1.00 |",
+    ):
+        assert expected in page
+    assert "Accuracy" not in page
+
+
 def test_page() -> None:
     """Plain figures, rows of one kind, and what lies deeper each become a table."""
     rows = {"a": {"clips": 1200, "recall": {"yes": 0.5}}, "b": {"clips": 7, "recall": {"yes": 1.0}}}
