@@ -94,8 +94,8 @@ class DecisionConfig:
     smoothing_ms: int = 520  # posteriors are averaged over this long
     threshold: float = 0.6  # smoothed posterior, used where a keyword has no own threshold
     isolation: float = 0.9  # 0 to 1: how much other speech just before raises the thresholds
-    context_ms: int = 500  # so long before the word counts as just before ...
-    lead_ms: int = 200  # ... and ends this long before the smoothing begins: the word itself
+    context_ms: int = 400  # so long before the word counts as just before ...
+    lead_ms: int = 180  # ... and ends this long before the smoothing begins: the word itself
     longest_ms: int = 1_400  # a score that has stayed up for longer is no word
     release: float = 0.5  # a keyword re-arms below this share of its threshold ...
     rearm_ms: int = 100  # ... held for this long
