@@ -4,7 +4,7 @@ False accepts and misses of every preset of both modes, the DET curve of the def
 costs in misses and saves in processor time, the stateful stream beside whole windows, and the
 memory of a process that listens for an hour. Speakers of the validation split, and the phrases,
 conversation and noises that training holds out: a development set, on which the decision's and the
-gate's settings were chosen. The thresholds were not chosen on it, but their margin was.
+gate's settings were chosen. The thresholds were not chosen on it, but their rate and margin were.
 """
 
 from __future__ import annotations

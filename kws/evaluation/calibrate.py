@@ -43,8 +43,7 @@ def peaks(heard: Heard, labels: Sequence[str], config: DecisionConfig) -> list[P
     """Every moment worth a detection at any threshold of GRID, the best keyword of each.
 
     Kws/decision.py asks that score >= t + a * (1 - t), where a is what other speech adds; that is
-    t <= (score - a) / (1 - a). Keywords count as other speech here
-    though they were detected.
+    t <= (score - a) / (1 - a). Keywords count as other speech here though they were detected.
     """
     keywords = [label for label in labels if label not in (SILENCE, UNKNOWN)]
     reached = _reachable(heard.rows, labels, config)
