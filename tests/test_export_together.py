@@ -25,6 +25,8 @@ from kws.frontend import log_mel  # noqa: E402
 from kws.manifest import MODELS, read_manifest  # noqa: E402
 from kws.train import checkpoint  # noqa: E402
 from kws.train.embedding import EmbeddingConfig, EmbeddingNetwork  # noqa: E402
+from kws.train.graphs import restore_scales  # noqa: E402
+from kws.train.joined import read_embedding  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -118,3 +120,31 @@ def test_the_command_joins_a_checkpoint_and_a_model(tmp_path: Path, recordings: 
     assert "Google's speech embedding" in card  # though another run lies between
     assert "from weights of 7 epochs" in card
     assert "together with the network of commands" in card
+
+
+def test_training_can_go_on_from_the_file(
+    exported: Exported, network: EmbeddingNetwork, features: np.ndarray, tmp_path: Path
+) -> None:
+    """`--start` finds the network in it as 8 bits have kept it, with normalisations that learn."""
+    shipped = random_network()
+    quantised = quantised_of(exported.manifest, fold(shipped))
+    ranges = calibrate(network, features)
+    content = write_together(network, ranges, fold(shipped), quantised, {})
+    kept = read_embedding(content)
+    heard = torch.from_numpy(features)
+    with torch.no_grad():
+        expected = network(heard).softmax(-1)
+        assert (kept(heard).softmax(-1) - expected).abs().max() < 0.05
+        restore_scales(kept, heard)
+        assert (kept(heard).softmax(-1) - expected).abs().max() < 0.05
+        kept.train()
+        kept.dropout.eval()
+        assert (kept(heard).softmax(-1) - expected).abs().max() < 0.05
+
+
+def test_training_cannot_go_on_from_other_files(exported: Exported) -> None:
+    """One line says what could be had instead."""
+    with pytest.raises(ModelError, match="holds no network of --network embedding"):
+        read_embedding(exported.contents["window.int8.onnx"])
+    with pytest.raises(ModelError, match="not an ONNX file"):
+        read_embedding(b"something else")

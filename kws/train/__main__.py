@@ -35,6 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
         "--synthetic", type=Path, help="what `python -m kws.train.synthesize` wrote"
     )
     parser.add_argument(
+        "--words", type=Path, help="other words, which `python -m kws.train.spoken` wrote"
+    )
+    parser.add_argument(
         "--start",
         type=Path,
         help="checkpoint, or exported model, whose weights training begins with",
@@ -91,7 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         parser.error(str(error))
     try:
-        material = load_material(Path(options.data), LABELS, options.synthetic)
+        material = load_material(Path(options.data), LABELS, options.synthetic, options.words)
         fit(
             material,
             options.out,

@@ -25,8 +25,11 @@ from kws.train import augment, checkpoint
 from kws.train.advisors import Advisors, fingerprints
 from kws.train.architectures import AnyConfig, AnyNetwork, build
 from kws.train.board import Board
+from kws.train.embedding import EmbeddingNetwork
 from kws.train.features import LogMel
 from kws.train.graphs import read_network, restore_scales
+from kws.train.joined import ARTEFACT as JOINED
+from kws.train.joined import read_embedding
 from kws.train.learner import Batch, Learner, LearnerConfig
 from kws.train.materials import Material
 from kws.train.network import NetworkConfig
@@ -285,10 +288,13 @@ def begin_with(network: AnyNetwork, start: Path, features: Tensor) -> dict[str, 
     else:
         path = find_manifest(str(start))
         manifest = read_manifest(path)
-        if WINDOW not in manifest.artefacts:
-            raise ModelError(f"{path} has no {WINDOW}, which training could begin with")
-        artefact = manifest.artefacts[WINDOW]
-        exported = read_network(read_artefact(path.parent, artefact))
+        is_embedding = isinstance(network, EmbeddingNetwork)
+        key = JOINED if is_embedding else WINDOW
+        if key not in manifest.artefacts:
+            raise ModelError(f"{path} has no {key}, which training could begin with")
+        artefact = manifest.artefacts[key]
+        content = read_artefact(path.parent, artefact)
+        exported = read_embedding(content) if is_embedding else read_network(content)
         restore_scales(exported, features)
         average, said = exported.state_dict(), {"model": manifest.name, "sha256": artefact.sha256}
     try:

@@ -19,7 +19,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from kws.errors import ModelError
-from kws.train.network import Block, Network, NetworkConfig, Norm
+from kws.train.network import Block, Network, NetworkConfig
 
 FloatArray = NDArray[np.float32]
 
@@ -44,23 +44,23 @@ def read_network(window: bytes) -> Network:
 
 
 @torch.no_grad()
-def restore_scales(network: Network, features: Tensor) -> None:
+def restore_scales(network: nn.Module, features: Tensor) -> None:
     """Give a network's normalisations, the identity so far, the statistics of what they hear.
 
     The network computes what it did; afterwards it can be trained with its normalisations in
     training mode. `features` (batch, frames, bands) are what to gather the statistics from.
     """
 
-    def measure(norm: Norm, inputs: tuple[Tensor]) -> None:
+    def measure(norm: nn.BatchNorm1d, inputs: tuple[Tensor]) -> None:
         assert norm.running_mean is not None
         assert norm.running_var is not None
-        axes = (0, 2, 3)
+        axes = [axis for axis in range(inputs[0].ndim) if axis != 1]
         norm.running_mean.copy_(inputs[0].mean(axes))
         norm.running_var.copy_(inputs[0].var(axes))
         norm.weight.copy_((norm.running_var + norm.eps).sqrt())
         norm.bias.add_(norm.running_mean)
 
-    norms = [module for module in network.modules() if isinstance(module, Norm)]
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d)]
     hooks = [norm.register_forward_pre_hook(measure) for norm in norms]
     network.eval()(features)
     for hook in hooks:
@@ -88,6 +88,17 @@ def write_network(content: bytes, network: Network, name: str, labels: Sequence[
         entry.value = said.get(entry.key, entry.value)
     written: bytes = model.SerializeToString(deterministic=True)
     return written
+
+
+@torch.no_grad()
+def without_norms(network: nn.Module) -> None:
+    """Make the identity of every normalisation, as it is once folded away."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm1d):
+            assert module.running_var is not None
+            module.reset_running_stats()
+            module.reset_parameters()
+            module.running_var.fill_(1.0 - module.eps)  # so that it divides by exactly 1
 
 
 def replace_classifier(network: Network, old: Sequence[str], new: Sequence[str]) -> Network:
@@ -143,10 +154,7 @@ def _sizes(graph: onnx.GraphProto, constants: dict[str, FloatArray]) -> NetworkC
 
 @torch.no_grad()
 def _fill(network: Network, constants: dict[str, FloatArray]) -> None:
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm1d):
-            assert module.running_var is not None
-            module.running_var.fill_(1.0 - module.eps)  # so that it divides by exactly 1
+    without_norms(network)
     for name, place in _stored(network).items():
         value = torch.from_numpy(constants[name].copy())
         if value.shape != place.shape:

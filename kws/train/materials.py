@@ -21,22 +21,25 @@ from kws.errors import DataError
 from kws.evaluation.evalset import load_evaluation_set
 from kws.recordings.data import (
     BACKGROUND_NOISE,
+    CLIP_SAMPLES,
     Int16Array,
     Problem,
     corpus_root,
     find_corpus,
     find_recordings,
+    fit_length,
     label_of,
     read_clips,
     read_recordings,
     split_noise,
 )
-from kws.train.synthesize import OTHER
 from kws.train.tones import bursts, strikes, tones
 
 HELD_OUT_WORDS = ("cat", "marvin")  # of Speech Commands
 HELD_OUT_PHRASES = ("jarvis", "view_glass")  # of other_words
 HELD_OUT_NOISE = ("clock_tick", "rain", "rooster")  # of noise
+OTHER = "_other_"  # the folder of synthesised speech that is no command
+SYNTHESISED, SPOKEN = "synthesised words", "words of running speech"  # sources
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +49,8 @@ class Material:
     """Decoded audio for training and for the validation after each epoch.
 
     `words` maps each word to its clips (n, 16000), int16. `speech` and `noise` are recordings of
-    any length by source; those of `speech` hold no isolated command. `validation` is (audio, label
+    any length by source; those of `speech` hold no isolated command. Single words that are no
+    commands, whichever they are, are the words of their source. `validation` is (audio, label
     indexes).
     """
 
@@ -58,11 +62,13 @@ class Material:
     problems: tuple[Problem, ...] = field(repr=False)
 
 
-def load_material(folder: Path, labels: tuple[str, ...], synthetic: Path | None) -> Material:
+def load_material(
+    folder: Path, labels: tuple[str, ...], synthetic: Path | None, others: Path | None = None
+) -> Material:
     """Decode everything a run needs; raises DataError where words or noise are missing.
 
     `synthetic` is a folder that `python -m kws.train.synthesize` has written: its commands join
-    the words, and the rest is speech.
+    the words, and runs of several words are speech. `others` is one of `kws.train.spoken`.
     """
     corpus = find_corpus(corpus_root(folder))
     training = [clip for clip in corpus.split("training") if clip.word not in HELD_OUT_WORDS]
@@ -120,8 +126,18 @@ def load_material(folder: Path, labels: tuple[str, ...], synthetic: Path | None)
             words[word] = np.concatenate((words[word], synthesised[own]))
         recordings, _, bad = read_recordings(find_recordings(synthetic / OTHER))
         problems += bad
-        speech["synthesised words"] = recordings
-        sources.append("synthesised words")
+        single = [each for each in recordings if len(each) <= CLIP_SAMPLES]
+        if single:
+            words[SYNTHESISED] = np.stack([fit_length(each) for each in single])
+        speech[SYNTHESISED] = [each for each in recordings if len(each) > CLIP_SAMPLES]
+        sources.append(SYNTHESISED)
+    if others is not None:
+        recordings, _, bad = read_recordings(find_recordings(others))
+        problems += bad
+        if not recordings:
+            raise DataError(f"{others} holds no recordings; write some with kws.train.spoken")
+        words[SPOKEN] = np.stack([fit_length(each) for each in recordings])
+        sources.append(SPOKEN)
 
     validation = load_evaluation_set(folder, labels, "validation")
     problems += validation.problems

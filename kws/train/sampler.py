@@ -39,8 +39,8 @@ class SamplerConfig:
     batch_size: int = 128
     unknown: float = 0.25  # share of the epoch
     silence: float = 0.09
-    unknown_words: float = 0.40  # share of unknown: other words of the corpus
-    unknown_speech: float = 0.35  # crops of speech, wake phrases, synthesised words
+    unknown_words: float = 0.55  # share of unknown: other words, one at a time
+    unknown_speech: float = 0.20  # crops of speech and of wake phrases
     # the rest of unknown: commands cut, reversed or spliced
     preceded: float = 0.1  # share of words with the end of another word before them
     rate: float = 0.1  # speed and pitch change by up to this share

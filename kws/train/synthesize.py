@@ -1,29 +1,30 @@
-"""Speech by espeak-ng in many voices: the commands, other words, and runs of other words.
+"""Speech by machines in many voices: the commands, other words, and runs of other words.
 
 `python -m kws.train.synthesize --out DIR` writes them; nothing of it is stored in the project.
-The commands come into folders of their own, all else into `_other_`: if only other words were
-synthetic, a network would learn to tell synthetic voices, not words.
+espeak-ng always speaks, flite and voices of Piper where they are asked for. The commands come into
+folders of their own, all else into `_other_`: if only other words were synthetic, a network would
+learn to tell synthetic voices, not words.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
-import shutil
-import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import soundfile
-import soxr
 
 from kws.config import KEYWORDS, SAMPLE_RATE
-from kws.errors import DataError, KwsError
+from kws.errors import KwsError, writing
 from kws.recordings.data import Int16Array
-
-OTHER = "_other_"  # the folder of what is no command
+from kws.train.materials import OTHER
+from kws.train.pronunciations import read_dictionary, short_words
+from kws.train.spoken import avoided
+from kws.train.voices import Espeak, Flite, Piper, Voices
 
 # Everyday words, many of them a sound or two away from a command.
 WORDS = """
@@ -53,59 +54,52 @@ station radio speaker battery charge power switch button handle mirror glasses s
 terminator porcupine bumblebee grasshopper americano picovoice alexa siri cortana google bixby
 """.split()  # noqa: SIM905 (a list of words reads best as text)
 
-VOICES = tuple(
-    f"en{accent}+{variant}"
-    for accent in ("", "-us", "-gb-scotland", "-gb-x-rp", "-029", "-gb-x-gbclan", "-gb-x-gbcwmd")
-    for variant in ("m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "f1", "f2", "f3", "f4", "f5")
-)
+PHONES = 7  # of a word from a dictionary, at most
 
 
-def speak(text: str, voice: str, speed: int, pitch: int, program: str) -> Int16Array:
-    """One utterance as int16 at 16 kHz, silence at both ends removed; (samples,)."""
-    command = [program, "-v", voice, "-s", str(speed), "-p", str(pitch), "--stdout", text]
-    spoken = subprocess.run(command, capture_output=True, check=True).stdout
-    header = 44  # espeak-ng writes a WAV header whose length field is not filled in
-    native = np.frombuffer(spoken[header:], np.int16)
-    audio: Int16Array = soxr.resample(native, 22_050, SAMPLE_RATE)
-    loud = np.flatnonzero(np.abs(audio.astype(np.int32)) > 300)
-    return audio[loud[0] : loud[-1] + 1] if len(loud) else audio[:0]
-
-
-def synthesize(out: Path, count: int, seed: int) -> int:
+def synthesize(
+    out: Path, count: int, seed: int, voices: Sequence[Voices], words: Sequence[str] = ()
+) -> int:
     """Write `count` clips below `out`; returns how many.
 
-    Three in ten speak a command, two in ten several other words, and the rest one.
-    Raises DataError where espeak-ng is not installed.
+    Two in ten speak a command, two in ten several other words, and the rest one: of those above, or
+    as often of `words`. `voices` take turns.
     """
-    program = shutil.which("espeak-ng")
-    if program is None:
-        raise DataError("espeak-ng is not installed; try `apt install espeak-ng`")
-    out.mkdir(parents=True, exist_ok=True)
     draw = random.Random(seed)
     jobs = []
     for _ in range(count):
         kind = draw.random()
-        if kind < 0.3:
-            folder, words = "", [draw.choice(KEYWORDS)]
+        if kind < 0.2:
+            folder, text = "", [draw.choice(KEYWORDS)]
+        elif kind < 0.8:
+            drawn = words if words and draw.random() < 0.5 else WORDS
+            folder, text = OTHER, [draw.choice(drawn)]
         else:
-            folder = OTHER
-            words = draw.choices(WORDS, k=1 if kind < 0.8 else draw.randint(3, 7))
-        voice, speed, pitch = draw.choice(VOICES), draw.randint(110, 230), draw.randint(10, 90)
-        jobs.append((out / (folder or words[0]), words, voice, speed, pitch))
+            folder, text = OTHER, draw.choices(WORDS, k=draw.randint(3, 7))
+        jobs.append((out / (folder or text[0]), text, draw.getrandbits(32)))
 
-    def write(numbered: tuple[int, tuple[Path, list[str], str, int, int]]) -> bool:
-        index, (folder, words, voice, speed, pitch) = numbered
-        audio = speak(" ".join(words), voice, speed, pitch, program)
+    def write(numbered: tuple[int, tuple[Path, list[str], int]]) -> bool:
+        index, (folder, text, own_seed) = numbered
+        spoken = voices[index % len(voices)].speak(" ".join(text), random.Random(own_seed))
+        audio = _trimmed(spoken)
         if len(audio) < SAMPLE_RATE // 10:
             return False
         padding = max(0, SAMPLE_RATE - len(audio))
         audio = np.pad(audio, (padding // 2, padding - padding // 2))
         folder.mkdir(exist_ok=True)
-        soundfile.write(folder / f"{words[0]}_{index:05d}.flac", audio, SAMPLE_RATE)
+        soundfile.write(folder / f"{text[0]}_{index:05d}.flac", audio, SAMPLE_RATE)
         return True
 
-    with ThreadPoolExecutor() as pool:
-        return sum(pool.map(write, enumerate(jobs)))
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        with ThreadPoolExecutor() as pool:
+            return sum(pool.map(write, enumerate(jobs)))
+
+
+def _trimmed(audio: Int16Array) -> Int16Array:
+    """Without the silence at both ends."""
+    loud = np.flatnonzero(np.abs(audio.astype(np.int32)) > 300)
+    return audio[loud[0] : loud[-1] + 1] if len(loud) else audio[:0]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -114,9 +108,25 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder to write FLAC files into")
     parser.add_argument("--count", type=int, default=7000, help="how many clips (default 7000)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--flite", action="store_true", help="let flite speak too")
+    parser.add_argument(
+        "--piper", nargs="+", type=Path, default=[], metavar="VOICE.onnx", help="and these voices"
+    )
+    parser.add_argument(
+        "--dictionary",
+        type=Path,
+        metavar="FILE",
+        help="in the format of CMUdict: half of the single words are any short ones of these",
+    )
     options = parser.parse_args(arguments)
     try:
-        written = synthesize(options.out, options.count, options.seed)
+        voices: list[Voices] = [Espeak(), *([Flite()] if options.flite else [])]
+        voices += [Piper(voice) for voice in options.piper]
+        words: list[str] = []
+        if options.dictionary:
+            dictionary = read_dictionary(options.dictionary)
+            words = short_words(dictionary, avoided(dictionary), PHONES)
+        written = synthesize(options.out, options.count, options.seed, voices, words)
     except KwsError as error:
         print(f"kws: {error}", file=sys.stderr)
         return 1
