@@ -1,7 +1,8 @@
 """`python -m benchmarks.footprint`: what an installation takes, in fresh environments.
 
 The wheel is built and installed alone and with each extra in turn; nothing of this checkout or
-environment is seen by what is measured.
+environment is seen by what is measured. Which torch an extra brings, and so how much, is pip's
+choice: see docs/install.md.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from benchmarks.environments import EnvironmentFailed, install, new_environment,
 from benchmarks.results import FOLDER, ROOT, write_result
 from kws.manifest import find_manifest, read_manifest
 
-EXTRAS = ("", "tflite", "report", "cluster")  # the others take gigabytes
+EXTRAS = ("", "tflite", "report", "cluster", "gpu", "train", "export")
 STARTS = 5  # processes whose median counts
 ARTEFACTS = ("stream.onnx", "window.onnx", "window.int8.tflite")
 
@@ -153,7 +154,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--extras",
         nargs="*",
         default=EXTRAS,
-        help="'' is the base (default: '' tflite report cluster)",
+        help=f"'' is the base (default: '' {' '.join(EXTRAS[1:])}; the last three are large)",
     )
     parser.add_argument("--out", type=Path, default=FOLDER / "footprint.json")
     options = parser.parse_args(arguments)

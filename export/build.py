@@ -34,7 +34,7 @@ ARTEFACTS = (
     "stream.tflite",
     "stream.int8.tflite",
 )
-STREAM_STEPS = 3  # rows of posteriors that a call of stream.onnx gives, 20 ms apart
+STREAM_STEPS = 4  # rows of posteriors that a call of stream.onnx gives, 20 ms apart
 
 
 @dataclass(frozen=True)

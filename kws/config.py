@@ -90,10 +90,10 @@ class DecisionConfig:
     alone is the answer of the whole next half second, and a syllable of a sentence is not.
     """
 
-    hop_ms: int = 60  # the network is called this often
+    hop_ms: int = 80  # the network is called this often
     smoothing_ms: int = 520  # posteriors are averaged over this long
     threshold: float = 0.6  # smoothed posterior, used where a keyword has no own threshold
-    isolation: float = 0.9  # 0 to 1: how much other speech just before raises the thresholds
+    isolation: float = 0.75  # 0 to 1: how much other speech just before raises the thresholds
     context_ms: int = 400  # so long before the word counts as just before ...
     lead_ms: int = 180  # ... and ends this long before the smoothing begins: the word itself
     longest_ms: int = 1_400  # a score that has stayed up for longer is no word

@@ -3971,16 +3971,16 @@ static const int8_t classifier_weights[1152] = {
 
 static const int32_t classifier_bias[12] = {
     -95411, -119104, -128259, -110524, -82349, -114608, -112124, -136813, -93603, -148005, -134389,
-    17973
+    22815
 };
 
 static const int32_t classifier_multiplier[12] = {
-    1942106859, 2058613333, 2035126483, 2050777219, 2012232594, 2018674507, 1130361387, 1846548164,
-    2100886331, 1689223021, 1396414484, 1201234752
+    2076827720, 1100708032, 1088149984, 1096518185, 1075908983, 1079353372, 1208772757, 1974640271,
+    1123310736, 1806401733, 1493281534, 1284562495
 };
 
 static const uint8_t classifier_shift_but_one[12] = {
-    7, 7, 7, 7, 7, 7, 6, 7, 7, 7, 6, 6
+    7, 6, 6, 6, 6, 6, 6, 7, 6, 7, 6, 6
 };
 
 const kws_dense kws_stem = {stem_weights, stem_bias, {stem_multiplier, stem_shift_but_one, -128}, 160, 96};
@@ -4024,4 +4024,4 @@ const kws_block kws_blocks[KWS_BLOCKS] = {
     }
 };
 
-const kws_dense kws_classifier = {classifier_weights, classifier_bias, {classifier_multiplier, classifier_shift_but_one, 11}, 96, 12};
+const kws_dense kws_classifier = {classifier_weights, classifier_bias, {classifier_multiplier, classifier_shift_but_one, 3}, 96, 12};
