@@ -15,9 +15,10 @@ SOURCES = {
     "other_words": "wake phrases of the wake-word-benchmark, Picovoice, Apache-2.0; "
     "custom-speech-commands-dataset, S. Hymel, CC BY 4.0",
     "speech/librispeech": "LibriSpeech, CC BY 4.0 (Panayotov et al., ICASSP 2015)",
-    "synthesised words": "words spoken by machines, made by `python -m kws.train.synthesize`: by "
-    "espeak-ng, flite and the voice joe of Piper (CC0)",
-    "words of running speech": "words cut out of LibriSpeech by `python -m kws.train.spoken`",
+    "synthesised words": "words spoken by espeak-ng and, where words of running speech stand too, "
+    "by flite and the voice joe of Piper (CC0), made by `python -m kws.train.synthesize`",
+    "words of running speech": "words of running speech, cut out of LibriSpeech by "
+    "`python -m kws.train.spoken`",
 }
 
 PUBLISHED = (

@@ -18,6 +18,7 @@ import kws  # noqa: E402
 from kws.config import KEYWORDS, LABELS, FeatureConfig  # noqa: E402
 from kws.errors import DataError, ModelError  # noqa: E402
 from kws.frontend import log_mel  # noqa: E402
+from kws.manifest import find_manifest, read_manifest  # noqa: E402
 from kws.train import augment, checkpoint  # noqa: E402
 from kws.train.__main__ import main  # noqa: E402
 from kws.train.broadcast import BroadcastConfig, BroadcastNetwork  # noqa: E402
@@ -321,6 +322,9 @@ def test_training_begins_with_what_an_exported_model_computes(material: Material
     network = Network()
     said = begin_with(network, Path("commands"), features)
     assert "commands" == said["model"]
+    provenance = read_manifest(find_manifest("commands")).provenance
+    assert provenance["training"]["seed"] == said["seed"]  # where the weights come from is kept
+    assert provenance["started_from"] == said["started_from"]
     exported = read_network((models / "commands.window.onnx").read_bytes())
     with torch.no_grad():
         assert torch.allclose(exported(features), network.eval()(features), atol=1e-3)

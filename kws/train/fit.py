@@ -296,7 +296,11 @@ def begin_with(network: AnyNetwork, start: Path, features: Tensor) -> dict[str, 
         content = read_artefact(path.parent, artefact)
         exported = read_embedding(content) if is_embedding else read_network(content)
         restore_scales(exported, features)
-        average, said = exported.state_dict(), {"model": manifest.name, "sha256": artefact.sha256}
+        average = exported.state_dict()
+        said = {"model": manifest.name, "sha256": artefact.sha256}
+        said |= manifest.provenance.get("training", {})
+        if before := manifest.provenance.get("started_from"):
+            said["started_from"] = before
     try:
         network.load_state_dict(average)
     except RuntimeError as error:
