@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.results import FOLDER, write_result
+from export.build import STREAM_STEPS
 from export.network import Block, FoldedNetwork, Layer
 from export.shipped import read_network
 from export.stream_graph import write_stream
@@ -40,8 +41,8 @@ from kws.vad import SpeechGate
 
 STREAMS = (1, 2, 4, 8, 16, 32, 64)
 WIDTHS = (24, 48, 96, 144, 192)
-STEPS = (1, 2, 3, 5, 10)  # rows of posteriors in a call, 20 ms each
-BLOCK = 960  # samples, 60 ms
+STEPS = (1, 2, 3, 4, 5, 10)  # rows of posteriors in a call, 20 ms each
+BLOCK = 320 * STREAM_STEPS  # samples, a call of the network
 
 Curve = dict[str, dict[str, Any]]
 
@@ -109,7 +110,9 @@ def width_curve(manifest: Manifest, widths: Sequence[int], seconds: float, round
     """Networks of random weights that differ from the shipped one in their width alone."""
     shape = read_network(manifest, find_manifest(manifest.name).parent)
     networks = {width: random_network(shape, width) for width in widths}
-    found = _detectors(manifest, {w: (n, 3) for w, n in networks.items()}, seconds, rounds)
+    found = _detectors(
+        manifest, {w: (n, STREAM_STEPS) for w, n in networks.items()}, seconds, rounds
+    )
     return {
         f"{width} channels": {
             "channels": width,

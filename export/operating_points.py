@@ -47,7 +47,7 @@ from kws.train.materials import HELD_OUT_NOISE, HELD_OUT_PHRASES
 # margins were chosen with the streams of benchmarks.streaming and the unseen words of
 # benchmarks.accuracy in view: what those report flatters them a little.
 TARGETS = {"low": (2.0, 1.25), "medium": (2.0, 0.25), "high": (8.0, 0.0)}
-VERIFIED_TARGETS = {"low": (2.0, 0.75), "medium": (2.5, 0.06), "high": (8.0, 0.0)}
+VERIFIED_TARGETS = {"low": (2.0, 0.75), "medium": (2.5, 0.1), "high": (8.0, 0.0)}
 SCENES = ("silence", "noise 20 dB", "noise 10 dB", "noise 5 dB")
 CLIPS = 40  # of each keyword
 CANDIDATE = 0.25  # posterior above which the verifier is asked

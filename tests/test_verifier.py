@@ -15,6 +15,7 @@ from export.operating_points import add_verifier
 from kws import Detector, KwsError, load_model
 from kws.audio import File
 from kws.cli import main
+from kws.config import STEP_MS
 from kws.demo import RECORDING
 from kws.frontend import FloatArray, log_mel
 from kws.listener import Listener
@@ -82,15 +83,16 @@ def test_candidates_become_what_the_verifier_says(
     keywords = [shipped.manifest.labels.index(word) for word in shipped.manifest.keywords]
     heights = alone[:, keywords].max(axis=1)
     level, asked = entry.candidate, []
-    for row in range(0, len(alone), 3):  # of a call
-        candidates = heights[row : row + 3] > level
+    steps = shipped.manifest.decision.hop_ms // STEP_MS  # of a call
+    for row in range(0, len(alone), steps):
+        candidates = heights[row : row + steps] > level
         asked += candidates.tolist()
         level = entry.candidate * (0.5 if candidates.any() else 1.0)
     assert 20 < sum(asked) < len(asked) / 2
     assert sum(asked) > (heights > entry.candidate).sum()
     np.testing.assert_array_equal(both[~np.array(asked)], alone[~np.array(asked)])
     for row in np.flatnonzero(asked):
-        end = (row // 3 + 1) * 960
+        end = (row // steps + 1) * steps * 320
         if end < 16_000:
             continue
         frames = log_mel(audio[end - 16_000 : end], shipped.manifest.features)
@@ -106,7 +108,7 @@ def test_a_network_that_disagrees_silences_and_is_asked_about_candidates_alone(
     doubtful, opinion = with_opinion(shipped, unknown)
     assert Detector(shipped).process(demonstration)
     assert not Detector(doubtful).process(demonstration)
-    calls = len(demonstration) / 960
+    calls = len(demonstration) / 1280
     assert 0 < opinion.asked < calls * 2 / 3  # it is commands all along
     opinion.asked = 0
     assert Detector(doubtful, verify=False).process(demonstration)
