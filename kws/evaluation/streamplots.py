@@ -26,7 +26,7 @@ def write_plots(figures: Mapping[str, Any], folder: Path, prefix: str = "") -> N
 def _figure() -> Any:
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(7.0, 4.5), dpi=120, layout="constrained")
+    return Figure(figsize=(8.0, 4.5), dpi=120, layout="constrained")
 
 
 def _det(figures: Mapping[str, Any]) -> Any:
@@ -49,7 +49,7 @@ def _det(figures: Mapping[str, Any]) -> Any:
     axes.set_ylabel("missed, %")
     axes.set_title(f"{figures['model']}, {figures['mode']}")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    figure.legend(fontsize="small", loc="outside right upper")  # curves end at every height
     return figure
 
 
