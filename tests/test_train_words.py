@@ -230,6 +230,30 @@ def test_a_voice_of_piper_needs_both_files(monkeypatch: pytest.MonkeyPatch, tmp_
         voices.Piper(tmp_path / "voice.onnx")
 
 
+def test_piper_speaks_in_every_voice_of_its_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """At 16 kHz, faster or slower; a text of several sentences is one utterance."""
+    asked = []
+
+    def say(text: str, settings: dict[str, float]) -> list[SimpleNamespace]:
+        asked.append(settings)
+        return [SimpleNamespace(audio_int16_array=np.full(11_025, 500, np.int16))] * 2
+
+    config = SimpleNamespace(num_speakers=3, sample_rate=22_050)
+    voice = SimpleNamespace(config=config, synthesize=say)
+    piper = SimpleNamespace(
+        SynthesisConfig=dict, PiperVoice=SimpleNamespace(load=lambda path: voice)
+    )
+    monkeypatch.setitem(sys.modules, "piper", piper)
+    for name in ("voice.onnx", "voice.onnx.json"):
+        (tmp_path / name).touch()
+    speaker = voices.Piper(tmp_path / "voice.onnx")
+    lengths = [len(speaker.speak("table", random.Random(seed))) for seed in range(20)]
+    assert 16_000 / 1.3 - 1 <= min(lengths) < max(lengths) <= 16_000 / 0.85 + 1
+    assert {0, 1, 2} == {settings["speaker_id"] for settings in asked}
+
+
 @pytest.mark.parametrize(("engine", "program"), [("Espeak", "espeak-ng"), ("Flite", "flite")])
 def test_programs_speak_at_16_khz(engine: str, program: str) -> None:
     """Where they are installed: a word lasts some tenths of a second, and a draw repeats it."""
