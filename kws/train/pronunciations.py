@@ -43,11 +43,6 @@ def ways_to_say(words: Iterable[str], dictionary: Dictionary) -> frozenset[Phone
     return frozenset().union(*(dictionary[word] for word in words))
 
 
-def sounds_like(word: str, others: Collection[Phones], dictionary: Dictionary) -> bool:
-    """Whether a word may be said as one of these, as "know" is as "no"."""
-    return any(way in others for way in dictionary.get(word, ()))
-
-
 def begins_or_ends_like(word: str, others: Collection[Phones], dictionary: Dictionary) -> bool:
     """Whether a word, carelessly cut, may leave one of these, as "going" and "cup" do."""
     return any(

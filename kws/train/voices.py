@@ -71,7 +71,10 @@ class Piper:
         if not voice.is_file() or not voice.with_name(voice.name + ".json").is_file():
             raise DataError(f"expected a voice of Piper: {voice} and {voice.name}.json beside it")
         self._settings = piper.SynthesisConfig
-        self._voice = piper.PiperVoice.load(str(voice))
+        try:
+            self._voice = piper.PiperVoice.load(str(voice))
+        except Exception as error:  # of JSON, of ONNX Runtime and of its own
+            raise DataError(f"{voice} is no voice of Piper ({error})") from error
 
     def speak(self, text: str, draw: random.Random) -> Int16Array:
         """See Voices; what is drawn here differs from run to run, since Piper draws too."""
@@ -95,7 +98,11 @@ def _find(program: str) -> str:
 
 
 def _piped(command: list[str]) -> Int16Array:
-    spoken = subprocess.run(command, capture_output=True, check=True).stdout
+    done = subprocess.run(command, capture_output=True)
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
+        raise DataError(f"{command[0]} failed: {said}")
+    spoken = done.stdout
     return np.frombuffer(spoken[HEADER : len(spoken) // 2 * 2], np.int16)
 
 
