@@ -84,6 +84,10 @@ def test_targets() -> None:
     ):
         assert expected in page
     assert "Accuracy" not in page
+    figures["processor_time"] = {"each second anew, times the stream": 7.0}
+    without = report.results_page({"streaming": result(figures)})  # the peer was not installed
+    assert "on speech, times pymicro-wakeword |" not in without
+    assert "| Commands missed, silence |" in without
 
 
 def test_page() -> None:
