@@ -2,7 +2,8 @@
 
 `python -m benchmarks.ablation RUN...` measures the last checkpoint of each run folder under the
 conditions of benchmarks.accuracy. Runs of equal options are one row, whatever their seed: the mean
-over them, and their standard deviation. The first run's row is what the others are compared with.
+over them, and their standard deviation. Their epochs may differ by a tenth, as those of runs that
+were given equal time. The first run's row is what the others are compared with.
 Runs that differ in their seed alone say what a headline is worth; with `--out
 benchmarks/results/seeds.json` they stand beside the ablation.
 """
@@ -34,6 +35,7 @@ from kws.train.fit import FitConfig
 
 CHECKPOINT = "last.pt"
 NOTHING = "nothing"
+ALIKE = 0.1  # share by which the epochs of runs of one row may differ
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,9 @@ class Run:
 
     name: str
     trained: Trained
-    options: dict[str, Any]  # flat, by dotted names; the seed is not among them
+    options: dict[str, Any]  # flat, by dotted names; neither seed nor epochs are among them
     seed: int | None
-    epochs: int
+    epochs: int  # done
     minutes: float
 
 
@@ -55,6 +57,7 @@ def read_run(folder: Path, name: str) -> Run:
     options = dict(_flat(_complete(trained.state.get("options", {}))))
     options["sources"] = ", ".join(trained.state.get("sources", ()))
     options["started from"] = _beginning(trained.state.get("started_from") or {})
+    options.pop("epochs", None)
     return Run(
         name=folder.resolve().name,
         trained=trained,
@@ -85,7 +88,7 @@ def _flat(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", value
+            yield f"{prefix}{key}", tuple(value) if isinstance(value, list) else value
 
 
 def difference(run: Run, first: Run) -> str:
@@ -100,10 +103,12 @@ def difference(run: Run, first: Run) -> str:
         for part in sorted(parts)
     ]
     told += [
-        f"{name} {_text(value)}"
+        f"no {name}" if value == () else f"{name} {_text(value)}"
         for name, value in mine.items()
         if name.partition(".")[0] not in parts and value != theirs[name]
     ]
+    if abs(run.epochs - first.epochs) > ALIKE * first.epochs:
+        told.append(f"{run.epochs} epochs")
     return ", ".join(told)
 
 

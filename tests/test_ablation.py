@@ -40,21 +40,26 @@ def data(tmp_path: Path) -> Path:
     return root
 
 
-def write_run(folder: Path, seed: int, **options: Any) -> Path:
+def write_run(folder: Path, seed: int, epochs: int = 2, **options: Any) -> Path:
     """A run's folder as training leaves it."""
     torch.manual_seed(seed)
     network = Network(NetworkConfig(labels=len(LABELS), channels=8))
     folder.mkdir()
     state = {
         **checkpoint.describe(network, FeatureConfig(), LABELS),
-        "options": {"seed": seed, "epochs": 2, "sampler": {"room": 0.25, "noisy": 0.6}, **options},
+        "options": {
+            "seed": seed,
+            "epochs": epochs,
+            "sampler": {"room": 0.25, "noisy": 0.6},
+            **options,
+        },
         "average": network.state_dict(),
         "sources": ["made up"],
         "started_from": {},
-        "epoch": 2,
+        "epoch": epochs,
     }
     checkpoint.save(folder / "last.pt", state)
-    rows = [{"epoch": epoch, "seconds": 30.0} for epoch in (1, 2)]
+    rows = [{"epoch": epoch, "seconds": 30.0} for epoch in range(1, epochs + 1)]
     (folder / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 
@@ -103,6 +108,26 @@ def test_other_parts_of_one_name_are_rows_of_their_own(tmp_path: Path) -> None:
         "a teacher": ["run1", "run2"],
         "a teacher (run3)": ["run3"],
     } == {text: row["runs"] for text, row in rows.items()}
+
+
+def test_runs_of_about_equal_length_are_one_row(tmp_path: Path) -> None:
+    """Seeds that were given equal time end at epochs of their own; others are told apart."""
+    given: tuple[dict[str, Any], ...] = (
+        {"epochs": 20, "advisors": ["0f"]},
+        {"epochs": 21, "advisors": ["0f"]},
+        {"epochs": 20, "advisors": []},
+        {"epochs": 23, "advisors": ["0f"]},
+    )
+    runs = [
+        ablation.read_run(write_run(tmp_path / f"run{seed}", seed, **options), "last.pt")
+        for seed, options in enumerate(given)
+    ]
+    rows = ablation.table(runs, [{"clean": 0.5}] * len(runs))["mean"]
+    assert {
+        "the first run's options": [20, 21],
+        "no advisors": [20],
+        "23 epochs": [23],
+    } == {text: row["epochs"] for text, row in rows.items()}
 
 
 def test_unseen_words_are_counted_at_a_recall() -> None:

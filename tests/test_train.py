@@ -333,6 +333,24 @@ def test_training_begins_with_what_an_exported_model_computes(material: Material
         begin_with(Network(NetworkConfig(channels=8)), models / "commands.json", features)
 
 
+def test_a_device_that_is_not_there_is_one_line(material: Material, tmp_path: Path) -> None:
+    for device in ("cuda:99", "toaster"):
+        with pytest.raises(ModelError, match=f"no device '{device}'.*; try cpu"):
+            fit(material, tmp_path / "run", TINY, device=device)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is at hand")
+def test_training_on_a_gpu_is_training(material: Material, tmp_path: Path) -> None:
+    """Its checkpoints are read without one, and a CPU goes on from them."""
+    config = replace(TINY, epochs=1, sampler=replace(TINY.sampler, babble=0.5, mixup=0.3))
+    fit(material, tmp_path / "gpu", config, device="cuda")
+    start = tmp_path / "gpu" / "last.pt"
+    network, *_ = checkpoint.load_network(start)
+    assert "cpu" == next(network.parameters()).device.type
+    fit(material, tmp_path / "cpu", TINY, start=start, advisors=[start])
+
+
 def test_where_weights_come_from_is_not_forgotten(tmp_path: Path) -> None:
     """A run that begins with a checkpoint says what that one had begun with, too."""
     network = Network(NetworkConfig(channels=8))

@@ -198,10 +198,11 @@ def teachers(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return paths
 
 
-def test_advisors_say_the_mean_of_what_each_says(teachers: list[Path]) -> None:
+@pytest.mark.parametrize("device", ["cpu", "cpu:0"])  # in processes of their own, and in this one
+def test_advisors_say_the_mean_of_what_each_says(teachers: list[Path], device: str) -> None:
     prior = torch.arange(float(len(LABELS)))
     batch = Batch(torch.rand(3, 196, 40) * 10.0, torch.zeros(2, 2, 50, dtype=torch.long))
-    advice = Advisors(teachers, LABELS, FeatureConfig(), 2, prior)
+    advice = Advisors(teachers, LABELS, FeatureConfig(), 2, prior, device)
     try:
         advice.send(batch)
         found = advice.receive()

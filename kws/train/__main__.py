@@ -74,6 +74,9 @@ def main(arguments: list[str] | None = None) -> int:
         "show them all",
     )
     parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
+    parser.add_argument(
+        "--device", default="cpu", help="what torch trains on, such as cuda (default: %(default)s)"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     options = parser.parse_args(arguments)
     if options.data is None:
@@ -102,6 +105,7 @@ def main(arguments: list[str] | None = None) -> int:
             resume=options.resume,
             start=options.start,
             advisors=options.advisors,
+            device=options.device,
         )
     except KwsError as error:
         print(f"kws: {error}", file=sys.stderr)

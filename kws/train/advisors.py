@@ -1,4 +1,6 @@
-"""Networks that have learnt already and teach another one together, each in a process of its own.
+"""Networks that have learnt already and teach another one together.
+
+On the CPU each has a process of its own; on another device they answer there, one after another.
 
 What they say of a batch's clips is the mean of their log-posteriors, a geometric mean as where a
 verifier is asked; the network that learns takes it as from a teacher (`kws.train.learner`). They
@@ -10,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import signal
+from collections import deque
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -38,7 +41,7 @@ def fingerprints(checkpoints: Sequence[Path]) -> tuple[str, ...]:
 
 
 class Advisors:
-    """Starts a process for each checkpoint; `send` features, `receive` what they say of them."""
+    """The networks of some checkpoints; `send` features, `receive` what they say of them."""
 
     def __init__(
         self,
@@ -47,6 +50,7 @@ class Advisors:
         features: FeatureConfig,
         stride: int,
         prior: Tensor,
+        device: str = "cpu",
     ) -> None:
         """For a network with a row every `stride` frames and class shares of log `prior` (labels,).
 
@@ -59,7 +63,12 @@ class Advisors:
                     f"{path} cannot teach this network: expected the labels {', '.join(labels)} "
                     f"and {features}, got {', '.join(known)} and {theirs}"
                 )
-        self._stride, self._prior = stride, prior
+        self._stride, self._prior = stride, prior.to(device)
+        self._said: deque[Tensor] = deque()
+        self._networks: list[AnyNetwork] = []
+        if device != "cpu":
+            self._networks = [load_network(path)[0].to(device) for path in checkpoints]
+            checkpoints = ()
         context = multiprocessing.get_context("spawn")
         self._pipes: list[Connection] = []
         self._processes = []
@@ -73,12 +82,17 @@ class Advisors:
 
     def send(self, batch: Batch) -> None:
         """Ask about the clips of a batch."""
-        clips = batch.features[: len(batch.targets)].numpy()
+        clips = batch.features[: len(batch.targets)]
+        if self._networks:
+            opinions = [_opinion(network, clips, self._stride) for network in self._networks]
+            self._said.append(torch.stack(opinions).mean(0))
         for pipe in self._pipes:
-            _said(pipe.send, (clips, self._stride))
+            _said(pipe.send, (clips.numpy(), self._stride))
 
     def receive(self) -> Tensor:
         """Logits of the clips that were sent longest ago, (pairs, rows, labels)."""
+        if self._networks:
+            return self._said.popleft() + self._prior
         opinions = [torch.from_numpy(_said(pipe.recv)) for pipe in self._pipes]
         return torch.stack(opinions).mean(0) + self._prior
 
@@ -102,20 +116,19 @@ def at_rows(logits: Tensor, own: int, stride: int, rows: int) -> Tensor:
 
     Between two of theirs lies the straight line; after the last one it stands.
     """
-    place = (torch.arange(rows) * (stride / own)).clamp_max(logits.shape[1] - 1)
+    place = torch.arange(rows, device=logits.device) * (stride / own)
+    place = place.clamp_max(logits.shape[1] - 1)
     before = place.floor().long()
     after = (before + 1).clamp_max(logits.shape[1] - 1)
     return logits[:, before].lerp(logits[:, after], (place - before)[:, None])
 
 
-@torch.inference_mode()
-def _opinion(network: AnyNetwork, features: FloatArray, stride: int) -> FloatArray:
-    with torch.autocast("cpu", torch.bfloat16):
-        logits = network(torch.from_numpy(features)).float()
+@torch.no_grad()
+def _opinion(network: AnyNetwork, features: Tensor, stride: int) -> Tensor:
+    with torch.autocast(features.device.type, torch.bfloat16):
+        logits = network(features).float()
     rows = 1 + (features.shape[1] - network.config.receptive_field) // stride
-    said = at_rows(logits.log_softmax(-1), network.config.stride, stride, rows)
-    opinion: FloatArray = said.numpy()
-    return opinion
+    return at_rows(logits.log_softmax(-1), network.config.stride, stride, rows)
 
 
 def _serve(pipe: Connection, path: Path) -> None:
@@ -124,6 +137,8 @@ def _serve(pipe: Connection, path: Path) -> None:
     network = load_network(path)[0]
     try:
         while True:
-            pipe.send(_opinion(network, *pipe.recv()))
+            features, stride = pipe.recv()
+            opinion: FloatArray = _opinion(network, torch.from_numpy(features), stride).numpy()
+            pipe.send(opinion)
     except (EOFError, OSError):  # the trainer has ended, or has closed the pipe
         return

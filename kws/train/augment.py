@@ -1,6 +1,7 @@
 """Changes to batches of waveforms, each vectorised over the batch; audio is float in [-1, 1).
 
-Every function takes the torch.Generator it draws from, so that an epoch is a function of its seed.
+Every function takes the torch.Generator it draws from, so that an epoch is a function of its seed;
+the generator is on the device where the audio is.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from kws.config import SAMPLE_RATE
 
 def uniform(low: float, high: float, size: int, generator: torch.Generator) -> Tensor:
     """`size` numbers drawn evenly from [low, high)."""
-    return low + (high - low) * torch.rand(size, generator=generator)
+    return low + (high - low) * torch.rand(size, generator=generator, device=generator.device)
 
 
 def level(audio: Tensor) -> Tensor:
@@ -32,7 +33,7 @@ def shift_and_stretch(audio: Tensor, shift: Tensor, rate: Tensor) -> Tensor:
     """
     samples = audio.shape[1]
     centre = samples / 2
-    time = torch.arange(samples, dtype=torch.float32)
+    time = torch.arange(samples, dtype=torch.float32, device=audio.device)
     source = (time - centre - SAMPLE_RATE * shift[:, None]) * rate[:, None] + centre
     left = source.floor()
     fraction = source - left
@@ -62,10 +63,10 @@ def room_responses(count: int, generator: torch.Generator, samples: int = 8000) 
     """
     t60 = uniform(0.1, 0.8, count, generator)[:, None]
     ratio_db = uniform(-3.0, 15.0, count, generator)[:, None]
-    time = torch.arange(samples) / SAMPLE_RATE
-    tail = torch.randn(count, samples, generator=generator) * torch.exp(
-        -math.log(1000.0) * time / t60
-    )
+    device = generator.device
+    time = torch.arange(samples, device=device) / SAMPLE_RATE
+    tail = torch.randn(count, samples, generator=generator, device=device)
+    tail *= torch.exp(-math.log(1000.0) * time / t60)
     tail[:, : int(0.002 * SAMPLE_RATE)] = 0.0
     tail = tail / tail.square().sum(1, keepdim=True).sqrt() * 10.0 ** (-ratio_db / 20.0)
     tail[:, 0] = 1.0
@@ -78,7 +79,7 @@ def device_responses(count: int, bins: int, generator: torch.Generator) -> Tenso
     A tilt of up to 3 dB an octave, a smooth ripple, a high-pass at 30 to 300 Hz and, for half of
     them, a low-pass at 3.2 to 8 kHz as of a narrow-band codec or a muffled device.
     """
-    hertz = torch.linspace(1.0, SAMPLE_RATE / 2, bins)
+    hertz = torch.linspace(1.0, SAMPLE_RATE / 2, bins, device=generator.device)
     octaves = torch.log2(hertz / 1000.0)
     decibel = uniform(-3.0, 3.0, count, generator)[:, None] * octaves.clamp(-3.0, 3.0)
     phase = uniform(0.0, 2 * math.pi, count, generator)[:, None]
@@ -86,7 +87,7 @@ def device_responses(count: int, bins: int, generator: torch.Generator) -> Tenso
     ripple = uniform(0.0, 4.0, count, generator)[:, None]  # dB
     decibel = decibel + ripple * torch.sin(2 * math.pi * octaves / period + phase)
     high_pass = uniform(30.0, 300.0, count, generator)[:, None]
-    narrow = torch.rand(count, 1, generator=generator) < 0.5
+    narrow = torch.rand(count, 1, generator=generator, device=generator.device) < 0.5
     low_pass = uniform(3200.0, 8000.0, count, generator)[:, None]
     low_pass = torch.where(narrow, low_pass, torch.full_like(low_pass, 1e6))
     magnitude: Tensor = 10.0 ** (decibel / 20.0) / (1.0 + (high_pass / hertz) ** 4).sqrt()
@@ -115,8 +116,9 @@ def mask_features(features: Tensor, frames: int, bands: int, generator: torch.Ge
 
     def runs(size: int, longest: int) -> Tensor:
         run = uniform(0.0, longest + 1.0, batch, generator).floor()[:, None]
-        start = (torch.rand(batch, 1, generator=generator) * (size - run)).floor()
-        position = torch.arange(size)[None, :]
+        draw = torch.rand(batch, 1, generator=generator, device=generator.device)
+        start = (draw * (size - run)).floor()
+        position = torch.arange(size, device=generator.device)[None, :]
         return (position >= start) & (position < start + run)
 
     blank = runs(length, frames)[:, :, None] | runs(width, bands)[:, None, :]
@@ -135,7 +137,7 @@ def warp_bands(features: Tensor, factor: Tensor, hertz: Tensor) -> Tensor:
     upper = torch.searchsorted(hertz, wanted).clamp(1, len(hertz) - 1)
     lower = upper - 1
     share = ((wanted - hertz[lower]) / (hertz[upper] - hertz[lower])).clamp(0.0, 1.0)
-    weights = torch.zeros(len(factor), len(hertz), len(hertz))
+    weights = torch.zeros(len(factor), len(hertz), len(hertz), device=features.device)
     weights.scatter_(1, lower[:, None], (1.0 - share)[:, None])
     weights.scatter_add_(1, upper[:, None], share[:, None])
     return features @ weights

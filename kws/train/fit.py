@@ -94,7 +94,7 @@ def draw_batches(
     share a batch: apart, each kind would be normalised by its own statistics.
     """
     config = clips.config
-    generator = torch.Generator().manual_seed(clips.seed * 1_000_033 + epoch)
+    generator = torch.Generator(clips.device).manual_seed(clips.seed * 1_000_033 + epoch)
     mixing = np.random.default_rng((clips.seed, epoch))
     quiet = streams.streams(epoch) if streams is not None else None
     for batch in clips.epoch(epoch):
@@ -104,8 +104,8 @@ def draw_batches(
         pairs = features.reshape(count // 2, 2 * frames, bands)
         both = pairs if quiet is None else torch.cat((pairs, front_end(next(quiet))))
         factor = augment.uniform(1.0 - config.warp, 1.0 + config.warp, len(both), generator)
-        warped = torch.rand(len(both), generator=generator) < config.warped
-        factor = torch.where(warped, factor, torch.ones(()))
+        warped = torch.rand(len(both), generator=generator, device=generator.device) < config.warped
+        factor = torch.where(warped, factor, 1.0)
         both = augment.warp_bands(both, factor, front_end.centres)
         masked = augment.mask_features(
             both[: count // 2].reshape(features.shape),
@@ -117,8 +117,8 @@ def draw_batches(
         if not config.mixup:
             yield Batch(both, targets)
             continue
-        order = torch.from_numpy(mixing.permutation(count // 2))
-        share = torch.from_numpy(mixing.beta(config.mixup, config.mixup, count // 2)).float()
+        order = torch.from_numpy(mixing.permutation(count // 2)).to(both.device)
+        share = torch.from_numpy(mixing.beta(config.mixup, config.mixup, count // 2)).to(both)
         share = torch.minimum(share, 1.0 - share)
         pairs = both[: count // 2]
         both[: count // 2] = pairs.lerp(pairs[order], share[:, None, None])
@@ -131,8 +131,8 @@ def posteriors(network: nn.Module, front_end: LogMel, audio: np.ndarray) -> Tens
     network.eval()
     rows = []
     for start in range(0, len(audio), 256):
-        block = torch.from_numpy(audio[start : start + 256].astype(np.float32) / 32768.0)
-        rows.append(network(front_end(block))[:, -1].softmax(-1))
+        block = torch.from_numpy(audio[start : start + 256]).to(front_end.centres) / 32768.0
+        rows.append(network(front_end(block))[:, -1].softmax(-1).cpu())
     return torch.cat(rows)
 
 
@@ -167,6 +167,7 @@ def fit(
     resume: bool = False,
     start: Path | None = None,
     advisors: Sequence[Path] = (),
+    device: str = "cpu",
 ) -> Scores:
     """Train, writing `last.pt`, `best.pt` and `log.jsonl` into `out` after every epoch.
 
@@ -178,26 +179,29 @@ def fit(
     that are no longer trained and teach together; see `kws.train.advisors`.
 
     A run that was stopped goes on from `last.pt` with `resume`, bit for bit as if it had not been
-    stopped, given the same machine and number of threads. Raises ModelError where `out` already
+    stopped, given the same machine and number of threads. On a `device` other than the CPU, a name
+    as torch knows it, runs of equal options are equal but for rounding; checkpoints are read
+    anywhere. Raises ModelError where torch finds no such device, where `out` already
     holds a run and `resume` was not asked for, or holds one of other options, and where a network
     does not take the front end's frames.
     """
     config = replace(config, advisors=fingerprints(advisors))
     _check(config)
+    _check_device(device)
     last_path = out / "last.pt"
     state = _resumable(last_path, config) if resume and last_path.exists() else None
     if state is None and last_path.exists():
         raise ModelError(f"{out} already holds a run; continue it with --resume or name another")
     out.mkdir(parents=True, exist_ok=True)
-    labels, front_end = LABELS, LogMel(config.features)
-    clips = Sampler(material, labels, config.sampler, config.seed)
-    streams = Sampler(material, labels, config.sampler, config.seed + 1)
+    labels, front_end = LABELS, LogMel(config.features).to(device)
+    clips = Sampler(material, labels, config.sampler, config.seed, device)
+    streams = Sampler(material, labels, config.sampler, config.seed + 1, device)
     torch.manual_seed(config.seed)
     network, before = build(config.network), {}
     if start is not None and state is None:
         some = next(draw_batches(clips, streams, front_end, 0, config.network.stride))
-        before = begin_with(network, start, some.features)
-    learner = Learner(network, labels, config.learner)
+        before = begin_with(network, start, some.features.cpu())
+    learner = Learner(network.to(device), labels, config.learner)
     teacher = None
     if config.teacher is not None:
         teacher = Teacher(config.teacher, labels, config.learner, config.seed)
@@ -206,7 +210,7 @@ def fit(
     advice = None
     if advisors:  # they do without the class shares, which the network learns
         stride, prior = config.network.stride, log_prior(labels, **shares)
-        advice = Advisors(advisors, labels, config.features, stride, prior)
+        advice = Advisors(advisors, labels, config.features, stride, prior, device)
     first, best = 0, -math.inf
     if state is not None:
         learner.restore(state)
@@ -227,7 +231,8 @@ def fit(
                 if epoch % PICTURED == 0:
                     heard = next(clips.epoch(epoch))
                     names = [labels[target] for target in heard.targets]
-                    board.batch(epoch + 1, heard.audio, front_end(heard.audio), names)
+                    pictured = front_end(heard.audio).cpu()
+                    board.batch(epoch + 1, heard.audio.cpu(), pictured, names)
                 batches = draw_batches(clips, streams, front_end, epoch, config.network.stride)
                 means, taught = _run_epoch(learner, teacher, advice, batches, epoch, config)
                 scores = measure(learner.average)
@@ -326,7 +331,7 @@ def _run_epoch(
         step = next(steps)
         rate = learning_rate(step, per_epoch, config)
         said = teacher.receive() if teacher is not None else None
-        taught = None if said is None else said.logits
+        taught = None if said is None else said.logits.to(batch.features.device)
         if advice is not None:
             taught = advice.receive()
         own.append(learner.step(batch, rate, taught, min(1.0, step / trusted)))
@@ -352,7 +357,7 @@ def _run_epoch(
         "loss": _mean([step.loss for step in own]),
         "peak_loss": _mean([step.peak for step in own]),
         "accuracy": _mean([step.right for step in own]),
-    }
+    }  # read here alone: a device works ahead until it is asked
     if teacher is not None or advice is not None:
         means["distil_loss"] = _mean([step.distil for step in own])
     if not others:
@@ -364,8 +369,9 @@ def _run_epoch(
     }
 
 
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)
+def _mean(values: list[Tensor]) -> float:
+    figures: list[float] = torch.stack(values).tolist()
+    return sum(figures) / len(figures)
 
 
 def _measured(scores: Scores) -> dict[str, Any]:
@@ -435,6 +441,15 @@ def _check(config: FitConfig) -> None:
                 f"a second has {frames} frames and the {name} sees {network.receptive_field}, "
                 f"{network.stride} a step; change its kernels, pool or stride"
             )
+
+
+def _check_device(device: str) -> None:
+    """Raise ModelError where torch has no such device at hand."""
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        said = str(error).partition("\n")[0]
+        raise ModelError(f"torch finds no device {device!r} here ({said}); try cpu") from error
 
 
 def _truncate_log(path: Path, epochs: int) -> None:

@@ -39,13 +39,13 @@ class LearnerConfig:
 
 @dataclass(frozen=True)
 class Step:
-    """What came of one step; losses and the share of clips answered right."""
+    """What came of one step, detached; losses and the share of clips answered right, each ()."""
 
-    logits: Tensor  # (pairs + streams, rows, labels), detached
-    loss: float
-    peak: float
-    distil: float
-    right: float
+    logits: Tensor  # (pairs + streams, rows, labels)
+    loss: Tensor
+    peak: Tensor
+    distil: Tensor
+    right: Tensor
 
 
 class Learner:
@@ -75,12 +75,13 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.network.train()
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.mixed_precision):
+        kind = batch.features.device.type
+        with torch.autocast(kind, torch.bfloat16, enabled=config.mixed_precision):
             logits = self.network(batch.features).float()
         loss = label_loss(logits[:pairs], batch, config.label_smoothing)
         peak = peak_loss(logits[pairs:], self.commands)
         total = loss + config.peak_weight * peak
-        distil = torch.zeros(())
+        distil = torch.zeros_like(loss)
         if taught is not None:
             distil = distil_loss(logits[:pairs], taught[:pairs], config.temperature)
             total = total + trust * config.distil_weight * distil
@@ -95,10 +96,10 @@ class Learner:
         wanted = torch.stack((batch.targets[:, 0, 0], batch.targets[:, 1, -1]), dim=1)
         return Step(
             logits.detach(),
-            float(loss.detach()),
-            float(peak.detach()),
-            float(distil.detach()),
-            float((own == wanted).float().mean()),
+            loss.detach(),
+            peak.detach(),
+            distil.detach(),
+            (own == wanted).float().mean(),
         )
 
     def state(self) -> dict[str, Any]:
@@ -157,8 +158,8 @@ def distil_loss(logits: Tensor, taught: Tensor, temperature: float) -> Tensor:
 @torch.no_grad()
 def update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
     """Move the averaged weights towards the network's by 1 - decay."""
-    for kept, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
-        if kept.is_floating_point():
-            kept.lerp_(new, 1.0 - decay)
-        else:
-            kept.copy_(new)
+    kept, new = average.state_dict(), network.state_dict()
+    moving = [name for name, value in kept.items() if value.is_floating_point()]
+    torch._foreach_lerp_([kept[name] for name in moving], [new[name] for name in moving], 1 - decay)
+    for name in kept.keys() - set(moving):
+        kept[name].copy_(new[name])

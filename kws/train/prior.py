@@ -51,5 +51,6 @@ def without_prior(
     """A copy of a network trained at these shares of silence and unknown, balanced."""
     balanced = copy.deepcopy(network)
     with torch.no_grad():
-        balanced.classifier.bias.sub_(log_prior(labels, silence, unknown))
+        bias = balanced.classifier.bias
+        bias.sub_(log_prior(labels, silence, unknown).to(bias))
     return balanced

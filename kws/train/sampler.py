@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -86,9 +86,16 @@ class Sampler:
     """Draws the batches of an epoch; the same seed and epoch give the same batches."""
 
     def __init__(
-        self, material: Material, labels: tuple[str, ...], config: SamplerConfig, seed: int
+        self,
+        material: Material,
+        labels: tuple[str, ...],
+        config: SamplerConfig,
+        seed: int,
+        device: str = "cpu",
     ) -> None:
+        """On `device` the audio is augmented, and delivered there."""
         self.material, self.labels, self.config, self.seed = material, labels, config, seed
+        self.device = device
         self.extents = {word: extents(clips) for word, clips in material.words.items()}
         self.keywords = [label for label in labels if label not in (SILENCE, UNKNOWN)]
         self.others = [word for word in material.words if word not in self.keywords]
@@ -115,11 +122,12 @@ class Sampler:
                     word = self.keywords[self._draw.integers(len(self.keywords))]
                     targets[row] = self.labels.index(word)
                     audio[row], spoken[row] = self._placed(word)
-            silent = torch.from_numpy(targets == self.labels.index(SILENCE))
-            heard, rate = self._heard(torch.from_numpy(audio / 32768.0), silent)
-            frames = _frames(torch.from_numpy(spoken), rate)
-            frames[silent] = torch.tensor(ANYWHERE)
-            yield Clips(heard, torch.from_numpy(targets), frames)
+            silent = self._there(targets == self.labels.index(SILENCE))
+            heard, rate = self._heard(self._there(audio) / 32768.0, silent)
+            frames = _frames(self._there(spoken), rate)
+            anywhere = torch.tensor(ANYWHERE, device=frames.device)
+            frames = torch.where(silent[:, None], anywhere, frames)
+            yield Clips(heard, self._there(targets), frames)
 
     def streams(self, number: int) -> Iterator[Tensor]:
         """Streams that hold no command, for each batch of an epoch: (streams, stream_samples).
@@ -130,7 +138,7 @@ class Sampler:
         self._begin(number)
         for _ in range(config.epoch_size // config.batch_size):
             audio = np.zeros((config.streams, config.stream_samples), np.float32)
-            silent = torch.zeros(config.streams, dtype=torch.bool)
+            silent = np.zeros(config.streams, bool)
             for row, kind in enumerate(self._draw.random(config.streams)):
                 if kind < config.stream_speech and self.material.speech:
                     audio[row] = self._running_speech()
@@ -140,11 +148,15 @@ class Sampler:
                     audio[row] = self._pieces()
                 else:
                     silent[row] = True
-            yield self._heard(torch.from_numpy(audio / 32768.0), silent)[0]
+            yield self._heard(self._there(audio) / 32768.0, self._there(silent))[0]
 
     def _begin(self, number: int) -> None:
         self._draw = np.random.default_rng((self.seed, number))
-        self._generator = torch.Generator().manual_seed(self.seed * 100_003 + number)
+        generator = torch.Generator(self.device)
+        self._generator = generator.manual_seed(self.seed * 100_003 + number)
+
+    def _there(self, array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(array).to(self.device)
 
     def _running_speech(self) -> NDArray[np.float32]:
         """Speech all along: one recording, or short ones with short pauses between them."""
@@ -270,30 +282,29 @@ class Sampler:
         """
         config, generator = self.config, self._generator
         count, samples = audio.shape
+        device = generator.device
         rate = augment.uniform(1.0 - config.rate, 1.0 + config.rate, count, generator)
-        audio = augment.shift_and_stretch(audio, torch.zeros(count), rate)
-        noise = torch.from_numpy(
-            np.stack([self._noise(samples) for _ in range(count)]) / 32768.0
-        ).float()
-        in_room = torch.rand(count, generator=generator) < config.room
+        audio = augment.shift_and_stretch(audio, torch.zeros(count, device=device), rate)
+        noise = self._there(np.stack([self._noise(samples) for _ in range(count)])) / 32768.0
+        in_room = torch.rand(count, generator=generator, device=device) < config.room
         if in_room.any():
             audio[in_room] = augment.apply_room(audio[in_room], generator)
         snr_db = augment.uniform(*config.snr_db, count, generator)
-        noisy = (torch.rand(count, generator=generator) < config.noisy) & ~silent
+        noisy = (torch.rand(count, generator=generator, device=device) < config.noisy) & ~silent
         added = noise
         if self.material.speech:
             babble = self._draw.random(count) < config.babble
-            snr_db[torch.from_numpy(babble)] = augment.uniform(
+            snr_db[self._there(babble)] = augment.uniform(
                 *config.babble_snr_db, int(babble.sum()), generator
             )
             added = noise.clone()
             for row in np.flatnonzero(babble):
                 talk = self._crop(self.material.speech, samples)
-                added[row] = torch.from_numpy(talk / 32768.0)
+                added[row] = self._there(talk) / 32768.0
         audio = torch.where(noisy[:, None], augment.mix_noise(audio, added, snr_db), audio)
         gain_db = augment.uniform(*config.gain_db, count, generator)
         # Silence is noise at any gain, and now and then nothing at all.
-        muted = torch.rand(count, generator=generator) < 0.1
+        muted = torch.rand(count, generator=generator, device=device) < 0.1
         quiet_db = augment.uniform(-50.0, 6.0, count, generator)
         audio = torch.where(silent[:, None], noise * ~muted[:, None], audio)
         return augment.set_gain(audio, torch.where(silent, quiet_db, gain_db)), rate

@@ -34,7 +34,7 @@ def row_targets(targets: Tensor, spoken: Tensor, frames: int, stride: int) -> Te
     """
     first, last = spoken[:, 0].view(-1, 2, 1), spoken[:, 1].view(-1, 2, 1)
     rows = 1 + frames // stride
-    begin = torch.arange(rows) * stride
+    begin = torch.arange(rows, device=targets.device) * stride
     heard_first = (begin <= first[:, 0]) & (begin <= first[:, 1].clamp_max(frames) + OVERLAP + 1)
     heard_second = (begin > last[:, 1]) & (begin >= last[:, 0] - OVERLAP)
     heard = torch.stack((heard_first, heard_second), dim=1)

@@ -40,13 +40,12 @@ class Teacher:
 
     def send(self, batch: Batch, rate: float) -> None:
         """Have the teacher take a step on a batch at a learning rate."""
-        parts = [None if part is None else part.numpy() for part in batch]
+        parts = [None if part is None else part.cpu().numpy() for part in batch]
         self._say(("step", (parts, rate)))
 
     def receive(self) -> Step:
         """What came of the oldest batch that was sent; waits for it."""
-        logits, *figures = self._hear()
-        return Step(torch.from_numpy(logits), *figures)
+        return Step(*map(torch.tensor, self._hear()))
 
     def state(self) -> dict[str, Any]:
         """The teacher's `Learner.state`, between two batches."""
@@ -102,7 +101,8 @@ def _answer(learner: Learner, what: str, content: Any) -> Any:
         made: list[Any] = [None if part is None else torch.from_numpy(part) for part in parts]
         batch = Batch(*made)
         step = learner.step(batch, rate)
-        return step.logits.numpy(), step.loss, step.peak, step.distil, step.right
+        figures = (step.loss, step.peak, step.distil, step.right)
+        return step.logits.numpy(), *map(float, figures)
     if what == "state":
         state = io.BytesIO()  # as bytes: tensors would go on sharing their memory
         torch.save(learner.state(), state)
