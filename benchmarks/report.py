@@ -86,7 +86,9 @@ HEADLINES = (
         "{:.1%}",
     ),
     *(
-        Headline(f"{text} over seeds, trained anew", "seeds", (key, *SEEDS, name), "{:.2%}")
+        Headline(
+            f"{text} over seeds, short runs from nothing", "seeds", (key, *SEEDS, name), "{:.2%}"
+        )
         for name in ("clean", "10 dB")
         for text, key in (
             (f"Accuracy, {name}: mean", "mean"),

@@ -128,6 +128,7 @@ def test_runs_of_about_equal_length_are_one_row(tmp_path: Path) -> None:
         "no advisors": [20],
         "23 epochs": [23],
     } == {text: row["epochs"] for text, row in rows.items()}
+    assert "advisors 1" == ablation.difference(runs[0], runs[2])
 
 
 def test_unseen_words_are_counted_at_a_recall() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from kws.config import LABELS
-from kws.errors import KwsError
+from kws.errors import KwsError, ModelError
 from kws.train.architectures import ARCHITECTURES
 from kws.train.fit import FitConfig, fit
 from kws.train.materials import load_material
@@ -97,6 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         parser.error(str(error))
     try:
+        _check_device(options.device)
         material = load_material(Path(options.data), LABELS, options.synthetic, options.words)
         fit(
             material,
@@ -117,6 +118,15 @@ def main(arguments: list[str] | None = None) -> int:
         print("kws: stopped; go on with --resume", file=sys.stderr)
         return 130
     return 0
+
+
+def _check_device(device: str) -> None:
+    """Raise ModelError where torch has no such device at hand."""
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        said = str(error).partition("\n")[0]
+        raise ModelError(f"torch finds no device {device!r} here ({said}); try cpu") from error
 
 
 if __name__ == "__main__":

@@ -181,13 +181,11 @@ def fit(
     A run that was stopped goes on from `last.pt` with `resume`, bit for bit as if it had not been
     stopped, given the same machine and number of threads. On a `device` other than the CPU, a name
     as torch knows it, runs of equal options are equal but for rounding; checkpoints are read
-    anywhere. Raises ModelError where torch finds no such device, where `out` already
-    holds a run and `resume` was not asked for, or holds one of other options, and where a network
-    does not take the front end's frames.
+    anywhere. Raises ModelError where `out` already holds a run and `resume` was not asked for, or
+    holds one of other options, and where a network does not take the front end's frames.
     """
     config = replace(config, advisors=fingerprints(advisors))
     _check(config)
-    _check_device(device)
     last_path = out / "last.pt"
     state = _resumable(last_path, config) if resume and last_path.exists() else None
     if state is None and last_path.exists():
@@ -441,15 +439,6 @@ def _check(config: FitConfig) -> None:
                 f"a second has {frames} frames and the {name} sees {network.receptive_field}, "
                 f"{network.stride} a step; change its kernels, pool or stride"
             )
-
-
-def _check_device(device: str) -> None:
-    """Raise ModelError where torch has no such device at hand."""
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        said = str(error).partition("\n")[0]
-        raise ModelError(f"torch finds no device {device!r} here ({said}); try cpu") from error
 
 
 def _truncate_log(path: Path, epochs: int) -> None:
