@@ -53,7 +53,7 @@ OTHERS = 30  # clips of each other word to measure on
 SPEECH = "speech/librispeech"
 METHODS = {
     "from our weights": TuneConfig(),
-    "from our weights, trunk frozen": TuneConfig(trunk_rate=0.0),
+    "from our weights, trunk frozen": TuneConfig(frozen=True),
     # What learns everything needs more time for it.
     "from nothing": TuneConfig(epochs=15),
 }

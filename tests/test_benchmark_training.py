@@ -60,7 +60,7 @@ def test_finetune_benchmark(data: Path, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(finetune, "CLIPS", (5, 6))
     methods = {
         "from our weights": short,
-        "from nothing": replace(short, classifier_rate=3e-3, trunk_rate=3e-3),
+        "from nothing": replace(short, learning_rate=4e-3),
     }
     monkeypatch.setattr(finetune, "METHODS", methods)
     out = tmp_path / "finetune.json"

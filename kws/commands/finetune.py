@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--freeze",
         action="store_true",
-        help="train the last layer only: quicker, but takes far more other words for yours",
+        help="leave the first half of the layers as they are: for very few recordings",
     )
     parser.add_argument("--epochs", type=_positive, help="passes (default: enough)")
     parser.add_argument("--seed", type=int, default=0)
@@ -63,11 +63,9 @@ def run(options: argparse.Namespace) -> int:
     base = load_base(options.base)
     chosen = [word.strip() for word in options.words.split(",")] if options.words else None
     words = load_own_words(options.data, chosen, options.speech, options.noise)
-    config = TuneConfig(seed=options.seed)
+    config = TuneConfig(seed=options.seed, frozen=options.freeze)
     if options.epochs:
         config = replace(config, epochs=options.epochs)
-    if options.freeze:
-        config = replace(config, trunk_rate=0.0)
     for word, (learned, kept) in words.clips.items():
         print(f"{word}: {learned} recordings to learn from, {kept} to measure on")
     console = Console(stderr=True)

@@ -49,8 +49,8 @@ class TuneConfig:
 
     epochs: int = 10
     seed: int = 0
-    classifier_rate: float = 3e-3
-    trunk_rate: float = 3e-3  # 0 leaves everything but the classifier as it is
+    learning_rate: float = 3e-3
+    frozen: bool = False  # leaves the stem and the first half of the blocks as they are
     weight_decay: float = 1e-2
     label_smoothing: float = 0.05
     peak_weight: float = 0.5  # of the loss on streams without the words
@@ -95,28 +95,28 @@ def tune(
     """Train a network in place; returns how it does on the held-out clips.
 
     The network is one of `read_network`, or new where it starts `from_nothing`. Its normalisations
-    learn with it, from the statistics of its first batch on, and are folded in the end. A frozen
-    trunk keeps them as they are.
+    learn with it, from the statistics of its first batch on, and are folded in the end; those of
+    a frozen trunk stay the identity.
     """
     torch.manual_seed(config.seed)
-    learns = config.trunk_rate > 0.0
-    network.requires_grad_(learns)
-    network.classifier.requires_grad_(True)
+    network.requires_grad_(True)
+    frozen = _trunk(network) if config.frozen else []
+    for module in frozen:
+        module.requires_grad_(False)
     sampler = Sampler(material, labels, config.sampler, config.seed)
     streams: Sampler | None = Sampler(material, labels, config.sampler, config.seed + 1)
     if config.peak_weight == 0.0 or not material.speech:
         streams = None
     stride = network.config.stride
-    if learns and not from_nothing:
+    if not from_nothing:
         with torch.no_grad():
             first = next(draw_batches(sampler, streams, front_end, 0, stride))
             restore_scales(network, first.features)
-    own = list(network.classifier.parameters())
-    groups = [{"params": own, "lr": config.classifier_rate}]
-    if learns:
-        trunk = [p for name, p in network.named_parameters() if not name.startswith("classifier")]
-        groups.append({"params": trunk, "lr": config.trunk_rate})
-    optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+    optimizer = torch.optim.AdamW(
+        [parameter for parameter in network.parameters() if parameter.requires_grad],
+        lr=config.learning_rate,
+        weight_decay=config.weight_decay,
+    )
     steps = config.epochs * (config.sampler.epoch_size // config.sampler.batch_size)
     warm_up = max(1, steps // 20)
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -128,7 +128,9 @@ def tune(
     )
     commands = command_indexes(labels)
     for epoch in range(config.epochs):
-        network.train(learns)
+        network.train()
+        for module in frozen:
+            module.eval()
         for batch in draw_batches(sampler, streams, front_end, epoch, stride):
             logits, pairs = network(batch.features), len(batch.targets)
             loss = label_loss(logits[:pairs], batch, config.label_smoothing)
@@ -138,13 +140,18 @@ def tune(
             schedule.step()
         after_epoch(epoch + 1)
     network.eval()
-    if learns:
-        fold_scales(network)
+    fold_scales(network)
     with torch.no_grad():
         weight = config.peak_weight if streams is not None else 0.0
         shares = class_shares(config.sampler.silence, config.sampler.unknown, weight)
         network.classifier.bias.sub_(log_prior(labels, **shares))
     return score(network, front_end, material, labels)
+
+
+def _trunk(network: Network) -> list[nn.Module]:
+    """What hears sounds; the rest hears words, few but those that the network was trained on."""
+    half = len(network.blocks) // 2
+    return [network.feature_norm, network.stem, network.stem_norm, *network.blocks[:half]]
 
 
 def _step(network: nn.Module, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:

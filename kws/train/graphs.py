@@ -48,7 +48,8 @@ def restore_scales(network: nn.Module, features: Tensor) -> None:
     """Give a network's normalisations, the identity so far, the statistics of what they hear.
 
     The network computes what it did; afterwards it can be trained with its normalisations in
-    training mode. `features` (batch, frames, bands) are what to gather the statistics from.
+    training mode. `features` (batch, frames, bands) are what to gather the statistics from. Those
+    that require no gradient, since they are not to learn, stay the identity.
     """
 
     def measure(norm: nn.BatchNorm1d, inputs: tuple[Tensor]) -> None:
@@ -61,7 +62,7 @@ def restore_scales(network: nn.Module, features: Tensor) -> None:
         norm.bias.add_(norm.running_mean)
 
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d)]
-    hooks = [norm.register_forward_pre_hook(measure) for norm in norms]
+    hooks = [norm.register_forward_pre_hook(measure) for norm in norms if norm.weight.requires_grad]
     network.eval()(features)
     for hook in hooks:
         hook.remove()
