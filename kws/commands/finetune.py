@@ -31,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--freeze",
         action="store_true",
-        help="leave the first half of the layers as they are: for very few recordings",
+        help="leave the first half of the layers as they are: knows more of your words from few "
+        "recordings, and takes more others for them",
     )
     parser.add_argument("--epochs", type=_positive, help="passes (default: enough)")
     parser.add_argument("--seed", type=int, default=0)
