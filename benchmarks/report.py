@@ -29,6 +29,7 @@ class Headline:
     result: str  # name of the file in results/
     figure: tuple[str, ...]  # keys that lead to it
     form: str  # how to write it
+    deviation: tuple[str, ...] = ()  # keys that lead to how much it varies, where that is told
 
 
 DEFAULT_POINT = ("operating_points", "isolated medium")
@@ -87,12 +88,24 @@ HEADLINES = (
     ),
     *(
         Headline(
-            f"{text} over seeds, short runs from nothing", "seeds", (key, *SEEDS, name), "{:.2%}"
+            f"{text}: mean and deviation over seeds, short runs from nothing",
+            result,
+            ("mean", *row, name),
+            form,
+            ("standard_deviation_over_seeds", *row, name),
         )
-        for name in ("clean", "10 dB")
-        for text, key in (
-            (f"Accuracy, {name}: mean", "mean"),
-            ("Its standard deviation", "standard_deviation_over_seeds"),
+        for text, result, row, name, form in (
+            ("Accuracy of the network alone", "seeds", SEEDS, "clean", "{:.2%}"),
+            ("The same at 10 dB SNR", "seeds", SEEDS, "10 dB", "{:.2%}"),
+            (
+                "False accepts per hour without the verifier",
+                "stream_seeds",
+                (),
+                "conversation and noise, false accepts per hour",
+                "{:.1f}",
+            ),
+            ("Commands missed at that setting", "stream_seeds", (), "silence, missed", "{:.1%}"),
+            ("The same at 10 dB SNR", "stream_seeds", (), "noise 10 dB, missed", "{:.1%}"),
         )
     ),
     Headline(
@@ -152,7 +165,11 @@ def headline_table(results: Mapping[str, Mapping[str, Any]]) -> str:
         if value is not None:
             result = results[headline.result]
             command = f"`{result['command']}`"
-            rows.append((headline.text, headline.form.format(value), command))
+            measured = headline.form.format(value)
+            if headline.deviation:
+                spread = _look_up(result["figures"], headline.deviation)
+                measured += " ± " + headline.form.format(spread)
+            rows.append((headline.text, measured, command))
             machines[result["machine"]] = None
     lines = [_table(("what", "measured", "by"), rows)]
     lines += [f"Measured on: {machine}." for machine in machines]

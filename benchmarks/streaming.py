@@ -115,17 +115,20 @@ def quality(
             point = OperatingPoint.of(model, sensitivity, isolated=mode == MODES[0])
             points[f"{mode} {sensitivity}"] = _point(Evaluator(model, point), everything, heard)
     if default.point.verified:
-        alone = Evaluator(model, OperatingPoint.of(model, verify=False))
-        heard_alone, quiet_alone = _hear(alone, scenes, folder)
-        points["isolated medium, without verifier"] = _point(
-            alone, _with_total(quiet_alone), heard_alone
-        )
+        points["isolated medium, without verifier"] = without_verifier(model, scenes, folder)
     shown = default.settings() | {
         "negatives": {name: default.false_accepts(each) for name, each in everything.items()},
         "scenes": {name: default.outcome(each).figures() for name, each in heard.items()},
         "det": list(det_curve(default, heard, quiet)),
     }
     return points, shown
+
+
+def without_verifier(model: Model, scenes: Mapping[str, Scene], folder: Path) -> dict[str, Any]:
+    """Figures of the default operating point of the model alone."""
+    alone = Evaluator(model, OperatingPoint.of(model, verify=False))
+    heard, quiet = _hear(alone, scenes, folder)
+    return _point(alone, _with_total(quiet), heard)
 
 
 def _hear(

@@ -53,6 +53,9 @@ def test_headlines() -> None:
     assert "| 93.1% | `python -m benchmarks.x` |" in table
     assert "Other words" not in table
     assert table.endswith("Measured on: a machine.")
+    row = {"silence, missed": 0.0812}
+    seeds = {"mean": row, "standard_deviation_over_seeds": {"silence, missed": 0.004}}
+    assert "| 8.1% ± 0.4% |" in report.headline_table({"stream_seeds": result(seeds)})
 
 
 def test_targets() -> None:
