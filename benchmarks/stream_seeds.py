@@ -19,12 +19,11 @@ from typing import Any
 from benchmarks.ablation import CHECKPOINT, difference, read_run
 from benchmarks.options import parse
 from benchmarks.results import FOLDER, write_result
-from benchmarks.streaming import scenes_of, without_verifier
+from benchmarks.streaming import CLIPS, scenes_of, without_verifier
 from export.__main__ import main as export
 from kws.errors import KwsError
 from kws.model import load_model
 
-CLIPS = 60  # at most, of each keyword
 FILES = ("window.onnx", "stream.onnx")
 
 

@@ -51,6 +51,7 @@ from kws.train.materials import HELD_OUT_NOISE, HELD_OUT_PHRASES
 CONVERSATION = "speech/orders"
 GATED = ("noise 20 dB", "noise 10 dB", "noise 5 dB")
 BLOCK = 320  # samples, 20 ms
+CLIPS = 60  # at most, of each keyword
 ANEW_SECONDS = 10  # of speech, heard as one would without a stream
 ROUNDS = 7
 
@@ -331,7 +332,7 @@ def main(arguments: list[str] | None = None) -> int:
     data = os.environ.get("KWS_DATA")
     parser.add_argument("--data", type=Path, default=data, required=not data, metavar="DIR")
     parser.add_argument("--model", help="a packaged model's name, a folder or a manifest")
-    parser.add_argument("--clips", type=int, default=60, help="at most, of each keyword")
+    parser.add_argument("--clips", type=int, default=CLIPS, help="at most, of each keyword")
     parser.add_argument("--out", type=Path, default=FOLDER / "streaming.json")
     options = parser.parse_args(arguments)
     try:
