@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional
 
 from benchmarks import held_out
-from kws.config import SILENCE, UNKNOWN
+from kws.config import SILENCE, UNKNOWN, DecisionConfig
 from kws.errors import DataError
 from kws.evaluation.evalset import EvaluationSet
-from kws.recordings.data import Int16Array
+from kws.evaluation.evaluate import PLACES
+from kws.frontend import frame_count
+from kws.recordings.data import CLIP_SAMPLES, Int16Array
 from kws.train import checkpoint
 from kws.train.features import LogMel
 from kws.train.network import parameter_count
@@ -30,7 +33,7 @@ Answer = Callable[[Int16Array], FloatArray]  # clips (n, 16000) -> posteriors (n
 
 @dataclass(frozen=True)
 class Trained:
-    """A checkpoint's averaged network, asked about whole clips."""
+    """A checkpoint's averaged network, asked about whole clips as `clip_posteriors` asks."""
 
     labels: tuple[str, ...]
     parameters: int
@@ -43,12 +46,19 @@ def read_checkpoint(path: Path) -> Trained:
     network, features, labels, state = checkpoint.load_network(path)
     front_end = LogMel(features)
 
+    hop = DecisionConfig().hop_ms * features.sample_rate // 1000 // features.hop  # frames
+    reach = hop * max(PLACES)
+    window = frame_count(CLIP_SAMPLES, features)
+
     @torch.no_grad()
     def answer(audio: Int16Array) -> FloatArray:
         rows = [np.empty((0, len(labels)), np.float32)]
         for start in range(0, len(audio), 256):
             clips = torch.from_numpy(audio[start : start + 256].astype(np.float32) / 32768.0)
-            rows.append(network(front_end(clips))[:, -1].softmax(-1).numpy())
+            frames = front_end(functional.pad(clips, (reach * features.hop,) * 2))
+            begins = [reach + hop * place for place in PLACES]
+            heard = [network(frames[:, begin : begin + window])[:, -1] for begin in begins]
+            rows.append(torch.stack(heard).softmax(-1).mean(0).numpy())
         return np.concatenate(rows)
 
     return Trained(labels, parameter_count(network), state, answer)

@@ -11,7 +11,7 @@ import torch
 
 
 def parse(
-    parser: argparse.ArgumentParser, arguments: Sequence[str] | None, out: Path
+    parser: argparse.ArgumentParser, arguments: Sequence[str] | None, out: Path | None
 ) -> argparse.Namespace:
     """Parse with --data, --threads and --out added; the threads are set.
 

@@ -106,6 +106,27 @@ HEADLINES = (
             ),
             ("Commands missed at that setting", "stream_seeds", (), "silence, missed", "{:.1%}"),
             ("The same at 10 dB SNR", "stream_seeds", (), "noise 10 dB, missed", "{:.1%}"),
+            (
+                "False accepts per hour with the verifier",
+                "stream_seeds_verified",
+                (),
+                "conversation and noise, false accepts per hour",
+                "{:.1f}",
+            ),
+            (
+                "Commands missed at that setting",
+                "stream_seeds_verified",
+                (),
+                "silence, missed",
+                "{:.1%}",
+            ),
+            (
+                "The same at 10 dB SNR",
+                "stream_seeds_verified",
+                (),
+                "noise 10 dB, missed",
+                "{:.1%}",
+            ),
         )
     ),
     Headline(

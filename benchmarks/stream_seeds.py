@@ -3,7 +3,9 @@
 `python -m benchmarks.stream_seeds RUN...` exports the last checkpoint of each run folder to a
 folder for the while, with thresholds chosen as those of what ships, and hears the streams of
 benchmarks.streaming at the default setting, without a verifier: the mean over the runs and their
-standard deviation.
+standard deviation. With `--verifier C/last.pt`, a checkpoint of `--network embedding`, each run is
+verified as `commands` is, by that network and itself together, whose seed is the same throughout;
+the result is another file.
 """
 
 from __future__ import annotations
@@ -19,15 +21,17 @@ from typing import Any
 from benchmarks.ablation import CHECKPOINT, difference, read_run
 from benchmarks.options import parse
 from benchmarks.results import FOLDER, write_result
-from benchmarks.streaming import CLIPS, scenes_of, without_verifier
+from benchmarks.streaming import CLIPS, default_point, scenes_of
 from export.__main__ import main as export
+from export.operating_points import main as calibrate
+from export.together import ARTEFACT
 from kws.errors import KwsError
 from kws.model import load_model
 
 FILES = ("window.onnx", "stream.onnx")
 
 
-def compare(folders: Sequence[Path], data: Path) -> dict[str, Any]:
+def compare(folders: Sequence[Path], data: Path, verifier: Path | None = None) -> dict[str, Any]:
     """Figures over the runs; raises KwsError where they differ in more than their seed."""
     runs = [read_run(folder, CHECKPOINT) for folder in folders]
     for run in runs[1:]:
@@ -41,7 +45,7 @@ def compare(folders: Sequence[Path], data: Path) -> dict[str, Any]:
             f"expected two runs or more, each of another seed, got {len(runs)} of the seeds "
             + ", ".join(str(run.seed) for run in runs)
         )
-    found = [hear(folder / CHECKPOINT, data) for folder in folders]
+    found = [hear(folder / CHECKPOINT, data, verifier) for folder in folders]
     return {
         "runs": [run.name for run in runs],
         "epochs": [run.epochs for run in runs],
@@ -53,14 +57,20 @@ def compare(folders: Sequence[Path], data: Path) -> dict[str, Any]:
     }
 
 
-def hear(checkpoint: Path, data: Path) -> Mapping[str, float]:
-    """What one checkpoint does in streams; raises KwsError where it cannot be exported."""
+def hear(checkpoint: Path, data: Path, verifier: Path | None = None) -> Mapping[str, float]:
+    """What one checkpoint does in streams; raises KwsError where one cannot be exported."""
     with tempfile.TemporaryDirectory() as folder:
-        wanted = ["--out", folder, "--data", str(data), "--only", *FILES, "--calibrate"]
-        if export([str(checkpoint), *wanted]) != 0:
-            raise KwsError(f"{checkpoint} could not be exported")
-        model = load_model(folder)
-        figures = without_verifier(model, scenes_of(model, data, CLIPS), data)
+        _export(checkpoint, folder, data, "--only", *FILES, "--calibrate")
+        manifest = f"{folder}/commands.json"
+        if verifier is not None:
+            both = ("--name", "both", "--only", ARTEFACT, "--together-with", manifest)
+            _export(verifier, folder, data, *both)
+            chosen = ["--data", str(data), "--model", manifest, "--verifier", f"{folder}/both.json"]
+            if calibrate(chosen) != 0:
+                raise KwsError(f"{checkpoint} could not be calibrated with {verifier}")
+        model = load_model(manifest)
+        scenes = scenes_of(model, data, CLIPS)
+        figures = default_point(model, scenes, data, verify=verifier is not None)
     kept = {
         name: value
         for name, value in figures.items()
@@ -71,17 +81,27 @@ def hear(checkpoint: Path, data: Path) -> Mapping[str, float]:
     return kept
 
 
+def _export(checkpoint: Path, folder: str, data: Path, *wanted: str) -> None:
+    if export([str(checkpoint), "--out", folder, "--data", str(data), *wanted]) != 0:
+        raise KwsError(f"{checkpoint} could not be exported")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.stream_seeds", description=__doc__)
     parser.add_argument("runs", metavar="RUN", type=Path, nargs="+")
-    options = parse(parser, arguments, FOLDER / "stream_seeds.json")
+    parser.add_argument("--verifier", metavar="CHECKPOINT", type=Path)
+    options = parse(parser, arguments, None)
+    verified = options.verifier is not None
+    options.out = options.out or FOLDER / f"stream_seeds{'_verified' if verified else ''}.json"
     try:
-        figures = compare(options.runs, options.data)
+        figures = compare(options.runs, options.data, options.verifier)
     except KwsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     named = " ".join(run.resolve().name for run in options.runs)
+    if verified:
+        named += f" --verifier {options.verifier.parent.resolve().name}/{options.verifier.name}"
     write_result(options.out, f"python -m benchmarks.stream_seeds {named}", figures)
     print(f"written: {options.out}")
     return 0

@@ -116,7 +116,7 @@ def quality(
             point = OperatingPoint.of(model, sensitivity, isolated=mode == MODES[0])
             points[f"{mode} {sensitivity}"] = _point(Evaluator(model, point), everything, heard)
     if default.point.verified:
-        points["isolated medium, without verifier"] = without_verifier(model, scenes, folder)
+        points["isolated medium, without verifier"] = default_point(model, scenes, folder, False)
     shown = default.settings() | {
         "negatives": {name: default.false_accepts(each) for name, each in everything.items()},
         "scenes": {name: default.outcome(each).figures() for name, each in heard.items()},
@@ -125,11 +125,13 @@ def quality(
     return points, shown
 
 
-def without_verifier(model: Model, scenes: Mapping[str, Scene], folder: Path) -> dict[str, Any]:
-    """Figures of the default operating point of the model alone."""
-    alone = Evaluator(model, OperatingPoint.of(model, verify=False))
-    heard, quiet = _hear(alone, scenes, folder)
-    return _point(alone, _with_total(quiet), heard)
+def default_point(
+    model: Model, scenes: Mapping[str, Scene], folder: Path, verify: bool
+) -> dict[str, Any]:
+    """Figures of the default operating point, with the model's verifier or without."""
+    evaluator = Evaluator(model, OperatingPoint.of(model, verify=verify))
+    heard, quiet = _hear(evaluator, scenes, folder)
+    return _point(evaluator, _with_total(quiet), heard)
 
 
 def _hear(

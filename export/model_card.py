@@ -68,10 +68,10 @@ def _model(manifest: Manifest) -> Iterator[str]:
         yield from (f"* {SOURCES.get(name, name)}" for name in provenance["sources"])
         if any("published" in before for before in _lineage(provenance)):
             yield f"* {PUBLISHED}"
-        if training.get("advisors"):
+        if any(run.get("advisors") for run in (training, *_lineage(provenance))):
             yield (
-                f"* the answers of {len(training['advisors'])} larger networks, which learnt from "
-                "the same and, one of them, from Google's speech embedding (docs/training.md)"
+                "* the answers of networks that learnt from the same and, one of them, began with "
+                "Google's speech embedding (docs/training.md)"
             )
         if "together_with" in provenance:
             yield ""
@@ -144,9 +144,10 @@ def _files(manifest: Manifest) -> Iterator[str]:
     export = manifest.measurements["export"]
     yield (
         f"Measured on {export['clips']:,} clips of the {export['split']} split, of which PyTorch "
-        f"gets {export['pytorch_accuracy']:.2%} right. Agreement is the share of clips on which a "
-        "file decides as PyTorch does, the difference that of the farthest posterior. The int8 "
-        "TFLite files equal the integer arithmetic of the firmware bit for bit."
+        f"gets {export['pytorch_accuracy']:.2%} right, each from one window. Agreement is the "
+        "share of clips on which a file decides as PyTorch does, the difference that of the "
+        "farthest posterior. The int8 TFLite files equal the integer arithmetic of the firmware "
+        "bit for bit."
     )
     yield ""
     yield "| file | bytes | clips | accuracy | agreement | difference | operators |"

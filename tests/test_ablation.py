@@ -200,6 +200,11 @@ def fake_export(status: int) -> Callable[[list[str]], int]:
 
     def export(arguments: list[str]) -> int:
         folder = Path(arguments[arguments.index("--out") + 1])
+        if "--together-with" in arguments:
+            assert arguments[0].endswith("C/last.pt")
+            assert folder / "commands.json" == Path(arguments[-1])
+            shutil.copy(find_manifest("accurate"), folder / "both.json")
+            return status
         assert "--calibrate" in arguments
         for path in find_manifest(None).parent.glob("commands.*"):
             shutil.copy(path, folder)
@@ -208,13 +213,15 @@ def fake_export(status: int) -> Callable[[list[str]], int]:
     return export
 
 
-def test_seeds_in_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("verified", [False, True])
+def test_seeds_in_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verified: bool) -> None:
     """Runs of other seeds alone are exported, heard and told as a mean and a deviation."""
     heard = iter((0.1, 0.2, 0.6))
     rate = "conversation and noise, false accepts per hour"
 
-    def figures(model: Model, *_: Any) -> dict[str, Any]:
+    def figures(model: Model, *_: Any, verify: bool) -> dict[str, Any]:
         assert "commands" == model.manifest.name
+        assert verified == verify
         missed = next(heard)
         return {
             "thresholds": {"yes": 0.5},
@@ -225,16 +232,23 @@ def test_seeds_in_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(stream_seeds, "export", fake_export(0))
     monkeypatch.setattr(stream_seeds, "scenes_of", lambda *_: {})
-    monkeypatch.setattr(stream_seeds, "without_verifier", figures)
+    calibrated: list[list[str]] = []
+    monkeypatch.setattr(stream_seeds, "calibrate", lambda said: calibrated.append(said) or 0)
+    monkeypatch.setattr(stream_seeds, "default_point", figures)
     runs = [write_run(tmp_path / f"seed{seed}", seed) for seed in range(3)]
-    out = tmp_path / "results" / "stream_seeds.json"
-    assert 0 == stream_seeds.main([*map(str, runs), "--data", str(tmp_path), "--out", str(out)])
-    content = read_results(out.parent)["stream_seeds"]
-    assert "python -m benchmarks.stream_seeds seed0 seed1 seed2" == content["command"]
+    name = "stream_seeds_verified" if verified else "stream_seeds"
+    monkeypatch.setattr(stream_seeds, "FOLDER", tmp_path / "results")
+    wanted = ["--verifier", str(tmp_path / "C" / "last.pt")] if verified else []
+    assert 0 == stream_seeds.main([*map(str, runs), "--data", str(tmp_path), *wanted])
+    assert (3 if verified else 0) == len(calibrated)
+    assert all(Path(said[-1]).name == "both.json" for said in calibrated)
+    content = read_results(tmp_path / "results")[name]
+    command = "python -m benchmarks.stream_seeds seed0 seed1 seed2"
+    assert command + (" --verifier C/last.pt" if verified else "") == content["command"]
     assert {rate: 2.0, "silence, missed": 0.3} == content["figures"]["mean"]
     deviations = content["figures"]["standard_deviation_over_seeds"]
     assert deviations == {rate: 0.0, "silence, missed": pytest.approx(0.26458, abs=1e-5)}
-    assert "| silence, missed | 0.3 |" in report.results_page({"stream_seeds": content})
+    assert "| silence, missed | 0.3 |" in report.results_page({name: content})
 
 
 def test_seeds_in_streams_are_of_equal_runs(

@@ -65,6 +65,18 @@ def test_posteriors_do_not_depend_on_the_batch(model: Model) -> None:
     np.testing.assert_allclose(rows[[0, 299]], clip_posteriors(model, audio[[0, 299]]), atol=1e-6)
 
 
+def test_a_clip_is_heard_at_three_places(model: Model) -> None:
+    """Its posteriors are the mean of those of its windows a hop apart, with silence around it."""
+    clip = tone("low")
+    clip[:8000] = tone("high")[:8000]
+    later, earlier = np.zeros((2, 16_000), np.int16)
+    hop = model.manifest.decision.hop_ms * 16
+    later[hop:], earlier[:-hop] = clip[:-hop], clip[hop:]
+    alone = clip_posteriors(model, np.stack([later, clip, earlier]), (0,))
+    assert not np.allclose(alone[0], alone[2], atol=1e-3)
+    np.testing.assert_allclose(clip_posteriors(model, clip[None])[0], alone.mean(0), atol=1e-6)
+
+
 def test_noise_lowers_accuracy_and_is_the_same_each_time(model: Model, archive: Path) -> None:
     """Another tone takes the word's place when it is louder; far below it changes little."""
     clips = load_evaluation_set(archive, LABELS)

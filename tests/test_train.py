@@ -145,6 +145,46 @@ def test_noise_is_mixed_at_the_asked_ratio() -> None:
     assert torch.allclose(snr_db, measured, atol=0.1)
 
 
+def test_noises_come_at_other_speeds_and_in_rooms(material: Material) -> None:
+    """A hum is heard up to half as high again or lower, and rings on where it stops in a room."""
+    hum = 8000 * np.sin(2 * np.pi * 1000 * np.arange(48_000) / 16_000)
+    struck = np.where(np.arange(48_000) % 16_000 < 4_000, hum, 0.0)
+
+    def noises(sound: np.ndarray, **options: float) -> torch.Tensor:
+        config = replace(
+            TINY.sampler, batch_size=64, epoch_size=64, silence=1.0, unknown=0.0, **options
+        )
+        heard = replace(material, noise={"hum": [sound.astype(np.int16)]})
+        clips = next(Sampler(heard, LABELS, config, 0).epoch(0)).audio
+        return clips[clips.abs().amax(1) > 0.01]
+
+    def pitches(clips: torch.Tensor) -> torch.Tensor:
+        return torch.fft.rfft(clips).abs().argmax(1)  # Hz, as they last a second
+
+    assert {1000} == set(pitches(noises(hum, noise_rate=1.0, noise_room=0.0)).tolist())
+    changed = pitches(noises(hum, noise_rate=1.5, noise_room=0.0)).float()
+    assert 660 <= changed.min() < 750
+    assert 1350 < changed.max() <= 1505
+
+    def quiet(clips: torch.Tensor) -> torch.Tensor:
+        blocks = clips[:, :16_000].reshape(len(clips), 50, 320).abs().amax(2)
+        return blocks.quantile(0.6, dim=1) / blocks.amax(1)
+
+    assert quiet(noises(struck, noise_rate=1.0, noise_room=0.0)).max() < 0.001
+    assert quiet(noises(struck, noise_rate=1.0, noise_room=1.0)).median() > 0.001
+
+
+def test_recorded_noises_are_heard_more_often_than_made_ones(material: Material) -> None:
+    """However many sources there are of either kind; a longer one more often than a shorter."""
+    hiss = np.zeros(16_000, np.int16)
+    noise = {"long": [hiss] * 9, "short": [hiss], "tones": [hiss], "strikes": [hiss]}
+    config = replace(TINY.sampler, noise_made=0.4)
+    share = Sampler(replace(material, noise=noise), LABELS, config, 0).noise_share
+    np.testing.assert_allclose([0.45, 0.15, 0.2, 0.2], share)
+    only = replace(material, noise={"tones": [hiss]})
+    assert [1.0] == Sampler(only, LABELS, config, 0).noise_share.tolist()
+
+
 def test_shift_moves_by_whole_samples() -> None:
     """A shift without stretch moves the samples and fills with silence."""
     audio = torch.arange(1.0, 16_001.0)[None] / 16_000

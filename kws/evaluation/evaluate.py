@@ -20,19 +20,32 @@ from kws.recordings.data import CLIP_SAMPLES, Int16Array
 from kws.recordings.mix import add_noise, level
 
 SNRS_DB = (20.0, 10.0, 5.0, 0.0, -5.0)
+PLACES = (-1, 0, 1)  # of the windows that hear a clip, in hops; 0 is the clip itself
 _BATCH = 256  # clips; large enough that ONNX Runtime's call costs nothing
 
 
 def clip_features(model: Model, audio: Int16Array) -> FloatArray:
-    """Features (clips, frames, bands) of audio (clips, 16000)."""
+    """Features (clips, frames, bands) of audio (clips, samples)."""
     return np.stack([log_mel(clip, model.manifest.features) for clip in audio])
 
 
-def clip_posteriors(model: Model, audio: Int16Array) -> FloatArray:
-    """Posteriors (clips, labels) of audio (clips, 16000), by a model that takes whole windows."""
+def clip_posteriors(model: Model, audio: Int16Array, places: Sequence[int] = PLACES) -> FloatArray:
+    """Posteriors (clips, labels) of audio (clips, 16000), by a model that takes whole windows.
+
+    A clip is heard as a stream hears a word: with digital silence around it, in windows that lie
+    so many hops of the decision after its own, whose posteriors are averaged as the decision
+    smooths them. At the places (0,) it is the clip's own window that answers alone.
+    """
     rows = [np.empty((0, len(model.manifest.labels)), np.float32)]
+    features = model.manifest.features
+    hop = max(1, round(model.manifest.decision.hop_ms * features.sample_rate / 1000 / features.hop))
+    reach = hop * max(map(abs, places))  # frames
+    margin = ((0, 0), (reach * features.hop,) * 2)
     for start in range(0, len(audio), _BATCH):
-        rows.append(model.backend.run(clip_features(model, audio[start : start + _BATCH])))
+        frames = clip_features(model, np.pad(audio[start : start + _BATCH], margin))
+        begins = [reach + hop * place for place in places]
+        answers = [model.backend.run(frames[:, begin : begin + model.frames]) for begin in begins]
+        rows.append(np.mean(answers, axis=0))
     return np.concatenate(rows)
 
 

@@ -26,15 +26,18 @@ def level(audio: Tensor) -> Tensor:
     return loudest.mean(1, keepdim=True).sqrt()
 
 
-def shift_and_stretch(audio: Tensor, shift: Tensor, rate: Tensor) -> Tensor:
+def shift_and_stretch(
+    audio: Tensor, shift: Tensor, rate: Tensor, wanted: int | None = None
+) -> Tensor:
     """Move each clip later by `shift` seconds and play it `rate` times as fast, pitch included.
 
-    Linear interpolation; what lies outside the clip is digital silence.
+    Linear interpolation; what lies outside the clip is digital silence. The middle `wanted`
+    samples are made, all by default.
     """
     samples = audio.shape[1]
-    centre = samples / 2
-    time = torch.arange(samples, dtype=torch.float32, device=audio.device)
-    source = (time - centre - SAMPLE_RATE * shift[:, None]) * rate[:, None] + centre
+    made = wanted or samples
+    time = torch.arange(made, dtype=torch.float32, device=audio.device) - made / 2
+    source = (time - SAMPLE_RATE * shift[:, None]) * rate[:, None] + samples / 2
     left = source.floor()
     fraction = source - left
     index = left.long()
@@ -98,7 +101,7 @@ def device_responses(count: int, bins: int, generator: torch.Generator) -> Tenso
 def apply_room(audio: Tensor, generator: torch.Generator) -> Tensor:
     """Put each clip into its own made-up room, heard through its own made-up microphone."""
     count, samples = audio.shape
-    size = 1 << (samples + 8000 - 1).bit_length()
+    size = -(-(samples + 8000) // 960) * 960  # of small factors, which transform fast
     spectrum = torch.fft.rfft(audio, size)
     room = torch.fft.rfft(room_responses(count, generator), size)
     device = device_responses(count, spectrum.shape[1], generator)

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import soxr
 from numpy.typing import NDArray
 
 from kws.config import KEYWORDS, SILENCE
@@ -38,6 +37,7 @@ from kws.train.tones import bursts, strikes, tones
 HELD_OUT_WORDS = ("cat", "marvin")  # of Speech Commands
 HELD_OUT_PHRASES = ("jarvis", "view_glass")  # of other_words
 HELD_OUT_NOISE = ("clock_tick", "rain", "rooster")  # of noise
+MADE = {"tones": (tones, 300), "bursts": (bursts, 300), "strikes": (strikes, 600)}  # noises
 OTHER = "_other_"  # the folder of synthesised speech that is no command
 SYNTHESISED, SPOKEN = "synthesised words", "words of running speech"  # sources
 
@@ -95,10 +95,11 @@ def load_material(
             f"a second or more into its folder {BACKGROUND_NOISE}"
         )
     noises = {
-        BACKGROUND_NOISE: _at_other_speeds([split_noise(recording)[0] for recording in noise]),
-        "tones": list(tones(300, np.random.default_rng(0))),
-        "bursts": list(bursts(300, np.random.default_rng(0))),
-        "strikes": list(strikes(300, np.random.default_rng(0))),
+        BACKGROUND_NOISE: [split_noise(recording)[0] for recording in noise],
+        **{
+            source: list(make(count, np.random.default_rng(0)))
+            for source, (make, count) in MADE.items()
+        },
     }
     silence = [clip.path for clip in training if label_of(clip.word, labels) == SILENCE]
     if silence:
@@ -116,7 +117,7 @@ def load_material(
         paths = [p for p in find_recordings(folder / kind) if p.parent.name not in held_out]
         recordings, _, bad = read_recordings(paths)
         problems += bad
-        target[kind] = _at_other_speeds(recordings) if target is noises else recordings
+        target[kind] = recordings
         sources.append(kind)
     if synthetic is not None:
         synthesised, used, bad = read_clips(find_corpus(synthetic).clips)
@@ -151,9 +152,3 @@ def load_material(
         sources=tuple(sources),
         problems=tuple(problems),
     )
-
-
-def _at_other_speeds(recordings: list[Int16Array]) -> list[Int16Array]:
-    """The recordings twice, and each of them slowed down and sped up by 1.4, pitch included."""
-    changed = [soxr.resample(each, speed, 1.0) for speed in (1.4, 1.0 / 1.4) for each in recordings]
-    return [*recordings, *recordings, *changed]

@@ -8,6 +8,7 @@ in use: the highest score on such a stream is a false accept in the making.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ from torch import Tensor
 from kws.config import SAMPLE_RATE, SILENCE, UNKNOWN
 from kws.recordings.data import CLIP_SAMPLES, Int16Array
 from kws.train import augment
-from kws.train.materials import Material
+from kws.train.materials import MADE, Material
 from kws.train.targets import ANYWHERE
 
 # Splices of these pairs, or of a word reversed, can sound like a command again.
@@ -46,6 +47,9 @@ class SamplerConfig:
     rate: float = 0.1  # speed and pitch change by up to this share
     noisy: float = 0.7  # share of clips with added noise
     snr_db: tuple[float, float] = (-5.0, 30.0)
+    noise_made: float = 0.35  # share of noises that are made from nothing
+    noise_rate: float = 1.5  # noises are played up to so many times as fast or as slow
+    noise_room: float = 0.3  # share of noises in a made-up room
     babble: float = 0.0  # share of added noises that are somebody talking, at babble_snr_db
     babble_snr_db: tuple[float, float] = (5.0, 25.0)
     room: float = 0.25  # share of clips in a made-up room
@@ -101,6 +105,7 @@ class Sampler:
         self.others = [word for word in material.words if word not in self.keywords]
         sizes = np.array([len(material.words[word]) for word in self.others], float)
         self.other_share = np.sqrt(sizes) / np.sqrt(sizes).sum() if len(sizes) else sizes
+        self.noise_share = self._noise_share()
 
     def epoch(self, number: int) -> Iterator[Clips]:
         """The clips of an epoch, batch by batch."""
@@ -270,10 +275,34 @@ class Sampler:
         cut[: last - kept] = 0
         return moved(cut, kept - last if at_edge else 0)
 
-    def _noise(self, samples: int) -> NDArray[np.float32]:
-        """A piece of some noise, half of them played backwards."""
-        piece = self._crop(self.material.noise, samples)
-        return piece[::-1] if self._draw.random() < 0.5 else piece
+    def _noise_share(self) -> NDArray[np.float64]:
+        """How often each source of noise is drawn from: the longer the oftener, by the root."""
+        seconds = np.array([sum(map(len, found)) for found in self.material.noise.values()], float)
+        made = np.array([source in MADE for source in self.material.noise])
+        share: NDArray[np.float64] = np.sqrt(seconds)
+        for kind, whole in ((made, self.config.noise_made), (~made, 1.0 - self.config.noise_made)):
+            share[kind] *= whole / max(1e-9, share[kind].sum())
+        share /= share.sum()
+        return share
+
+    def _noises(self, count: int, samples: int) -> Tensor:
+        """Pieces of noises, (count, samples): backwards or not, at other speeds, in rooms."""
+        config, generator = self.config, self._generator
+        drawn = math.ceil(samples * config.noise_rate)
+        pieces = np.empty((count, drawn), np.float32)
+        for row in range(count):
+            source = self._draw.choice(list(self.material.noise), p=self.noise_share)
+            piece = self._crop({source: self.material.noise[source]}, drawn)
+            pieces[row] = piece[::-1] if self._draw.random() < 0.5 else piece
+        widest = math.log(config.noise_rate)
+        rate = augment.uniform(-widest, widest, count, generator).exp()
+        noise = self._there(pieces) / 32768.0
+        still = torch.zeros(count, device=self.device)
+        noise = augment.shift_and_stretch(noise, still, rate, samples)
+        in_room = torch.rand(count, generator=generator, device=self.device) < config.noise_room
+        if in_room.any():
+            noise[in_room] = augment.apply_room(noise[in_room], generator)
+        return noise
 
     def _heard(self, audio: Tensor, silent: Tensor) -> tuple[Tensor, Tensor]:
         """The batch as a microphone in some room, noise and distance delivers it.
@@ -285,7 +314,7 @@ class Sampler:
         device = generator.device
         rate = augment.uniform(1.0 - config.rate, 1.0 + config.rate, count, generator)
         audio = augment.shift_and_stretch(audio, torch.zeros(count, device=device), rate)
-        noise = self._there(np.stack([self._noise(samples) for _ in range(count)])) / 32768.0
+        noise = self._noises(count, samples)
         in_room = torch.rand(count, generator=generator, device=device) < config.room
         if in_room.any():
             audio[in_room] = augment.apply_room(audio[in_room], generator)
