@@ -35,6 +35,9 @@ from kws.train.fit import FitConfig
 
 CHECKPOINT = "last.pt"
 NOTHING = "nothing"
+BEFORE = {  # what runs did that began before there were these options, other than their defaults
+    "sampler": {"noise_made": 0.6, "noise_rate": 1.4, "noise_room": 0.0},
+}
 ALIKE = 0.1  # share by which the epochs of runs of one row may differ
 
 
@@ -75,11 +78,11 @@ def _beginning(before: Mapping[str, Any]) -> str:
 
 
 def _complete(options: Mapping[str, Any]) -> dict[str, Any]:
-    """With the defaults of options that there were not yet when the run began."""
+    """With what a run did where there was no option yet: mostly what the defaults are."""
     complete = asdict(FitConfig()) | dict(options)
     for section, defaults in asdict(FitConfig()).items():
         if section in ("learner", "sampler", "features"):
-            complete[section] = defaults | options.get(section, {})
+            complete[section] = defaults | BEFORE.get(section, {}) | options.get(section, {})
     return complete
 
 
