@@ -218,8 +218,7 @@ def results_page(results: Mapping[str, Mapping[str, Any]]) -> str:
         parts += [
             "## targets",
             "What we set out to reach, on the development material; where it is missed, by how "
-            "much. "
-            "Clips are heard in three windows, as docs/words.md says.",
+            "much. Clips are heard in three windows, as docs/words.md says.",
             _table(("what", "target", "measured", "missed by", "in"), reached),
         ]
     for name, result in results.items():
