@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from benchmarks import held_out
-from kws.config import SILENCE, UNKNOWN, DecisionConfig
+from kws.config import SILENCE, UNKNOWN
 from kws.errors import DataError
 from kws.evaluation.evalset import EvaluationSet
-from kws.evaluation.evaluate import PLACES
+from kws.evaluation.evaluate import windows_of_clip
 from kws.frontend import frame_count
 from kws.recordings.data import CLIP_SAMPLES, Int16Array
 from kws.train import checkpoint
@@ -46,8 +46,7 @@ def read_checkpoint(path: Path) -> Trained:
     network, features, labels, state = checkpoint.load_network(path)
     front_end = LogMel(features)
 
-    hop = DecisionConfig().hop_ms * features.sample_rate // 1000 // features.hop  # frames
-    reach = hop * max(PLACES)
+    silence, begins = windows_of_clip(features)
     window = frame_count(CLIP_SAMPLES, features)
 
     @torch.no_grad()
@@ -55,8 +54,7 @@ def read_checkpoint(path: Path) -> Trained:
         rows = [np.empty((0, len(labels)), np.float32)]
         for start in range(0, len(audio), 256):
             clips = torch.from_numpy(audio[start : start + 256].astype(np.float32) / 32768.0)
-            frames = front_end(functional.pad(clips, (reach * features.hop,) * 2))
-            begins = [reach + hop * place for place in PLACES]
+            frames = front_end(functional.pad(clips, (silence, silence)))
             heard = [network(frames[:, begin : begin + window])[:, -1] for begin in begins]
             rows.append(torch.stack(heard).softmax(-1).mean(0).numpy())
         return np.concatenate(rows)

@@ -47,6 +47,7 @@ def test_figures_and_file(
     found = content["figures"]["artefacts"]["window.onnx"]
     assert {"clean", "20 dB", "10 dB", "5 dB", "0 dB", "rooms"} == found["conditions"].keys()
     assert 1.0 == found["conditions"]["clean"]["accuracy"]
+    assert 1.0 == found["conditions"]["clean"]["accuracy_of_one_window"]
     assert {"clips": 4, "taken": 1, "share": 0.25, "as": {"high": 1}} == found["unseen_words"][
         "cat"
     ]

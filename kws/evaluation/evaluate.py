@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kws.config import SILENCE
+from kws.config import SILENCE, FeatureConfig
 from kws.errors import DataError
 from kws.evaluation import metrics
 from kws.evaluation.evalset import EvaluationSet
@@ -20,7 +20,7 @@ from kws.recordings.data import CLIP_SAMPLES, Int16Array
 from kws.recordings.mix import add_noise, level
 
 SNRS_DB = (20.0, 10.0, 5.0, 0.0, -5.0)
-PLACES = (-1, 0, 1)  # of the windows that hear a clip, in hops; 0 is the clip itself
+PLACES_MS = (-80, 0, 80)  # of the windows that hear a clip; 0 is the clip itself
 _BATCH = 256  # clips; large enough that ONNX Runtime's call costs nothing
 
 
@@ -29,21 +29,31 @@ def clip_features(model: Model, audio: Int16Array) -> FloatArray:
     return np.stack([log_mel(clip, model.manifest.features) for clip in audio])
 
 
-def clip_posteriors(model: Model, audio: Int16Array, places: Sequence[int] = PLACES) -> FloatArray:
+def windows_of_clip(
+    config: FeatureConfig, places_ms: Sequence[int] = PLACES_MS
+) -> tuple[int, list[int]]:
+    """How windows at these places hear a clip: samples of silence to put on either side of it, and
+    the frame with which each window then begins."""
+    frame_ms = 1000 * config.hop / config.sample_rate
+    shifts = [round(place / frame_ms) for place in places_ms]
+    reach = max(map(abs, shifts))
+    return reach * config.hop, [reach + shift for shift in shifts]
+
+
+def clip_posteriors(
+    model: Model, audio: Int16Array, places_ms: Sequence[int] = PLACES_MS
+) -> FloatArray:
     """Posteriors (clips, labels) of audio (clips, 16000), by a model that takes whole windows.
 
     A clip is heard as a stream hears a word: with digital silence around it, in windows that lie
-    so many hops of the decision after its own, whose posteriors are averaged as the decision
-    smooths them. At the places (0,) it is the clip's own window that answers alone.
+    so many milliseconds after its own, whose posteriors are averaged as the decision smooths them.
+    At the places (0,) it is the clip's own window that answers alone.
     """
     rows = [np.empty((0, len(model.manifest.labels)), np.float32)]
-    features = model.manifest.features
-    hop = max(1, round(model.manifest.decision.hop_ms * features.sample_rate / 1000 / features.hop))
-    reach = hop * max(map(abs, places))  # frames
-    margin = ((0, 0), (reach * features.hop,) * 2)
+    silence, begins = windows_of_clip(model.manifest.features, places_ms)
     for start in range(0, len(audio), _BATCH):
-        frames = clip_features(model, np.pad(audio[start : start + _BATCH], margin))
-        begins = [reach + hop * place for place in places]
+        clips = np.pad(audio[start : start + _BATCH], ((0, 0), (silence, silence)))
+        frames = clip_features(model, clips)
         answers = [model.backend.run(frames[:, begin : begin + model.frames]) for begin in begins]
         rows.append(np.mean(answers, axis=0))
     return np.concatenate(rows)
