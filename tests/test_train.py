@@ -599,6 +599,13 @@ def test_options_are_changed_by_their_dotted_names() -> None:
     assert changed == replace(FitConfig(), sampler=sampler, seed=3)
 
 
+@pytest.mark.parametrize("change", ["noise_rate=0", "noise_made=2", "noise_room=-1"])
+def test_noise_that_cannot_be_drawn_is_a_clear_error(change: str) -> None:
+    """Before recordings are read, by the option's name."""
+    with pytest.raises(ValueError, match=rf"expected .*sampler\.{change.partition('=')[0]}.*, got"):
+        with_options(FitConfig(), [f"sampler.{change}"])
+
+
 def test_command_line_says_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

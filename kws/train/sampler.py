@@ -67,6 +67,16 @@ class SamplerConfig:
     stream_pieces: float = 0.28  # of single words and pieces of speech with pauses between them
     # the rest: noise
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for options of noise that cannot be drawn by."""
+        if not self.noise_rate >= 1.0:
+            raise ValueError(f"expected sampler.noise_rate of 1 or more, got {self.noise_rate:g}")
+        for name in ("noise_made", "noise_room"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(
+                    f"expected a share of 0 to 1 as sampler.{name}, got {getattr(self, name):g}"
+                )
+
 
 class Clips(NamedTuple):
     """A batch of training clips."""
