@@ -1,4 +1,4 @@
-"""Accuracy of a shipped model on what training never saw: speakers, words, noise classes, rooms.
+"""Accuracy of a shipped model on speakers, words, noises, rooms and devices never trained on.
 
 `python -m benchmarks.accuracy` measures every file of the model that takes whole windows and that
 a runtime found here can run, and writes benchmarks/results/accuracy.json. Clips are heard as

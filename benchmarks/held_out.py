@@ -1,4 +1,4 @@
-"""What accuracy is measured on: speakers, words, noises and rooms that training never has."""
+"""What accuracy is measured on: speakers, words, noises, rooms and devices never trained on."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.devices import LOUD_DB, QUIET_DB, over_telephone, with_gain
 from benchmarks.rooms import hear, simulate
 from kws.evaluation.evalset import EvaluationSet, load_evaluation_set
 from kws.evaluation.evaluate import add_noise_to_all
@@ -30,7 +31,7 @@ STEP = 1600  # samples between the seconds of a longer recording
 def conditions(
     labels: Sequence[str], data: Path, snrs_db: Sequence[float] = SNRS_DB
 ) -> Iterator[tuple[str, EvaluationSet]]:
-    """The validation clips: as they are, in held-out noise, and in simulated rooms."""
+    """The validation clips: as they are, in held-out noise, in simulated rooms, through devices."""
     clean = load_evaluation_set(data, labels, "validation")
     yield "clean", clean
     noise, _, _ = read_recordings(
@@ -43,6 +44,9 @@ def conditions(
     chosen = np.random.default_rng(0).integers(len(rooms), size=len(clean.audio))
     heard = [hear(clip, rooms[room]) for clip, room in zip(clean.audio, chosen, strict=True)]
     yield "rooms", replace(clean, audio=np.stack(heard))
+    yield "telephone", replace(clean, audio=over_telephone(clean.audio))
+    yield "quiet", replace(clean, audio=with_gain(clean.audio, QUIET_DB))
+    yield "clipped", replace(clean, audio=with_gain(clean.audio, LOUD_DB))
 
 
 def unseen_words(data: Path) -> Iterator[tuple[str, list[Int16Array]]]:

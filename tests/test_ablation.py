@@ -86,7 +86,8 @@ def test_runs_are_grouped_and_compared(
     assert (["seed0", "seed1"], 2, [2, 2], 1.0) == tuple(
         first[key] for key in ("runs", "seeds", "epochs", "minutes")
     )
-    shares = {"clean", "worst recall", "10 dB", "0 dB", "rooms", "unseen taken"}
+    devices = {"telephone", "quiet", "clipped"}
+    shares = {"clean", "worst recall", "10 dB", "0 dB", "rooms", *devices, "unseen taken"}
     assert shares == figures["standard_deviation_over_seeds"]["the first run's options"].keys()
     (differences,) = figures["difference_from_the_first_in_points"].values()
     for key in shares:

@@ -9,7 +9,7 @@ from tone_model import tone, write_tone
 
 pytest.importorskip("pyroomacoustics", reason="rooms are simulated with pyroomacoustics")
 
-from benchmarks import accuracy, held_out, results, rooms
+from benchmarks import accuracy, devices, held_out, results, rooms
 from kws.recordings.mix import level
 
 
@@ -45,7 +45,9 @@ def test_figures_and_file(
     assert {"date", "commit", "machine", "command", "figures"} == content.keys()
     assert str(data) not in out.read_text()
     found = content["figures"]["artefacts"]["window.onnx"]
-    assert {"clean", "20 dB", "10 dB", "5 dB", "0 dB", "rooms"} == found["conditions"].keys()
+    devices = {"telephone", "quiet", "clipped"}
+    snrs = {"20 dB", "10 dB", "5 dB", "0 dB"}
+    assert {"clean", *snrs, "rooms", *devices} == found["conditions"].keys()
     assert 1.0 == found["conditions"]["clean"]["accuracy"]
     assert 1.0 == found["conditions"]["clean"]["accuracy_of_one_window"]
     assert {"clips": 4, "taken": 1, "share": 0.25, "as": {"high": 1}} == found["unseen_words"][
@@ -92,6 +94,25 @@ def test_a_room_delays_nothing_and_keeps_the_level() -> None:
     word = tone("low")
     assert level(word) == pytest.approx(level(rooms.hear(word, room)), rel=0.01)
     assert not rooms.hear(np.zeros(16_000, np.int16), room).any()
+
+
+def test_a_telephone_line_has_no_upper_bands_and_8_bits() -> None:
+    """A voice's band arrives in time with some noise, what lies above 4 kHz does not."""
+    time = np.arange(16_000) / 16_000
+    low, high = (8000 * np.sin(2 * np.pi * hertz * time) for hertz in (1000, 5000))
+    heard = devices.over_telephone(np.stack((low, low + high)).astype(np.int16))
+    assert (2, 16_000) == heard.shape
+    middle = slice(1000, -1000)  # a filter rings at the ends
+    noise = heard[:, middle] - low[middle]
+    ratio_db = 10 * np.log10(np.mean(low**2) / np.mean(noise**2, axis=1))
+    assert np.all((30 < ratio_db) & (ratio_db < 45))
+
+
+def test_a_gain_clips_and_rounds() -> None:
+    """As a converter of 16 bits does."""
+    clip = np.array([[0, 100, -20_000, 20_000]], np.int16)
+    assert [[0, 1000, -32_768, 32_767]] == devices.with_gain(clip, 20.0).tolist()
+    assert [[0, 3, -632, 632]] == devices.with_gain(clip, -30.0).tolist()
 
 
 def test_result_files_hold_rounded_json(tmp_path: Path) -> None:

@@ -145,6 +145,71 @@ def test_noise_is_mixed_at_the_asked_ratio() -> None:
     assert torch.allclose(snr_db, measured, atol=0.1)
 
 
+def test_words_are_moved_by_as_much_as_asked(material: Material) -> None:
+    """Words keep their place where nothing is to be moved, else they wander up to the limit."""
+    config = replace(
+        TINY.sampler, silence=0.0, unknown=0.0, preceded=0.0, rate=0.0, batch_size=64, epoch_size=64
+    )
+    start = 8_000
+    click = np.zeros((1, 16_000), np.int16)
+    click[0, start : start + 160] = 20_000
+    clicks = replace(material, words=dict.fromkeys(material.words, click))
+
+    def places(shift: float) -> torch.Tensor:
+        sampler = Sampler(clicks, LABELS, replace(config, shift=shift, noisy=0.0, room=0.0), 0)
+        return next(sampler.epoch(0)).audio.abs().gt(0).float().argmax(1)
+
+    assert {start} == set(places(0.0).tolist())
+    moved = places(0.1) - start
+    assert moved.min() < -1400
+    assert 1400 < moved.max()
+    assert moved.abs().max() <= 1600
+
+
+def test_commands_are_drawn_equally_often_or_as_often_as_there_are_clips(
+    material: Material,
+) -> None:
+    """The option `balanced` says which."""
+    clip = next(iter(material.words.values()))[:1]
+    words = {word: np.repeat(clip, 21 if word == "yes" else 1, axis=0) for word in LABELS[:10]}
+    config = replace(TINY.sampler, silence=0.0, unknown=0.0, epoch_size=512)
+
+    def share_of_yes(balanced: bool) -> float:
+        sampler = Sampler(
+            replace(material, words=words), LABELS, replace(config, balanced=balanced), 0
+        )
+        drawn = torch.cat([batch.targets for batch in sampler.epoch(0)])
+        return float((drawn == LABELS.index("yes")).float().mean())
+
+    assert 0.06 < share_of_yes(True) < 0.14
+    assert 0.64 < share_of_yes(False) < 0.76
+
+
+def test_narrow_microphones_and_telephones_lack_the_upper_bands() -> None:
+    """As many microphones as asked; a line passes a voice's band with the noise of 8 bits."""
+    responses = [
+        augment.device_responses(200, 161, share, torch.Generator().manual_seed(0))
+        for share in (0.0, 1.0)
+    ]
+    above = [float((each[:, 159] / each[:, 40]).median()) for each in responses]  # 7.95 and 2 kHz
+    assert above[1] < above[0] / 3
+    time = torch.arange(16_000) / 16_000
+    low, high = (0.25 * torch.sin(2 * torch.pi * hertz * time) for hertz in (1000, 5000))
+    heard = augment.over_telephone(torch.stack((low, low + high)))
+    ratio_db = 20 * torch.log10(low.norm() / (heard - low).norm(dim=1))
+    assert ((30 < ratio_db) & (ratio_db < 42)).all()
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_clips_are_heard_over_a_telephone(material: Material, share: float) -> None:
+    """All of them, noise too, or none."""
+    config = replace(TINY.sampler, codec=share, epoch_size=64, batch_size=64)
+    audio = next(Sampler(material, LABELS, config, 0).epoch(0)).audio
+    spectrum = torch.fft.rfft(audio).abs().square()
+    above = spectrum[:, 4500:].sum() / spectrum.sum()
+    assert above < 0.005 if share else above > 0.02
+
+
 def test_noises_come_at_other_speeds_and_in_rooms(material: Material) -> None:
     """A hum is heard up to half as high again or lower, and rings on where it stops in a room."""
     hum = 8000 * np.sin(2 * np.pi * 1000 * np.arange(48_000) / 16_000)
@@ -599,8 +664,10 @@ def test_options_are_changed_by_their_dotted_names() -> None:
     assert changed == replace(FitConfig(), sampler=sampler, seed=3)
 
 
-@pytest.mark.parametrize("change", ["noise_rate=0", "noise_made=2", "noise_room=-1"])
-def test_noise_that_cannot_be_drawn_is_a_clear_error(change: str) -> None:
+@pytest.mark.parametrize(
+    "change", ["noise_rate=0", "noise_made=2", "noise_room=-1", "shift=-1", "narrow=2"]
+)
+def test_what_cannot_be_drawn_is_a_clear_error(change: str) -> None:
     """Before recordings are read, by the option's name."""
     with pytest.raises(ValueError, match=rf"expected .*sampler\.{change.partition('=')[0]}.*, got"):
         with_options(FitConfig(), [f"sampler.{change}"])

@@ -76,10 +76,12 @@ def room_responses(count: int, generator: torch.Generator, samples: int = 8000) 
     return tail
 
 
-def device_responses(count: int, bins: int, generator: torch.Generator) -> Tensor:
+def device_responses(
+    count: int, bins: int, narrow_share: float, generator: torch.Generator
+) -> Tensor:
     """Magnitude responses of made-up microphones, shape (count, bins) from 0 Hz to Nyquist.
 
-    A tilt of up to 3 dB an octave, a smooth ripple, a high-pass at 30 to 300 Hz and, for half of
+    A tilt of up to 3 dB an octave, a smooth ripple, a high-pass at 30 to 300 Hz and, for a share of
     them, a low-pass at 3.2 to 8 kHz as of a narrow-band codec or a muffled device.
     """
     hertz = torch.linspace(1.0, SAMPLE_RATE / 2, bins, device=generator.device)
@@ -90,7 +92,7 @@ def device_responses(count: int, bins: int, generator: torch.Generator) -> Tenso
     ripple = uniform(0.0, 4.0, count, generator)[:, None]  # dB
     decibel = decibel + ripple * torch.sin(2 * math.pi * octaves / period + phase)
     high_pass = uniform(30.0, 300.0, count, generator)[:, None]
-    narrow = torch.rand(count, 1, generator=generator, device=generator.device) < 0.5
+    narrow = torch.rand(count, 1, generator=generator, device=generator.device) < narrow_share
     low_pass = uniform(3200.0, 8000.0, count, generator)[:, None]
     low_pass = torch.where(narrow, low_pass, torch.full_like(low_pass, 1e6))
     magnitude: Tensor = 10.0 ** (decibel / 20.0) / (1.0 + (high_pass / hertz) ** 4).sqrt()
@@ -98,13 +100,32 @@ def device_responses(count: int, bins: int, generator: torch.Generator) -> Tenso
     return response
 
 
-def apply_room(audio: Tensor, generator: torch.Generator) -> Tensor:
-    """Put each clip into its own made-up room, heard through its own made-up microphone."""
+def over_telephone(audio: Tensor) -> Tensor:
+    """What is left on a narrow-band line: 300 to 3400 Hz, and 8 bits of a logarithmic scale.
+
+    The scale is the mu-law of ITU-T G.711 in its continuous form, mu = 255.
+    """
+    samples = audio.shape[1]
+    spectrum = torch.fft.rfft(audio, samples)
+    hertz = torch.linspace(0.0, SAMPLE_RATE / 2, spectrum.shape[1], device=audio.device)
+    passed = ((hertz - 200.0) / 100.0).clamp(0.0, 1.0) * ((4000.0 - hertz) / 600.0).clamp(0.0, 1.0)
+    heard = torch.fft.irfft(spectrum * passed, samples).clamp(-1.0, 1.0)
+    compressed = heard.sign() * torch.log1p(255.0 * heard.abs()) / math.log(256.0)
+    compressed = (compressed * 127.0).round() / 127.0
+    expanded: Tensor = torch.expm1(compressed.abs() * math.log(256.0)) / 255.0
+    return expanded.copysign(compressed)
+
+
+def apply_room(audio: Tensor, narrow_share: float, generator: torch.Generator) -> Tensor:
+    """Put each clip into its own made-up room, heard through its own made-up microphone.
+
+    `narrow_share` of the microphones lack the upper bands.
+    """
     count, samples = audio.shape
     size = -(-(samples + 8000) // 960) * 960  # of small factors, which transform fast
     spectrum = torch.fft.rfft(audio, size)
     room = torch.fft.rfft(room_responses(count, generator), size)
-    device = device_responses(count, spectrum.shape[1], generator)
+    device = device_responses(count, spectrum.shape[1], narrow_share, generator)
     heard = torch.fft.irfft(spectrum * room * device, size)[:, :samples]
     restored: Tensor = heard * (level(audio) / level(heard).clamp_min(1e-6))
     return restored

@@ -43,7 +43,9 @@ class SamplerConfig:
     unknown_words: float = 0.55  # share of unknown: other words, one at a time
     unknown_speech: float = 0.20  # crops of speech and of wake phrases
     # the rest of unknown: commands cut, reversed or spliced
+    balanced: bool = True  # commands equally often, not as often as there are clips of them
     preceded: float = 0.1  # share of words with the end of another word before them
+    shift: float = 0.3  # seconds by which words are moved in the clip at most
     rate: float = 0.1  # speed and pitch change by up to this share
     noisy: float = 0.7  # share of clips with added noise
     snr_db: tuple[float, float] = (-5.0, 30.0)
@@ -52,7 +54,9 @@ class SamplerConfig:
     noise_room: float = 0.3  # share of noises in a made-up room
     babble: float = 0.0  # share of added noises that are somebody talking, at babble_snr_db
     babble_snr_db: tuple[float, float] = (5.0, 25.0)
-    room: float = 0.25  # share of clips in a made-up room
+    room: float = 0.25  # share of clips in a made-up room, heard through a made-up microphone
+    narrow: float = 0.5  # share of these microphones that lack the upper bands
+    codec: float = 0.0  # share of clips heard over a telephone
     gain_db: tuple[float, float] = (-26.0, 8.0)
     warped: float = 0.5  # share of clips spoken by a longer or shorter vocal tract
     warp: float = 0.12  # by up to this share
@@ -68,10 +72,12 @@ class SamplerConfig:
     # the rest: noise
 
     def __post_init__(self) -> None:
-        """Raises ValueError for options of noise that cannot be drawn by."""
+        """Raises ValueError for options that cannot be drawn by."""
         if not self.noise_rate >= 1.0:
             raise ValueError(f"expected sampler.noise_rate of 1 or more, got {self.noise_rate:g}")
-        for name in ("noise_made", "noise_room"):
+        if not 0.0 <= self.shift <= 1.0:
+            raise ValueError(f"expected sampler.shift of 0 to 1 second, got {self.shift:g}")
+        for name in ("noise_made", "noise_room", "narrow", "codec"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(
                     f"expected a share of 0 to 1 as sampler.{name}, got {getattr(self, name):g}"
@@ -112,6 +118,8 @@ class Sampler:
         self.device = device
         self.extents = {word: extents(clips) for word, clips in material.words.items()}
         self.keywords = [label for label in labels if label not in (SILENCE, UNKNOWN)]
+        clips = np.array([len(material.words[word]) for word in self.keywords], float)
+        self.keyword_share = clips / clips.sum()
         self.others = [word for word in material.words if word not in self.keywords]
         sizes = np.array([len(material.words[word]) for word in self.others], float)
         self.other_share = np.sqrt(sizes) / np.sqrt(sizes).sum() if len(sizes) else sizes
@@ -134,7 +142,7 @@ class Sampler:
                     targets[row] = self.labels.index(UNKNOWN)
                     audio[row], spoken[row] = self._unknown()
                 else:
-                    word = self.keywords[self._draw.integers(len(self.keywords))]
+                    word = self._keyword()
                     targets[row] = self.labels.index(word)
                     audio[row], spoken[row] = self._placed(word)
             silent = self._there(targets == self.labels.index(SILENCE))
@@ -210,10 +218,15 @@ class Sampler:
         first, last = self.extents[word][index]
         return self.material.words[word][index], int(first), int(last)
 
+    def _keyword(self) -> str:
+        if self.config.balanced:
+            return self.keywords[self._draw.integers(len(self.keywords))]
+        return str(self._draw.choice(self.keywords, p=self.keyword_share))
+
     def _any_word(self) -> str:
         if self.others and self._draw.random() < 0.5:
             return str(self._draw.choice(self.others, p=self.other_share))
-        return self.keywords[self._draw.integers(len(self.keywords))]
+        return self._keyword()
 
     def _placed(self, word: str) -> tuple[NDArray[np.float32], tuple[int, int]]:
         """A word moved to a random place of the window, sometimes after the end of another.
@@ -221,9 +234,10 @@ class Sampler:
         With it, the word's first and last sample.
         """
         clip, first, last = self._pick(word)
-        low = -min(first, SAMPLE_RATE * 3 // 10)
-        high = min(CLIP_SAMPLES - last, SAMPLE_RATE * 3 // 10)
-        slack = SAMPLE_RATE // 20  # words that fill the clip still move a little
+        furthest = round(self.config.shift * SAMPLE_RATE)
+        low = -min(first, furthest)
+        high = min(CLIP_SAMPLES - last, furthest)
+        slack = min(SAMPLE_RATE // 20, furthest)  # words that fill the clip still move a little
         shift = int(self._draw.integers(min(low, -slack), max(high, slack) + 1))
         window = moved(clip, shift)
         gap = int(self._draw.uniform(0.04, 0.25) * SAMPLE_RATE)
@@ -262,7 +276,7 @@ class Sampler:
         last = first = 0
         # Where noise hides the word's ends, a cut could leave the whole word: draw again.
         while last == 0 or (last - first > CLIP_SAMPLES * 3 // 4 and self._draw.random() < 0.98):
-            word = self.keywords[self._draw.integers(len(self.keywords))]
+            word = self._keyword()
             clip, first, last = self._pick(word)
         kind = self._draw.integers(4)
         if kind == 0 and word not in NOT_REVERSED:
@@ -311,7 +325,7 @@ class Sampler:
         noise = augment.shift_and_stretch(noise, still, rate, samples)
         in_room = torch.rand(count, generator=generator, device=self.device) < config.noise_room
         if in_room.any():
-            noise[in_room] = augment.apply_room(noise[in_room], generator)
+            noise[in_room] = augment.apply_room(noise[in_room], config.narrow, generator)
         return noise
 
     def _heard(self, audio: Tensor, silent: Tensor) -> tuple[Tensor, Tensor]:
@@ -327,7 +341,7 @@ class Sampler:
         noise = self._noises(count, samples)
         in_room = torch.rand(count, generator=generator, device=device) < config.room
         if in_room.any():
-            audio[in_room] = augment.apply_room(audio[in_room], generator)
+            audio[in_room] = augment.apply_room(audio[in_room], config.narrow, generator)
         snr_db = augment.uniform(*config.snr_db, count, generator)
         noisy = (torch.rand(count, generator=generator, device=device) < config.noisy) & ~silent
         added = noise
@@ -346,7 +360,11 @@ class Sampler:
         muted = torch.rand(count, generator=generator, device=device) < 0.1
         quiet_db = augment.uniform(-50.0, 6.0, count, generator)
         audio = torch.where(silent[:, None], noise * ~muted[:, None], audio)
-        return augment.set_gain(audio, torch.where(silent, quiet_db, gain_db)), rate
+        audio = augment.set_gain(audio, torch.where(silent, quiet_db, gain_db))
+        if config.codec:
+            phoned = torch.rand(count, generator=generator, device=device) < config.codec
+            audio[phoned] = augment.over_telephone(audio[phoned])
+        return audio, rate
 
 
 def _frames(spoken: Tensor, rate: Tensor) -> Tensor:
