@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks import effects
 from benchmarks.checkpoints import (
     RECALL_LOST,
     Figures,
@@ -190,6 +191,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.out.resolve().parent == FOLDER.resolve() and options.out.stem != "ablation":
         named += ["--out", f"benchmarks/results/{options.out.name}"]
     write_result(options.out, f"python -m benchmarks.ablation {' '.join(named)}", figures)
+    if figures["difference_from_the_first_in_points"]:
+        effects.picture(figures).savefig(options.out.with_suffix(".png"), dpi=100)
     print(f"written: {options.out}")
     return 0
 

@@ -13,7 +13,7 @@ from tone_model import LABELS, write_tone
 torch = pytest.importorskip("torch", reason="torch is not installed: `pip install kws[train]`")
 pytest.importorskip("pyroomacoustics", reason="rooms are simulated with pyroomacoustics")
 
-from benchmarks import ablation, ensemble, held_out, report, stream_seeds  # noqa: E402
+from benchmarks import ablation, effects, ensemble, held_out, report, stream_seeds  # noqa: E402
 from benchmarks.checkpoints import Conditions, measure  # noqa: E402
 from benchmarks.results import read_results  # noqa: E402
 from kws.config import FeatureConfig  # noqa: E402
@@ -95,6 +95,31 @@ def test_runs_are_grouped_and_compared(
         assert differences[key] == pytest.approx(100 * (dry[key] - first[key]), abs=0.01)
     page = report.results_page({"ablation": content})
     assert "| a teacher, sampler.room 0 | dry | 1 |" in page
+    assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_effect_is_coloured_where_it_is_more_than_a_seed_does(tmp_path: Path) -> None:
+    """Right is better; what is far off is an arrow with its figure; one seed has no deviation."""
+    differences = {
+        "more noise": {"clean": -0.5, "10 dB": 6.0, "unseen taken": -3.0},
+        "less": {"clean": 0.1, "10 dB": -9.0, "unseen taken": 7.0},
+    }
+    figures = {
+        "mean": {"base": {}},
+        "standard_deviation_over_seeds": {"base": {"clean": 0.002, "10 dB": 0.01}},
+        "difference_from_the_first_in_points": differences,
+    }
+
+    def marks(panel: int) -> list[tuple[float, str, str]]:
+        (axes,) = effects.picture(figures).axes[panel : panel + 1]
+        drawn = [line for line in axes.lines if line.get_marker() != "None"]
+        return [(line.get_xdata()[0], line.get_marker(), line.get_color()) for line in drawn]
+
+    assert [(-0.5, "o", "tab:red"), (0.1, "o", "0.5")] == marks(0)
+    assert [(5.0, ">", "tab:green"), (-5.0, "<", "tab:red")] == marks(1)
+    assert [(3.0, "o", "tab:green"), (-5.0, "<", "tab:red")] == marks(2)
+    figures["standard_deviation_over_seeds"] = {}
+    assert [(-0.5, "o", "tab:red"), (0.1, "o", "tab:green")] == marks(0)
 
 
 def test_other_parts_of_one_name_are_rows_of_their_own(tmp_path: Path) -> None:
