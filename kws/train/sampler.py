@@ -363,7 +363,8 @@ class Sampler:
         audio = augment.set_gain(audio, torch.where(silent, quiet_db, gain_db))
         if config.codec:
             phoned = torch.rand(count, generator=generator, device=device) < config.codec
-            audio[phoned] = augment.over_telephone(audio[phoned])
+            if phoned.any():
+                audio[phoned] = augment.over_telephone(audio[phoned])
         return audio, rate
 
 
