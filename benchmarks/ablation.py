@@ -59,7 +59,7 @@ def read_run(folder: Path, name: str) -> Run:
     rows = read_log(folder)
     trained = read_checkpoint(folder / name)
     options = dict(_flat(_complete(trained.state.get("options", {}))))
-    options["sources"] = ", ".join(trained.state.get("sources", ()))
+    options["sources"] = tuple(trained.state.get("sources", ()))
     options["started from"] = _beginning(trained.state.get("started_from") or {})
     options.pop("epochs", None)
     return Run(
@@ -109,8 +109,10 @@ def difference(run: Run, first: Run) -> str:
     told += [
         f"no {name}" if value == () else f"{name} {_text(value)}"
         for name, value in mine.items()
-        if name.partition(".")[0] not in parts and value != theirs[name]
+        if name.partition(".")[0] not in (*parts, "sources") and value != theirs[name]
     ]
+    told += [f"no {source}" for source in theirs["sources"] if source not in mine["sources"]]
+    told += [f"{source} too" for source in mine["sources"] if source not in theirs["sources"]]
     if abs(run.epochs - first.epochs) > ALIKE * first.epochs:
         told.append(f"{run.epochs} epochs")
     return ", ".join(told)

@@ -140,6 +140,17 @@ def test_other_parts_of_one_name_are_rows_of_their_own(tmp_path: Path) -> None:
     } == {text: row["runs"] for text, row in rows.items()}
 
 
+def test_runs_of_other_recordings_say_which(tmp_path: Path) -> None:
+    """What one of them has heard and the other has not."""
+    runs = []
+    for name, sources in (("both", ["clips", "synthesised"]), ("clips", ["clips"])):
+        path = write_run(tmp_path / name, 0) / "last.pt"
+        checkpoint.save(path, checkpoint.load(path) | {"sources": sources})
+        runs.append(ablation.read_run(path.parent, "last.pt"))
+    assert "no synthesised" == ablation.difference(runs[1], runs[0])
+    assert "synthesised too" == ablation.difference(runs[0], runs[1])
+
+
 def test_runs_of_about_equal_length_are_one_row(tmp_path: Path) -> None:
     """Seeds that were given equal time end at epochs of their own; others are told apart."""
     given: tuple[dict[str, Any], ...] = (
