@@ -27,7 +27,7 @@ def picture(figures: Mapping[str, Any]) -> Figure:
         spread = 200 * deviations.get(condition, 0.0)
         _panel(axes, condition, [row[condition] for row in differences.values()], spread)
     panels[0].set_yticks(range(len(differences)), list(differences), fontsize=8)
-    panels[0].invert_yaxis()
+    panels[0].set_ylim(len(differences) - 0.5, -0.5)  # the first row on top
     figure.supxlabel("difference in points, right is better", fontsize=9)
     figure.set_layout_engine("constrained")
     return figure
