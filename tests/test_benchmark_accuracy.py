@@ -45,9 +45,9 @@ def test_figures_and_file(
     assert {"date", "commit", "machine", "command", "figures"} == content.keys()
     assert str(data) not in out.read_text()
     found = content["figures"]["artefacts"]["window.onnx"]
-    devices = {"telephone", "quiet", "clipped"}
+    heard_through = {"telephone", "quiet", "clipped"}
     snrs = {"20 dB", "10 dB", "5 dB", "0 dB"}
-    assert {"clean", *snrs, "rooms", *devices} == found["conditions"].keys()
+    assert {"clean", *snrs, "rooms", *heard_through} == found["conditions"].keys()
     assert 1.0 == found["conditions"]["clean"]["accuracy"]
     assert 1.0 == found["conditions"]["clean"]["accuracy_of_one_window"]
     assert {"clips": 4, "taken": 1, "share": 0.25, "as": {"high": 1}} == found["unseen_words"][
