@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.devices import LOUD_DB, QUIET_DB, over_telephone, with_gain
-from benchmarks.rooms import hear, simulate
+from benchmarks.simulated_rooms import hear, simulate
 from kws.evaluation.evalset import EvaluationSet, load_evaluation_set
 from kws.evaluation.evaluate import add_noise_to_all
 from kws.recordings.data import (

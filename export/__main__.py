@@ -32,7 +32,7 @@ from kws.errors import KwsError, ModelError, writing
 from kws.evaluation.evalset import EvaluationSet, default_split, load_evaluation_set
 from kws.evaluation.metrics import calibration
 from kws.frontend import log_mel
-from kws.manifest import (
+from kws.model.manifest import (
     DEFAULT_MODEL,
     VERSION,
     Manifest,

@@ -20,7 +20,7 @@ from export.stream_graph import write_stream
 from export.tflite import write_tflite
 from kws.errors import ModelError
 from kws.frontend import frame_count
-from kws.manifest import Manifest
+from kws.model.manifest import Manifest
 
 ARTEFACTS = (
     "window.onnx",

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from kws.manifest import Manifest, VerifierEntry, read_manifest
+from kws.model.manifest import Manifest, VerifierEntry, read_manifest
 
 # What training material is called in a checkpoint -> what it is and whose.
 SOURCES = {

@@ -23,7 +23,8 @@ from kws.evaluation.calibrate import choose_thresholds, peaks, spoken_thresholds
 from kws.evaluation.replay import Heard, Hearing, hear_files
 from kws.evaluation.scenes import Scene
 from kws.evaluation.streameval import Evaluator, OperatingPoint, build_scenes, choose_clips
-from kws.manifest import (
+from kws.model.load import Model, load_model
+from kws.model.manifest import (
     MODES,
     Manifest,
     VerifierEntry,
@@ -31,7 +32,6 @@ from kws.manifest import (
     read_manifest,
     write_manifest,
 )
-from kws.model import Model, load_model
 from kws.recordings.data import (
     corpus_root,
     find_corpus,
@@ -44,8 +44,8 @@ from kws.train.materials import HELD_OUT_NOISE, HELD_OUT_PHRASES
 # False accepts per hour on this material, and the margin for what is not like it, in log-odds.
 # The network has heard the material in training: sounds that it did not hear score higher. Two
 # networks hardly err on the same ones, so that together they need less of a margin. Rates and
-# margins were chosen with the streams of benchmarks.streaming and the unseen words of
-# benchmarks.accuracy in view: what those report flatters them a little.
+# margins were chosen with the streams of benchmarks.product.streaming and the unseen words of
+# benchmarks.product.accuracy in view: what those report flatters them a little.
 TARGETS = {"low": (2.0, 1.25), "medium": (2.0, 0.25), "high": (8.0, 0.0)}
 VERIFIED_TARGETS = {"low": (2.0, 0.75), "medium": (2.5, 0.1), "high": (8.0, 0.0)}
 SCENES = ("silence", "noise 20 dB", "noise 10 dB", "noise 5 dB")

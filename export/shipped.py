@@ -10,7 +10,7 @@ from onnx import numpy_helper
 
 from export.network import CLASSIFIER, Block, FloatArray, FoldedNetwork, Kind, Layer
 from kws.errors import ModelError
-from kws.manifest import Manifest, read_artefact
+from kws.model.manifest import Manifest, read_artefact
 
 
 def read_network(manifest: Manifest, folder: Path) -> FoldedNetwork:

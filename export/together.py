@@ -10,7 +10,7 @@ from export.embedding_graph import Together, calibrate, write_together
 from export.network import FloatArray
 from export.shipped import read_network
 from kws.errors import ModelError
-from kws.manifest import Manifest, find_manifest, read_artefact, read_manifest
+from kws.model.manifest import Manifest, find_manifest, read_artefact, read_manifest
 from kws.train.embedding import EmbeddingNetwork
 from kws.train.graphs import read_network as read_trained
 

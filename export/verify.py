@@ -26,7 +26,7 @@ from kws.config import FeatureConfig
 from kws.errors import ModelError
 from kws.evaluation.evalset import EvaluationSet
 from kws.frontend import log_mel
-from kws.manifest import Manifest
+from kws.model.manifest import Manifest
 from kws.recordings.data import Int16Array
 from kws.train.features import LogMel
 

@@ -10,7 +10,7 @@ from kws.errors import KwsError
 if TYPE_CHECKING:
     from kws.decision import Detection
     from kws.detector import Detector
-    from kws.model import load_model
+    from kws.model.load import load_model
 
 __all__ = ["Detection", "Detector", "KwsError", "__version__", "load_model"]
 
@@ -19,7 +19,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Detection": "kws.decision",
     "Detector": "kws.detector",
-    "load_model": "kws.model",
+    "load_model": "kws.model.load",
 }
 
 

@@ -17,8 +17,8 @@ from kws.decision import Decider, Detection
 from kws.errors import AudioError
 from kws.frontend import FloatArray
 from kws.listener import Listener
-from kws.manifest import MODES, Manifest
-from kws.model import Model, load_model
+from kws.model.load import Model, load_model
+from kws.model.manifest import MODES, Manifest
 
 Int16Array = NDArray[np.int16]
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from kws.config import SAMPLE_RATE, STEP_MS
 from kws.errors import ModelError
 from kws.frontend import FloatArray, StreamingFrontend
-from kws.model import Model
+from kws.model.load import Model
 from kws.vad import SpeechGate
 from kws.verifier import Verifier
 

@@ -14,8 +14,8 @@ from kws.config import SAMPLE_RATE, FeatureConfig
 from kws.decision import Deciders, Detection
 from kws.detector import check_block, clip_ends, decision_settings, silence_after
 from kws.frontend import FloatArray, log_mel_of_frames
-from kws.model import Model, load_model
-from kws.streams import open_streams
+from kws.model.batched import open_streams
+from kws.model.load import Model, load_model
 from kws.vad import SpeechGate
 from kws.verifier import Verifier
 

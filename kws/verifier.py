@@ -13,7 +13,7 @@ import numpy as np
 
 from kws.errors import ModelError
 from kws.frontend import FloatArray
-from kws.model import Model
+from kws.model.load import Model
 
 _TO_THE_END = 0.5  # of the candidate's posterior, from the call after one that asked
 

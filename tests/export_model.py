@@ -12,7 +12,7 @@ from export.network import FoldedNetwork
 from kws.config import DecisionConfig, FeatureConfig, VadConfig
 from kws.evaluation.evalset import EvaluationSet
 from kws.frontend import log_mel
-from kws.manifest import Manifest
+from kws.model.manifest import Manifest
 from kws.train.network import Network, NetworkConfig, parameter_count
 
 torch.set_num_threads(1)  # a network this small only waits for further threads

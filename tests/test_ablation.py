@@ -13,13 +13,14 @@ from tone_model import LABELS, write_tone
 torch = pytest.importorskip("torch", reason="torch is not installed: `pip install kws[train]`")
 pytest.importorskip("pyroomacoustics", reason="rooms are simulated with pyroomacoustics")
 
-from benchmarks import ablation, effects, ensemble, held_out, report, stream_seeds  # noqa: E402
-from benchmarks.checkpoints import Conditions, measure  # noqa: E402
+from benchmarks import held_out, report  # noqa: E402
 from benchmarks.results import read_results  # noqa: E402
+from benchmarks.studies import ablation, effects, ensemble, stream_seeds  # noqa: E402
+from benchmarks.studies.checkpoints import Conditions, measure  # noqa: E402
 from kws.config import FeatureConfig  # noqa: E402
 from kws.evaluation.evalset import EvaluationSet  # noqa: E402
-from kws.manifest import find_manifest  # noqa: E402
-from kws.model import Model  # noqa: E402
+from kws.model.load import Model  # noqa: E402
+from kws.model.manifest import find_manifest  # noqa: E402
 from kws.train import checkpoint  # noqa: E402
 from kws.train.network import Network, NetworkConfig  # noqa: E402
 
@@ -79,7 +80,7 @@ def test_runs_are_grouped_and_compared(
     out = tmp_path / "results" / "ablation.json"
     assert 0 == ablation.main([*map(str, runs), "--data", str(data), "--out", str(out)])
     content = read_results(out.parent)["ablation"]
-    assert "python -m benchmarks.ablation seed0 seed1 dry" == content["command"]
+    assert "python -m benchmarks.studies.ablation seed0 seed1 dry" == content["command"]
     figures = content["figures"]
     first, dry = figures["mean"].values()
     assert ["the first run's options", "a teacher, sampler.room 0"] == list(figures["mean"])
@@ -222,7 +223,7 @@ def test_ensemble_is_measured_like_its_members(
     assert "expected two checkpoints" in capsys.readouterr().err
     assert 0 == ensemble.main([*map(str, runs), *rest])
     content = read_results(tmp_path)["ensemble"]
-    assert "python -m benchmarks.ensemble seed0/last.pt seed1/last.pt" == content["command"]
+    assert "python -m benchmarks.studies.ensemble seed0/last.pt seed1/last.pt" == content["command"]
     figures = content["figures"]
     assert 1.0 == pytest.approx(sum(figures["weights"].values()), abs=1e-4)
     assert ["seed0 last", "seed1 last"] == list(figures["members"])
@@ -280,7 +281,7 @@ def test_seeds_in_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verif
     assert (3 if verified else 0) == len(calibrated)
     assert all(Path(said[-1]).name == "both.json" for said in calibrated)
     content = read_results(tmp_path / "results")[name]
-    command = "python -m benchmarks.stream_seeds seed0 seed1 seed2"
+    command = "python -m benchmarks.studies.stream_seeds seed0 seed1 seed2"
     assert command + (" --verifier C/last.pt" if verified else "") == content["command"]
     assert {rate: 2.0, "silence, missed": 0.3} == content["figures"]["mean"]
     deviations = content["figures"]["standard_deviation_over_seeds"]

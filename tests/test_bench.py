@@ -21,7 +21,7 @@ from kws.bench.timing import Round, alternate, compare, ratio, spread, summarise
 from kws.cli import main
 from kws.demo import RECORDING
 from kws.errors import BackendUnavailable, KwsError
-from kws.model import load_model
+from kws.model.load import load_model
 
 TINY = Effort(rounds=2, calls=3, seconds=0.2, batches=(1, 2), gpu_batches=(1,))
 

@@ -9,7 +9,8 @@ from tone_model import tone, write_tone
 
 pytest.importorskip("pyroomacoustics", reason="rooms are simulated with pyroomacoustics")
 
-from benchmarks import accuracy, devices, held_out, results, rooms
+from benchmarks import devices, held_out, results, simulated_rooms
+from benchmarks.product import accuracy
 from kws.recordings.mix import level
 
 
@@ -79,7 +80,7 @@ def test_a_missing_folder_is_one_line(
 
 def test_rooms_have_the_reverberation_that_was_asked_for() -> None:
     """Each lies in the range, and they do not all have the same time."""
-    found = rooms.simulate(4, seed=3)
+    found = simulated_rooms.simulate(4, seed=3)
     times = [room.t60 for room in found]
     assert all(0.2 <= time <= 0.6 for time in times)
     assert max(times) - min(times) > 0.1
@@ -87,13 +88,13 @@ def test_rooms_have_the_reverberation_that_was_asked_for() -> None:
 
 def test_a_room_delays_nothing_and_keeps_the_level() -> None:
     """A click stays where it was to 2 ms; a word in a room is as loud as before."""
-    room = rooms.simulate(1, seed=0)[0]
+    room = simulated_rooms.simulate(1, seed=0)[0]
     click = np.zeros(16_000, np.int16)
     click[4000] = 20_000
-    assert abs(int(np.abs(rooms.hear(click, room)).argmax()) - 4000) <= 32
+    assert abs(int(np.abs(simulated_rooms.hear(click, room)).argmax()) - 4000) <= 32
     word = tone("low")
-    assert level(word) == pytest.approx(level(rooms.hear(word, room)), rel=0.01)
-    assert not rooms.hear(np.zeros(16_000, np.int16), room).any()
+    assert level(word) == pytest.approx(level(simulated_rooms.hear(word, room)), rel=0.01)
+    assert not simulated_rooms.hear(np.zeros(16_000, np.int16), room).any()
 
 
 def test_a_telephone_line_has_no_upper_bands_and_8_bits() -> None:

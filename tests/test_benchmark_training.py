@@ -14,7 +14,7 @@ pytest.importorskip("matplotlib", reason="the benchmark draws a picture")
 
 import torch
 
-from benchmarks import finetune, mislabelled
+from benchmarks.studies import finetune, mislabelled
 from kws.train.finetune import TuneConfig
 from kws.train.sampler import SamplerConfig
 

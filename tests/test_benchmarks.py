@@ -15,10 +15,11 @@ pytest.importorskip("onnx", reason="graphs are counted and made with onnx")
 
 from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks import floor, footprint, growth, latency, peers, scanning
 from benchmarks.environments import EnvironmentFailed, environment, install
-from benchmarks.macs import arithmetic
-from benchmarks.peers import Peer, Running, Stream, score
+from benchmarks.product import footprint, latency, peers, scanning
+from benchmarks.product.peers import Peer, Running, Stream, score
+from benchmarks.studies import floor, growth
+from benchmarks.studies.macs import arithmetic
 from kws.config import SAMPLE_RATE
 
 
@@ -114,7 +115,7 @@ def test_scanning(tmp_path: Path) -> None:
     content = json.loads(out.read_text())
     ways = content["figures"]["ways"]
     assert content["figures"]["keywords_spotted"] > 0
-    assert "python -m benchmarks.scanning --quick" == content["command"]
+    assert "python -m benchmarks.product.scanning --quick" == content["command"]
     assert {"a detector, file by file", "kws scan, 1 process, 8 at once"} < ways.keys()
     assert all(way["same_detections"] for way in ways.values())
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from kws import Detection, Detector, load_model
 from kws.config import SAMPLE_RATE
 from kws.errors import AudioError, ModelError
-from kws.model import Model
+from kws.model.load import Model
 
 pytest.importorskip("onnxruntime")
 

@@ -13,7 +13,7 @@ from kws.errors import ModelError
 from kws.evaluation.ensemble import combinations, fit_weights, vote
 from kws.evaluation.evalset import EvaluationSet
 from kws.evaluation.evaluate import Evaluation
-from kws.manifest import read_manifest
+from kws.model.manifest import read_manifest
 
 
 def random_answers(members: int, clips: int) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ from kws.evaluation.evaluate import add_noise_to_all, clip_posteriors, evaluate
 from kws.evaluation.report import most_wrong
 from kws.evaluation.saliency import occlusion
 from kws.evaluation.submission import write_submission
-from kws.model import Model, load_model
+from kws.model.load import Model, load_model
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ from export_model import LABELS, SIZES, random_audio  # noqa: E402
 
 from export.__main__ import main  # noqa: E402
 from kws.config import FeatureConfig  # noqa: E402
-from kws.manifest import read_manifest, write_manifest  # noqa: E402
-from kws.model import load_model  # noqa: E402
+from kws.model.load import load_model  # noqa: E402
+from kws.model.manifest import read_manifest, write_manifest  # noqa: E402
 from kws.train import checkpoint  # noqa: E402
 from kws.train.architectures import AnyNetwork  # noqa: E402
 from kws.train.broadcast import BroadcastConfig, BroadcastNetwork  # noqa: E402

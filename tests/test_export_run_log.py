@@ -10,7 +10,7 @@ pytest.importorskip("torch", reason="torch is not installed: `pip install kws[ex
 
 from export.model_card import model_card
 from export.run_log import run_log
-from kws.manifest import find_manifest, read_manifest, write_manifest
+from kws.model.manifest import find_manifest, read_manifest, write_manifest
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kws.manifest import MODELS, read_manifest
+from kws.model.manifest import MODELS, read_manifest
 
 pytest.importorskip("onnx", reason="onnx is not installed: `pip install kws[export]`")
 pytest.importorskip("ai_edge_litert", reason="no ai-edge-litert: `pip install kws[export]`")

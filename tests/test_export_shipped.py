@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from kws.frontend import log_mel
-from kws.manifest import MODELS, read_artefact, read_manifest
+from kws.model.manifest import MODELS, read_artefact, read_manifest
 from kws.recordings.data import find_corpus, read_clips
 
 pytest.importorskip("onnx", reason="onnx is not installed: `pip install kws[export]`")

@@ -17,12 +17,12 @@ from export.build import quantised_of  # noqa: E402
 from export.embedding_graph import Together, calibrate, write_together  # noqa: E402
 from export.fold import fold  # noqa: E402
 from export.together import together  # noqa: E402
-from kws.backends import OnnxBackend  # noqa: E402
 from kws.config import LABELS as ALL_LABELS  # noqa: E402
 from kws.config import FeatureConfig  # noqa: E402
 from kws.errors import ModelError  # noqa: E402
 from kws.frontend import log_mel  # noqa: E402
-from kws.manifest import MODELS, read_manifest  # noqa: E402
+from kws.model.manifest import MODELS, read_manifest  # noqa: E402
+from kws.model.runtimes import OnnxBackend  # noqa: E402
 from kws.train import checkpoint  # noqa: E402
 from kws.train.embedding import EmbeddingConfig, EmbeddingNetwork  # noqa: E402
 from kws.train.graphs import restore_scales  # noqa: E402

@@ -24,7 +24,7 @@ from export.verify import Measured, measurements_of, reference_of, verify
 from kws.config import FeatureConfig
 from kws.errors import ModelError
 from kws.frontend import log_mel
-from kws.manifest import Manifest
+from kws.model.manifest import Manifest
 
 if TYPE_CHECKING:
     from export_model import Exported

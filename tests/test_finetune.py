@@ -19,8 +19,8 @@ from kws.cli import main
 from kws.config import LABELS, FeatureConfig
 from kws.errors import DataError, KwsError, ModelError
 from kws.evaluation.evaluate import clip_posteriors
-from kws.manifest import find_manifest
-from kws.model import load_model
+from kws.model.load import load_model
+from kws.model.manifest import find_manifest
 from kws.recordings.data import read_recording
 from kws.train.checkpoint import load_network
 from kws.train.features import LogMel

@@ -32,7 +32,14 @@ from kws.decision import Decider
 from kws.demo import RECORDING
 from kws.errors import ModelError
 from kws.frontend import log_mel
-from kws.manifest import DEFAULT_MODEL, MODES, Manifest, find_manifest, read_artefact, read_manifest
+from kws.model.manifest import (
+    DEFAULT_MODEL,
+    MODES,
+    Manifest,
+    find_manifest,
+    read_artefact,
+    read_manifest,
+)
 from kws.recordings.data import (
     Clip,
     balanced,

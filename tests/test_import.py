@@ -13,8 +13,8 @@ onnx = pytest.importorskip("onnx", reason="the test models are made with onnx")
 from kws import Detector  # noqa: E402
 from kws.cli import main  # noqa: E402
 from kws.frontend import log_mel  # noqa: E402
-from kws.manifest import MODELS, read_manifest  # noqa: E402
-from kws.model import load_model  # noqa: E402
+from kws.model.load import load_model  # noqa: E402
+from kws.model.manifest import MODELS, read_manifest  # noqa: E402
 
 LABELS = "marvin,sheila,_silence_,_unknown_"
 MFCC = "window=640,hop=320,fft_size=1024,coefficients=10"

@@ -12,17 +12,17 @@ from typing import Any
 
 import pytest
 
-from kws import manifest as manifests
 from kws.config import DecisionConfig
 from kws.errors import ModelError
-from kws.manifest import (
+from kws.model import manifest as manifests
+from kws.model.load import load_model
+from kws.model.manifest import (
     describe_artefact,
     find_manifest,
     read_artefact,
     read_manifest,
     write_manifest,
 )
-from kws.model import load_model
 
 
 @pytest.fixture

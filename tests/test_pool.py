@@ -12,9 +12,9 @@ from tone_model import tone
 
 from kws import Detection, Detector, load_model
 from kws.errors import AudioError
-from kws.model import Model
+from kws.model.batched import OnnxStreams, SeparateStreams, open_streams
+from kws.model.load import Model
 from kws.pool import DetectorPool
-from kws.streams import OnnxStreams, SeparateStreams, open_streams
 
 Int16Array = NDArray[np.int16]
 

@@ -15,9 +15,9 @@ from kws.config import SAMPLE_RATE, STEP_MS
 from kws.errors import ModelError
 from kws.frontend import log_mel
 from kws.listener import Listener
-from kws.manifest import MODELS, read_manifest
-from kws.model import Model, load_model
-from kws.stream import OnnxStreamGraph, TfliteStream, WindowStream
+from kws.model.load import Model, load_model
+from kws.model.manifest import MODELS, read_manifest
+from kws.model.streaming import OnnxStreamGraph, TfliteStream, WindowStream
 
 pytest.importorskip("onnxruntime")
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from kws import Detector
 from kws.cli import main
 from kws.config import SAMPLE_RATE, DecisionConfig
-from kws.manifest import read_manifest
-from kws.model import Model, load_model
+from kws.model.load import Model, load_model
+from kws.model.manifest import read_manifest
 
 pytest.importorskip("onnxruntime")
 
@@ -283,7 +283,7 @@ def test_presets(sensitivity: str, tones: Path, tmp_path: Path) -> None:
     import shutil
 
     from kws.errors import ModelError
-    from kws.manifest import write_manifest
+    from kws.model.manifest import write_manifest
 
     with pytest.raises(ModelError, match="has no preset isolated"):
         Detector(tones, sensitivity=sensitivity)

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from kws import Detection
-from kws.terminal import LiveLine, PlainLines, open_display
+from kws.app.view import LiveLine, PlainLines, open_display
 
 
 @pytest.fixture

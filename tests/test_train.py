@@ -18,7 +18,7 @@ import kws  # noqa: E402
 from kws.config import KEYWORDS, LABELS, FeatureConfig  # noqa: E402
 from kws.errors import DataError, ModelError  # noqa: E402
 from kws.frontend import log_mel  # noqa: E402
-from kws.manifest import find_manifest, read_manifest  # noqa: E402
+from kws.model.manifest import find_manifest, read_manifest  # noqa: E402
 from kws.train import augment, checkpoint  # noqa: E402
 from kws.train.__main__ import main  # noqa: E402
 from kws.train.broadcast import BroadcastConfig, BroadcastNetwork  # noqa: E402

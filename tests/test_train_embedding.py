@@ -12,10 +12,10 @@ onnx = pytest.importorskip("onnx", reason="onnx is not installed: `pip install k
 from onnx import helper, numpy_helper  # noqa: E402
 from test_train import TINY, material  # noqa: E402, F401
 
-from kws.backends import onnx_session  # noqa: E402
 from kws.config import LABELS, FeatureConfig  # noqa: E402
 from kws.errors import ModelError  # noqa: E402
 from kws.frontend import log_mel  # noqa: E402
+from kws.model.runtimes import onnx_session  # noqa: E402
 from kws.train import checkpoint  # noqa: E402
 from kws.train.__main__ import main as train  # noqa: E402
 from kws.train.advisors import Advisors, at_rows  # noqa: E402

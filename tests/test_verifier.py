@@ -19,8 +19,8 @@ from kws.config import STEP_MS
 from kws.demo import RECORDING
 from kws.frontend import FloatArray, log_mel
 from kws.listener import Listener
-from kws.manifest import MODELS, MODES, SENSITIVITIES, read_manifest, write_manifest
-from kws.model import Model
+from kws.model.load import Model
+from kws.model.manifest import MODELS, MODES, SENSITIVITIES, read_manifest, write_manifest
 from kws.pool import DetectorPool
 
 Int16Array = NDArray[np.int16]

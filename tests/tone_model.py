@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kws.config import SAMPLE_RATE, DecisionConfig, FeatureConfig, VadConfig
 from kws.frontend import log_mel
-from kws.manifest import Manifest, describe_artefact, write_manifest
+from kws.model.manifest import Manifest, describe_artefact, write_manifest
 
 LABELS = ("low", "high", "silence", "unknown")
 PITCHES = {"low": 300.0, "high": 2500.0, "unknown": 900.0}  # Hz

@@ -20,7 +20,7 @@ from firmware_demo.tools.golden import golden
 from kws.config import SAMPLE_RATE
 from kws.demo import RECORDING
 from kws.errors import BackendUnavailable, DataError, KwsError
-from kws.manifest import DEFAULT_MODEL, find_manifest, read_manifest
+from kws.model.manifest import DEFAULT_MODEL, find_manifest, read_manifest
 from kws.recordings.data import read_recording
 
 ROOT = Path(__file__).parent.parent

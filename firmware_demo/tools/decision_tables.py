@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kws.config import KEYWORD_AS_SPEECH, SILENCE, STEP_MS, UNKNOWN
-from kws.manifest import MODES, Manifest
+from kws.model.manifest import MODES, Manifest
 
 
 @dataclass(frozen=True)

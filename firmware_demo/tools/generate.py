@@ -17,7 +17,7 @@ from firmware_demo.tools.network_tables import VECTOR, network_source
 from kws.config import STEP_MS
 from kws.decision import WORD_MS
 from kws.errors import ModelError
-from kws.manifest import Manifest
+from kws.model.manifest import Manifest
 
 RAM = 32 * 1024  # bytes that the detector may take of the target part's 128 KB
 WEIGHTS = 110 * 1024  # bytes of flash that weights may take

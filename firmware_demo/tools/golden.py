@@ -23,7 +23,7 @@ from export.quantised import QuantisedNetwork
 from firmware_demo.tools.generate import silence_rows
 from kws.decision import Decider
 from kws.frontend import log_mel
-from kws.manifest import MODES, Manifest
+from kws.model.manifest import MODES, Manifest
 
 Int8Array = NDArray[np.int8]
 Int32Array = NDArray[np.int32]

@@ -31,8 +31,8 @@ from kws.config import SAMPLE_RATE
 from kws.demo import RECORDING
 from kws.detector import Detector
 from kws.errors import BackendUnavailable, ModelError
-from kws.manifest import Manifest, find_manifest, read_artefact, read_manifest
-from kws.model import Model, load_model
+from kws.model.load import Model, load_model
+from kws.model.manifest import Manifest, find_manifest, read_artefact, read_manifest
 
 BLOCK = SAMPLE_RATE * BLOCK_MS // 1000  # samples
 

@@ -12,8 +12,8 @@ from kws.config import SAMPLE_RATE, STEP_MS
 from kws.decision import Decider
 from kws.frontend import StreamingFrontend
 from kws.listener import Listener
-from kws.manifest import Manifest
-from kws.model import Model
+from kws.model.load import Model
+from kws.model.manifest import Manifest
 from kws.vad import SpeechGate
 
 DEVICE_RATE = 48_000  # Hz, of most microphones

@@ -51,7 +51,7 @@ def _main() -> None:
     import numpy as np
 
     from kws.detector import Detector
-    from kws.model import load_model
+    from kws.model.load import load_model
 
     imported = time.perf_counter()
     model = load_model(manifest, artefact=artefact, provider=provider)

@@ -14,8 +14,8 @@ from kws.errors import DataError
 from kws.evaluation import metrics
 from kws.evaluation.evalset import EvaluationSet
 from kws.frontend import FloatArray, log_mel
-from kws.manifest import Manifest
-from kws.model import Model
+from kws.model.load import Model
+from kws.model.manifest import Manifest
 from kws.recordings.data import CLIP_SAMPLES, Int16Array
 from kws.recordings.mix import add_noise, level
 

@@ -19,7 +19,7 @@ from kws.decision import Decider, Detection
 from kws.errors import KwsError
 from kws.frontend import FloatArray
 from kws.listener import Listener
-from kws.model import Model, load_model
+from kws.model.load import Model, load_model
 from kws.recordings.data import Problem
 
 Int16Array = NDArray[np.int16]

@@ -20,7 +20,7 @@ from kws.errors import BackendUnavailable
 from kws.evaluation import metrics
 from kws.evaluation.evaluate import Evaluation, clip_features
 from kws.evaluation.saliency import occlusion
-from kws.model import Model
+from kws.model.load import Model
 from kws.recordings.data import Int16Array
 
 WORST = 24  # clips shown with their spectrograms

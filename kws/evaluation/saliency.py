@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from kws.backends import Backend
 from kws.frontend import FloatArray
+from kws.model.runtimes import Backend
 
 PATCH = (12, 8)  # frames, bands
 STEP = (4, 4)

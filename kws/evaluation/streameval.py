@@ -15,8 +15,8 @@ from kws.errors import DataError
 from kws.evaluation.replay import Heard, Hearing, hear_files
 from kws.evaluation.scenes import Scene, build_scene
 from kws.evaluation.spotting import Outcome, false_accept_figures, match
-from kws.manifest import MODES
-from kws.model import Model
+from kws.model.load import Model
+from kws.model.manifest import MODES
 from kws.recordings.data import (
     Clip,
     Corpus,

@@ -10,7 +10,7 @@ import numpy as np
 from kws.config import UNKNOWN
 from kws.errors import DataError
 from kws.evaluation.evaluate import clip_posteriors
-from kws.model import Model
+from kws.model.load import Model
 from kws.recordings.data import Problem, find_recordings, fit_length, read_recordings
 
 _AT_ONCE = 2048  # clips in memory; the challenge has 158,538

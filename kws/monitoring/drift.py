@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from kws.audio import File
 from kws.detector import Detector
 from kws.errors import DataError
-from kws.model import Model
+from kws.model.load import Model
 from kws.monitoring.monitor import LEVEL_BINS, SCORE_BINS, SNR_BINS, Monitor, Seen, read_seen
 from kws.recordings.data import find_recordings
 

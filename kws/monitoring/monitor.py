@@ -20,7 +20,7 @@ from kws.config import SAMPLE_RATE
 from kws.decision import Detection
 from kws.errors import DataError
 from kws.frontend import FloatArray
-from kws.model import Model
+from kws.model.load import Model
 from kws.recordings.data import Int16Array
 
 VERSION = 1

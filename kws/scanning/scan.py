@@ -17,7 +17,7 @@ from kws.config import SAMPLE_RATE
 from kws.decision import Detection
 from kws.detector import clip_ends, silence_after
 from kws.errors import AudioError, BackendUnavailable, KwsError
-from kws.model import Model, load_model
+from kws.model.load import Model, load_model
 from kws.pool import DetectorPool
 
 BLOCK_MS = 960  # whole hops, and few calls for each second

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from kws.errors import ModelError, writing
 from kws.evaluation.evaluate import clip_features
-from kws.manifest import (
+from kws.model.load import Model, load_model
+from kws.model.manifest import (
     Manifest,
     describe_artefact,
     find_manifest,
@@ -25,7 +26,6 @@ from kws.manifest import (
     read_manifest,
     write_manifest,
 )
-from kws.model import Model, load_model
 from kws.train import checkpoint
 from kws.train.features import LogMel
 from kws.train.fit import Scores, draw_batches, score

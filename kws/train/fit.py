@@ -20,7 +20,7 @@ from torch.nn import functional
 from kws.config import LABELS, SILENCE, UNKNOWN, FeatureConfig
 from kws.errors import ModelError
 from kws.frontend import SparseFilters, frame_count
-from kws.manifest import find_manifest, read_artefact, read_manifest
+from kws.model.manifest import find_manifest, read_artefact, read_manifest
 from kws.train import augment, checkpoint
 from kws.train.advisors import Advisors, fingerprints
 from kws.train.architectures import AnyConfig, AnyNetwork, build

@@ -21,10 +21,10 @@ import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from kws.backends import onnx_session
 from kws.config import LABELS, FeatureConfig
 from kws.errors import KwsError, ModelError
 from kws.frontend import band_centres, log_mel
+from kws.model.runtimes import onnx_session
 from kws.recordings.data import Int16Array, corpus_root, find_corpus, read_clips
 from kws.train import checkpoint
 from kws.train.embedding import BANDS, EmbeddingConfig, EmbeddingNetwork

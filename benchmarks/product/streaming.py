@@ -1,0 +1,368 @@
+"""`python -m benchmarks.product.streaming`: the model on streams that training never saw.
+
+False accepts and misses of every preset of both modes, the DET curve of the default, what the gate
+costs in misses and saves in processor time, the stateful stream beside whole windows, and the
+memory of a process that listens for an hour. Speakers of the validation split, and the phrases,
+conversation and noises that training holds out: a development set, on which the decision's and the
+gate's settings were chosen. The thresholds were not chosen on it, but their rate and margin were.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.results import FOLDER, write_result
+from kws import Detector, KwsError
+from kws.config import SAMPLE_RATE
+from kws.evaluation.replay import Heard
+from kws.evaluation.scenes import Scene, build_scene, word_extent
+from kws.evaluation.streameval import (
+    Evaluator,
+    OperatingPoint,
+    build_scenes,
+    choose_clips,
+    det_curve,
+)
+from kws.evaluation.streamplots import write_plots
+from kws.frontend import FloatArray, log_mel
+from kws.model.load import Model, load_model
+from kws.model.manifest import MODES, SENSITIVITIES
+from kws.recordings.data import (
+    Int16Array,
+    corpus_root,
+    find_corpus,
+    find_recordings,
+    read_recordings,
+    split_noise,
+)
+from kws.train.materials import HELD_OUT_NOISE, HELD_OUT_PHRASES
+
+CONVERSATION = "speech/orders"
+GATED = ("noise 20 dB", "noise 10 dB", "noise 5 dB")
+BLOCK = 320  # samples, 20 ms
+CLIPS = 60  # at most, of each keyword
+ANEW_SECONDS = 10  # of speech, heard as one would without a stream
+ROUNDS = 7
+
+# What a process that listens needs, at the start and after an hour of audio at full speed.
+LISTEN = """
+import json, sys
+import numpy as np
+import onnxruntime, webrtcvad
+from kws import Detector
+minute = np.load(sys.argv[1])
+def megabytes(entry="VmRSS"):
+    with open("/proc/self/status") as status:
+        line = next(line for line in status if line.startswith(entry))
+    return int(line.split()[1]) / 1024
+def listen(minutes):
+    for _ in range(minutes):
+        for start in range(0, len(minute), 320):
+            detector.process(minute[start : start + 320])
+bare = megabytes()
+detector = Detector(sys.argv[2] or None)
+model = megabytes() - bare
+listen(1)
+first = megabytes()
+listen(59)
+last, peak = megabytes(), megabytes("VmHWM")
+names = ("model_mb", "after_a_minute_mb", "after_an_hour_mb", "peak_mb")
+print(json.dumps(dict(zip(names, (model, first, last, peak)))))
+"""
+
+
+def held_out(folder: Path) -> dict[str, list[Path]]:
+    """The recordings without commands that training never sees, by source."""
+    sources = [CONVERSATION]
+    sources += [f"other_words/{name}" for name in HELD_OUT_PHRASES]
+    sources += [f"noise/{name}" for name in HELD_OUT_NOISE]
+    return {name: find_recordings(folder / name) for name in sources}
+
+
+def scenes_of(model: Model, folder: Path, clips: int) -> dict[str, Scene]:
+    """Validation clips over held-out noise and conversation."""
+    corpus = find_corpus(corpus_root(folder))
+    keywords = model.manifest.keywords
+    sources = held_out(folder)
+    paths = [path for name, found in sources.items() if name.startswith("noise") for path in found]
+    noise = read_recordings(paths)[0]
+    noise += [split_noise(recording)[1] for recording in read_recordings(corpus.noise)[0]]
+    conversation = read_recordings(sources[CONVERSATION])[0]
+    chosen = choose_clips(corpus, "validation", keywords, clips, seed=0)
+    return build_scenes(chosen, keywords, noise, conversation, seed=0)
+
+
+def quality(
+    model: Model, scenes: Mapping[str, Scene], folder: Path
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Figures of every operating point, and those of the default with its curve."""
+    default = Evaluator(model, OperatingPoint.of(model))
+    heard, quiet = _hear(default, scenes, folder)
+    everything = _with_total(quiet)
+    points = {}
+    for mode in MODES:
+        for sensitivity in SENSITIVITIES:
+            point = OperatingPoint.of(model, sensitivity, isolated=mode == MODES[0])
+            points[f"{mode} {sensitivity}"] = _point(Evaluator(model, point), everything, heard)
+    if default.point.verified:
+        points["isolated medium, without verifier"] = default_point(model, scenes, folder, False)
+    shown = default.settings() | {
+        "negatives": {name: default.false_accepts(each) for name, each in everything.items()},
+        "scenes": {name: default.outcome(each).figures() for name, each in heard.items()},
+        "det": list(det_curve(default, heard, quiet)),
+    }
+    return points, shown
+
+
+def default_point(
+    model: Model, scenes: Mapping[str, Scene], folder: Path, verify: bool
+) -> dict[str, Any]:
+    """Figures of the default operating point, with the model's verifier or without."""
+    evaluator = Evaluator(model, OperatingPoint.of(model, verify=verify))
+    heard, quiet = _hear(evaluator, scenes, folder)
+    return _point(evaluator, _with_total(quiet), heard)
+
+
+def _hear(
+    evaluator: Evaluator, scenes: Mapping[str, Scene], folder: Path
+) -> tuple[dict[str, tuple[Scene, Heard]], dict[str, list[Heard]]]:
+    """The scenes, and the recordings without commands by source."""
+    heard = {name: evaluator.hear(scene) for name, scene in scenes.items()}
+    quiet = {name: evaluator.hear_files(paths)[0] for name, paths in held_out(folder).items()}
+    return heard, quiet
+
+
+def _with_total(quiet: Mapping[str, list[Heard]]) -> dict[str, list[Heard]]:
+    """And conversation and noise together: what false accepts per hour are told of."""
+    kept = [each for name, found in quiet.items() if not name.startswith("other") for each in found]
+    return {**quiet, "conversation and noise": kept}
+
+
+def _point(
+    evaluator: Evaluator,
+    quiet: Mapping[str, Sequence[Heard]],
+    heard: Mapping[str, tuple[Scene, Heard]],
+) -> dict[str, Any]:
+    figures: dict[str, Any] = {"thresholds": dict(evaluator.point.thresholds)}
+    for name, recordings in quiet.items():
+        found = evaluator.false_accepts(recordings)
+        figures[f"{name}, false accepts per hour"] = found["false_accepts_per_hour"]
+        if name.startswith("other"):
+            share = found["recordings_with_false_accepts"] / found["recordings"]
+            figures[f"{name}, share of clips that fire"] = share
+    for name, each in heard.items():
+        found = evaluator.outcome(each).figures()
+        figures[f"{name}, missed"] = found["miss_rate"]
+        figures[f"{name}, word error rate"] = found["word_error_rate"]
+    delays = evaluator.outcome(heard["noise 10 dB"]).figures()
+    figures["delay at 10 dB, median, s"] = delays["delay_median_s"]
+    figures["delay at 10 dB, 95 %, s"] = delays["delay_95_s"]
+    return figures
+
+
+def _row(point: Mapping[str, Any]) -> dict[str, Any]:
+    """One point of the curve as a row of a table."""
+    rates = {f"{name}, per hour": rate for name, rate in point["false_accepts_per_hour"].items()}
+    return rates | {f"{name}, missed": rate for name, rate in point["miss_rate"].items()}
+
+
+def in_a_row(model: Model, folder: Path, clips: int) -> dict[str, Any]:
+    """Words that follow each other at a distance, cut out of their clips."""
+    keywords = model.manifest.keywords
+    corpus = find_corpus(corpus_root(folder))
+    chosen = choose_clips(corpus, "validation", keywords, clips, seed=0)
+    cut = []
+    for word, clip in chosen:
+        if word in keywords:
+            start, end = word_extent(clip)
+            cut.append((word, clip[start:end]))
+    evaluator = Evaluator(model, OperatingPoint.of(model))
+    figures: dict[str, Any] = {}
+    for pause in (0.6, 1.0, 2.0):
+        generator = np.random.default_rng(0)
+        scene = build_scene(cut, keywords, generator, pause=(pause, pause))
+        found = evaluator.outcome(evaluator.hear(scene)).figures()
+        kept = ("spoken", "hits", "substitutions", "deletions", "insertions", "miss_rate")
+        figures[f"{pause:g} s between words"] = {key: found[key] for key in kept}
+    return figures
+
+
+def gate(model: Model, scenes: Mapping[str, Scene]) -> dict[str, Any]:
+    """Misses with the gate and without."""
+    point = OperatingPoint.of(model)
+    missed: dict[str, Any] = {}
+    for name in GATED:
+        with_gate, without = (
+            (lambda e: e.outcome(e.hear(scenes[name])).figures()["miss_rate"])(
+                Evaluator(model, point, vad)
+            )
+            for vad in (True, False)
+        )
+        missed[name] = {"with": with_gate, "without": without, "difference": with_gate - without}
+    return missed
+
+
+def cost(model: Model, speech: Int16Array) -> dict[str, Any]:
+    """Processor time in ms per second of audio, median of alternating rounds, and ratios."""
+    rest = np.random.default_rng(0).normal(0, 3, 9 * len(speech)).astype(np.int16)
+    mostly_silent = np.concatenate((rest, speech))  # one tenth is speech
+    window = load_model(model.path, artefact="window.onnx")
+    jobs: dict[str, Callable[[], float]] = {
+        "speech": lambda: _processor_ms(Detector(model).process, speech),
+        "speech, without verifier": lambda: _processor_ms(
+            Detector(model, verify=False).process, speech
+        ),
+        "90 % silence": lambda: _processor_ms(Detector(model).process, mostly_silent),
+        "speech, window by window": lambda: _processor_ms(Detector(window).process, speech),
+        "speech, each second anew": lambda: _anew_ms(window, speech),
+    }
+    features = log_mel(speech, model.manifest.features)
+    jobs["network alone"] = lambda: _network_ms(model, features)
+    jobs["network alone, window by window"] = lambda: _network_ms(window, features)
+    peer = _micro_wake_word()
+    if peer:
+        jobs["speech, pymicro-wakeword"] = lambda: _processor_ms(peer(), speech)
+    rounds: dict[str, list[float]] = {name: [] for name in jobs}
+    for _ in range(ROUNDS):
+        for name, job in jobs.items():
+            rounds[name].append(job())
+    figures: dict[str, Any] = {
+        f"{name}, ms per second": statistics.median(values) for name, values in rounds.items()
+    }
+
+    def ratio(one: str, other: str) -> float:
+        pairs = zip(rounds[one], rounds[other], strict=True)
+        return statistics.median(a / b for a, b in pairs)
+
+    figures["window by window, times the stream"] = ratio("speech, window by window", "speech")
+    figures["each second anew, times the stream"] = ratio("speech, each second anew", "speech")
+    figures["window by window, network alone, times the stream"] = ratio(
+        "network alone, window by window", "network alone"
+    )
+    if peer:
+        for name in ("speech", "90 % silence"):
+            figures[f"{name}, times pymicro-wakeword"] = ratio(name, "speech, pymicro-wakeword")
+    return figures
+
+
+def _processor_ms(process: Callable[[Int16Array], object], audio: Int16Array) -> float:
+    begun = time.process_time()
+    for start in range(0, len(audio) - BLOCK + 1, BLOCK):
+        process(audio[start : start + BLOCK])
+    return (time.process_time() - begun) * 1e3 / (len(audio) / SAMPLE_RATE)
+
+
+def _anew_ms(window: Model, audio: Int16Array) -> float:
+    """The front end and the network over the whole last second at every step, and nothing else.
+
+    What a detector does that knows a classifier of clips and no streams.
+    """
+    ends = range(SAMPLE_RATE, min(len(audio), ANEW_SECONDS * SAMPLE_RATE) + 1, BLOCK)
+    begun = time.process_time()
+    for end in ends:
+        frames = log_mel(audio[end - SAMPLE_RATE : end], window.manifest.features)
+        window.backend.run(frames[None])
+    return (time.process_time() - begun) * 1e3 / (len(ends) * BLOCK / SAMPLE_RATE)
+
+
+def _network_ms(model: Model, features: FloatArray) -> float:
+    stream = model.open_stream()
+    hops = [
+        features[start : start + stream.frames]
+        for start in range(0, len(features) - stream.frames + 1, stream.frames)
+    ]
+    begun = time.process_time()
+    for hop in hops:
+        stream.process(hop)
+    spent = time.process_time() - begun
+    return spent * 1e5 / (len(hops) * stream.frames)  # a frame is a hundredth of a second
+
+
+def _micro_wake_word() -> Callable[[], Callable[[Int16Array], object]] | None:
+    """Makes one wake word's detector of the peer, where that is installed."""
+    try:
+        from pymicro_wakeword import MicroWakeWord, MicroWakeWordFeatures
+        from pymicro_wakeword import Model as Word
+    except ImportError:
+        return None
+
+    def make() -> Callable[[Int16Array], object]:
+        word, features = MicroWakeWord.from_builtin(Word.OKAY_NABU), MicroWakeWordFeatures()
+
+        def process(block: Int16Array) -> None:
+            for frame in features.process_streaming(block.tobytes()):
+                word.process_streaming(frame)
+
+        return process
+
+    return make
+
+
+def memory(model: str | None, speech: Int16Array, folder: Path) -> dict[str, Any]:
+    """Resident memory of a process that listens, in MB."""
+    minute = folder / "minute.npy"
+    np.save(minute, np.resize(speech, 60 * SAMPLE_RATE))
+    printed = subprocess.run(
+        [sys.executable, "-c", LISTEN, str(minute), model or ""],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    minute.unlink()
+    found: dict[str, Any] = json.loads(printed)
+    return found
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.product.streaming",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    data = os.environ.get("KWS_DATA")
+    parser.add_argument("--data", type=Path, default=data, required=not data, metavar="DIR")
+    parser.add_argument("--model", help="a packaged model's name, a folder or a manifest")
+    parser.add_argument("--clips", type=int, default=CLIPS, help="at most, of each keyword")
+    parser.add_argument("--out", type=Path, default=FOLDER / "streaming.json")
+    options = parser.parse_args(arguments)
+    try:
+        model = load_model(options.model)
+        scenes = scenes_of(model, options.data, options.clips)
+        points, default = quality(model, scenes, options.data)
+        speech = np.concatenate(read_recordings(held_out(options.data)[CONVERSATION][:6])[0])
+        figures = {
+            "model": model.manifest.name,
+            "operating_points": points,
+            "words_in_a_row": in_a_row(model, options.data, options.clips),
+            "gate_missed": gate(model, scenes),
+            "processor_time": cost(model, speech),
+            "det": {str(point["offset"]): _row(point) for point in default["det"]},
+        }
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        if sys.platform == "linux":
+            figures["memory"] = memory(options.model, speech, options.out.parent)
+        write_result(
+            options.out, "python -m benchmarks.product.streaming --data $KWS_DATA", figures
+        )
+        write_plots(default, options.out.parent, f"{options.out.stem}_")
+    except KwsError as error:
+        print(f"streaming: error: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps({k: v for k, v in figures.items() if k != "det"}, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What `kws listen` is made of."""

@@ -1,0 +1,86 @@
+"""The command `kws`: finds the subcommand, parses for it, and turns errors into exit codes.
+
+Exit codes: 0 done (Ctrl-C while listening included), 1 failed, 2 wrong usage, 130 interrupted.
+
+Each subcommand is a module of kws/cli with `add_arguments(parser)` and `run(options)`, and is
+imported only when it is the one asked for, so that `kws --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+
+from kws import __version__
+from kws.errors import KwsError
+
+COMMANDS = {
+    "listen": "spot keywords in what the microphone, a file or a pipe delivers",
+    "devices": "list the microphones",
+    "eval": "measure a model on recordings: accuracy, recall, calibration, noise",
+    "eval-stream": "measure a model on streams: false accepts per hour, misses, delay",
+    "calibrate": "set the thresholds for your own surroundings",
+    "data": "check recordings: silent, clipped, cut off, duplicated or mislabelled clips",
+    "finetune": "teach a model your own words from a few recordings of each",
+    "import": "take in a classifier from elsewhere, ONNX or TFLite",
+    "drift": "say what changed in what a deployed device hears",
+    "bench": "measure speed, start-up, memory and size here",
+    "scan": "find the keywords in an archive of recordings, far faster than real time",
+    "info": "show the models, the runtimes and the sound system found here",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line (default: this process's own); returns the exit code."""
+    try:
+        return _run(sys.argv[1:] if arguments is None else arguments)
+    except KwsError as error:
+        print(f"kws: error: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader of our output, such as head, has had enough
+        # What is still buffered can go nowhere; without this Python complains at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="kws",
+        description="Real-time, on-device keyword spotting.",
+        epilog="commands:\n"
+        + "\n".join(f"  {name:<12} {summary}" for name, summary in COMMANDS.items())
+        + "\n\n`kws COMMAND --help` tells more about each.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"kws {__version__}")
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of those below")
+    parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="its own arguments")
+    chosen = parser.parse_args(arguments)
+
+    command = importlib.import_module(f"kws.cli.{chosen.command.replace('-', '_')}")
+    own = argparse.ArgumentParser(
+        prog=f"kws {chosen.command}", description=command.__doc__, allow_abbrev=False
+    )
+    command.add_arguments(own)
+    options = own.parse_args(chosen.rest)
+    _show_warnings()
+    code: int = command.run(options)
+    return code
+
+
+class _ToStderr(logging.Handler):
+    """Prints to whatever sys.stderr is by then: the live line puts itself in between."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(f"kws: {record.levelname.lower()}: {record.getMessage()}", file=sys.stderr)
+
+
+def _show_warnings() -> None:
+    logger = logging.getLogger("kws")
+    if not any(isinstance(handler, _ToStderr) for handler in logger.handlers):
+        logger.addHandler(_ToStderr(logging.WARNING))

@@ -1,0 +1,147 @@
+"""Measure a model on streams: false accepts per hour, misses, delay, the DET curve.
+
+Without --negatives or --input, scenes are built from the validation clips below --data, in
+silence, noise and conversation, and every folder of recordings without commands that is beside
+them is heard for false accepts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from kws.cli.options import add_decision, count
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `kws eval-stream`."""
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "--data",
+        metavar="DIR",
+        type=Path,
+        default=os.environ.get("KWS_DATA"),
+        help="recordings to build streams from (default: the environment variable KWS_DATA)",
+    )
+    source.add_argument(
+        "--negatives", metavar="DIR", type=Path, help="only recordings that hold no keyword"
+    )
+    source.add_argument(
+        "--input", metavar="FILE", type=Path, help="one recording, with its --labels"
+    )
+    parser.add_argument(
+        "--labels",
+        metavar="FILE",
+        type=Path,
+        help="what --input says when: Audacity's labels, or CSV with the columns start,end,word",
+    )
+    parser.add_argument("--model", help="a packaged model's name, a folder or a manifest")
+    parser.add_argument("--artefact", metavar="KEY", help="which file of it, such as window.onnx")
+    add_decision(parser)
+    parser.add_argument("--no-vad", action="store_true", help="let the network hear silence too")
+    parser.add_argument("--seed", type=int, default=0, help="of the scenes (default: 0)")
+    parser.add_argument(
+        "--clips", type=count, default=60, help="at most so many of each word (default: 60)"
+    )
+    parser.add_argument("--jobs", type=count, help="processes (default: one per processor)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--csv", metavar="FILE", type=Path, help="write every figure, one a line")
+    parser.add_argument(
+        "--plots", metavar="DIR", type=Path, help="write the DET curve and the delays as pictures"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Evaluate and print; returns the exit code."""
+    import json
+
+    from kws.errors import DataError, writing
+    from kws.evaluation.scenes import read_scene
+    from kws.evaluation.streameval import Evaluator, OperatingPoint, rows_of_figures
+    from kws.evaluation.streamplots import require_matplotlib, write_plots
+    from kws.model.load import load_model
+    from kws.recordings.data import find_recordings
+
+    if (options.input is None) != (options.labels is None):
+        raise DataError("--input and --labels belong together; give both or neither")
+    if options.plots:
+        require_matplotlib()
+    model = load_model(options.model, artefact=options.artefact)
+    point = OperatingPoint.of(
+        model,
+        options.sensitivity,
+        options.threshold,
+        not options.connected,
+        not options.no_verifier,
+    )
+    evaluator = Evaluator(model, point, vad=not options.no_vad, jobs=options.jobs)
+    if options.negatives:
+        figures = evaluator.negatives(find_recordings(options.negatives))
+    elif options.input:
+        figures = evaluator.scene(read_scene(options.input, options.labels))
+    elif options.data is None:
+        raise DataError(
+            "name recordings with --negatives, --input or --data, "
+            "or the environment variable KWS_DATA"
+        )
+    else:
+        figures = evaluator.development(Path(options.data), options.seed, options.clips)
+    figures = evaluator.settings() | figures
+    if options.csv:
+        with writing(options.csv):
+            options.csv.write_text("".join(rows_of_figures(figures)), encoding="utf-8")
+    if options.plots:
+        with writing(options.plots):
+            write_plots(figures, options.plots)
+    if options.json:
+        print(json.dumps(figures, ensure_ascii=False))
+    else:
+        _print(figures)
+    return 0
+
+
+def _print(figures: dict[str, Any]) -> None:
+    print(f"{figures['model']} ({figures['artefact']}), {figures['mode']}", end=", ")
+    print(f"sensitivity {figures['sensitivity']}")
+    if "false_accepts" in figures:
+        _print_negatives({"recordings": figures})
+        words = {word: count for word, count in figures["words"].items() if count}
+        print("words: " + (", ".join(f"{w} {n}" for w, n in words.items()) or "none"))
+    if "negatives" in figures:
+        _print_negatives(figures["negatives"])
+    scenes = figures.get("scenes") or ({"recording": figures} if "spoken" in figures else {})
+    if scenes:
+        print(f"\n{'scene':<24}{'words':>7}{'missed':>9}{'word errors':>13}{'delay':>9}{'95 %':>8}")
+    for name, row in scenes.items():
+        print(
+            f"{name:<24}{row['spoken']:>7}{_percent(row['miss_rate']):>9}"
+            f"{_percent(row['word_error_rate']):>13}{_seconds(row['delay_median_s']):>9}"
+            f"{_seconds(row['delay_95_s']):>8}"
+        )
+    for problem in figures.get("not_used", []):
+        print(f"not used: {problem}")
+
+
+def _print_negatives(sources: dict[str, Any]) -> None:
+    print(
+        f"\n{'without keywords':<24}{'hours':>7}{'false accepts':>15}{'per hour':>10}{'< 95 %':>9}"
+    )
+    for name, row in sources.items():
+        print(
+            f"{name:<24}{row['hours']:>7.2f}{row['false_accepts']:>15}"
+            f"{_number(row['false_accepts_per_hour']):>10}{_number(row['upper_95_per_hour']):>9}"
+        )
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f} %"
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f} s"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"

@@ -1,0 +1,138 @@
+"""Find the keywords in an archive of recordings, many times faster than it can be heard.
+
+Results go into a journal, a line of JSON per recording, as they come. Started again after it was
+stopped, the same command goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kws.cli.options import count, threshold
+
+if TYPE_CHECKING:
+    from kws.scanning.scan import Engine, Scanned
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `kws scan`."""
+    parser.add_argument(
+        "paths", nargs="+", type=Path, metavar="PATH", help="recordings, and folders full of them"
+    )
+    parser.add_argument("--model", help="a packaged model's name, a folder or a manifest")
+    parser.add_argument("--artefact", metavar="KEY", help="which file of the model, as in kws eval")
+    parser.add_argument("--provider", choices=("cpu", "cuda"), help="where it runs (default: cpu)")
+    parser.add_argument("--threshold", type=threshold, help="in (0, 1] (default: the model's own)")
+    parser.add_argument("--jobs", type=count, help="processes (default: one per core)")
+    parser.add_argument(
+        "--streams", type=count, default=32, help="recordings that a process hears at once (32)"
+    )
+    parser.add_argument(
+        "--cluster", metavar="ADDRESS", help="scan on the workers of this Dask scheduler"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("scan.jsonl"), help="the journal (default: scan.jsonl)"
+    )
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="also write all detections as CSV")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Scan and report; returns the exit code: 1 where nothing could be read."""
+    from kws.errors import writing
+    from kws.scanning.journal import Journal, write_detections
+    from kws.scanning.scan import ScanSettings
+
+    settings = ScanSettings(
+        options.model, options.artefact, options.provider, options.threshold, options.streams
+    )
+    paths = _recordings(options.paths)
+    scan = _identity(settings)
+    with closing(Journal(options.out, scan)) as journal, ExitStack() as stack:
+        left = [path for path in paths if path not in journal.done]
+        if len(left) < len(paths):
+            print(f"{len(paths) - len(left)} of {len(paths)} are in {options.out} already")
+        seconds = _scan(left, settings, _engine(options, stack), journal.write)
+        results = [journal.done[path] for path in paths]
+    if options.csv:
+        with writing(options.csv):
+            write_detections(iter(results), options.csv)
+    _report(results, left, seconds)
+    return 1 if results and all(each.error and not each.seconds for each in results) else 0
+
+
+def _recordings(paths: Sequence[Path]) -> list[str]:
+    from kws.errors import DataError
+    from kws.recordings.data import find_recordings
+
+    found: list[Path] = []
+    for path in paths:
+        found += find_recordings(path) if path.is_dir() else [path]
+    if not found:
+        raise DataError(f"there are no recordings in {', '.join(map(str, paths))}")
+    return list(dict.fromkeys(str(path.absolute()) for path in found))
+
+
+def _identity(settings: Any) -> dict[str, Any]:
+    """What two scans must share for their results to stand in one journal."""
+    import hashlib
+
+    from kws.model.load import load_model
+
+    model = load_model(settings.model, artefact=settings.artefact, provider=settings.provider)
+    return {
+        "model": model.manifest.name,
+        "artefact": model.artefact,
+        "manifest_sha256": hashlib.sha256(model.path.read_bytes()).hexdigest(),
+        "threshold": settings.threshold,
+    }
+
+
+def _engine(options: argparse.Namespace, stack: ExitStack) -> Engine:
+    from kws.scanning.scan import Cluster, Processes, connect, default_jobs
+
+    if options.cluster:
+        return Cluster(stack.enter_context(connect(options.cluster)))
+    return Processes(options.jobs or default_jobs())
+
+
+def _scan(paths: list[str], settings: Any, engine: Engine, keep: Any) -> float:
+    """Scan with a progress bar on a terminal; returns the wall seconds that it took."""
+    import time
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    from kws.scanning.scan import bundled
+
+    begin = time.monotonic()
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("recordings", total=len(paths))
+        for results in engine.scan(bundled(paths, engine.workers), settings):
+            for scanned in results:
+                keep(scanned)
+            bar.advance(task, len(results))
+    return time.monotonic() - begin
+
+
+def _report(results: Sequence[Scanned], left: Sequence[str], seconds: float) -> None:
+    heard = sum(each.seconds for each in results)
+    detections = sum(len(each.detections) for each in results)
+    print(f"{len(results)} recordings, {heard / 3600:.2f} hours, {detections} keywords spotted")
+    new = set(left)
+    fresh = sum(each.seconds for each in results if each.path in new)
+    if fresh and seconds:
+        print(
+            f"{fresh / 3600:.2f} hours heard in {seconds:.1f} s, {fresh / seconds:.0f}x real time"
+        )
+    failed = [each for each in results if each.error]
+    if failed:
+        print(f"{len(failed)} could not be read to the end, first {failed[0].error}")

@@ -1,1 +1,0 @@
-"""One module per subcommand of `kws`; kws/cli.py lists them."""

@@ -1,0 +1,125 @@
+"""Somebody else's classifier as a model of ours: probed, and given a manifest."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from kws.config import SILENCE, UNKNOWN, DecisionConfig, FeatureConfig, VadConfig
+from kws.errors import ModelError, writing
+from kws.frontend import frame_count
+from kws.model.load import Model, load_model
+from kws.model.manifest import VERSION, Manifest, describe_artefact, write_manifest
+
+# What other projects call the two classes that are never detected.
+SYNONYMS = {"_silence_": SILENCE, "_unknown_": UNKNOWN, "_background_noise_": SILENCE}
+
+USUAL_WINDOWS = (480, 400, 512, 640, 1024)  # samples
+USUAL_HOPS = (80, 160, 320)  # samples that divide the 20 ms between two decisions
+
+logger = logging.getLogger(__name__)
+
+
+def import_model(
+    file: Path,
+    labels: Sequence[str],
+    features: FeatureConfig,
+    folder: Path,
+    *,
+    name: str | None = None,
+    licence: str = "unknown",
+) -> Model:
+    """Copy a classifier of one-second windows into a folder, with a manifest, and load it.
+
+    The file is ONNX or TFLite with one input, the features (1 or any, frames, width), and one
+    output, a posterior for each label. Raises ModelError, and leaves nothing in the folder, where
+    the file is none of these or does not fit the labels or the features; the message says why.
+    """
+    name = name or re.sub(r"[^\w-]+", "_", file.stem)
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read {file}: {error.strerror}") from error
+    form = "tflite" if content[4:8] == b"TFL3" else "onnx"
+    if form == "onnx" and file.suffix.lower() != ".onnx":
+        raise ModelError(
+            f"{file} is neither an ONNX nor a TFLite file; export the network to one of them"
+        )
+    manifest = Manifest(
+        version=VERSION,
+        name=name,
+        description=f"imported from {file.name}",
+        labels=tuple(SYNONYMS.get(label, label) for label in labels),
+        features=features,
+        vad=VadConfig(),
+        decision=DecisionConfig(),
+        thresholds={},
+        artefacts={},
+        parameters=0,
+        licence=licence,
+        provenance={"imported": file.name},
+        measurements={},
+    )
+    copy, path = folder / f"{name}.window.{form}", folder / f"{name}.json"
+    for taken in (copy, path):
+        if taken.exists():
+            raise ModelError(f"{taken} is there already; choose another folder or name")
+    made = not folder.exists()
+    try:
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(content)
+            artefacts = {f"window.{form}": describe_artefact(copy)}
+            write_manifest(replace(manifest, artefacts=artefacts), path)
+        model = load_model(path)
+        _warn_of_deafness(model)
+    except BaseException as error:
+        for file_of_ours in (copy, path):
+            file_of_ours.unlink(missing_ok=True)
+        if made and folder.exists():
+            folder.rmdir()
+        if isinstance(error, ModelError):
+            raise ModelError(f"{error}{_hint(str(error), features)}") from error
+        raise
+    return model
+
+
+def _warn_of_deafness(model: Model) -> None:
+    """Say so where the network gives one answer to whatever it hears."""
+    width = model.manifest.features.width
+    generator = np.random.default_rng(0)
+    heard = generator.uniform(0.0, 15.0, (4, model.frames, width)).astype(np.float32)
+    heard[0] = 0.0
+    if np.ptp(model.backend.run(heard), axis=0).max() < 1e-3:
+        logger.warning(
+            "the network answers the same to silence and to noise; are these the features that it "
+            "was trained on?"
+        )
+
+
+def _hint(error: str, features: FeatureConfig) -> str:
+    """Which features would fit, where the shape of these was the trouble."""
+    found = re.search(r"takes features of shape \(([^)]*)\), not", error)
+    if not found:
+        return ""
+    lengths = [length for length in found[1].split(", ")[1:] if length != "1"]
+    if len(lengths) != 2 or not all(length.isdecimal() for length in lengths):
+        return "; expected two axes of it, time and features"
+    frames, width = map(int, lengths)
+    if (width, frames) == (frame_count(features.sample_rate, features), features.width):
+        return "; time and features stand the other way round, so transpose them in the graph"
+    for hop in USUAL_HOPS:
+        for window in sorted(USUAL_WINDOWS, key=lambda size: abs(size - max(480, 2 * hop))):
+            fft = 1 << (window - 1).bit_length()
+            usual = replace(features, window=window, hop=hop, fft_size=fft)
+            if frame_count(features.sample_rate, usual) == frames:
+                return (
+                    f"; {frames} frames are those of window={window},hop={hop},fft_size={fft}, "
+                    f"and {width} numbers a frame those of bands={width} or coefficients={width}"
+                )
+    return f"; no usual window and hop make {frames} frames of one second"

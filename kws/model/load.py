@@ -1,0 +1,177 @@
+"""A manifest and the networks that it names, joined and tried."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from kws.config import STEP_MS
+from kws.errors import ModelError
+from kws.frontend import FloatArray, frame_count, log_mel
+from kws.model.manifest import Artefact, Manifest, find_manifest, read_artefact, read_manifest
+from kws.model.runtimes import Backend, open_backend
+from kws.model.streaming import OnnxStream, OnnxStreamGraph, Stream, TfliteStream, WindowStream
+
+FORMATS = ("onnx", "tflite")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded model; `load_model` makes it."""
+
+    manifest: Manifest
+    path: Path  # of the manifest
+    artefact: str  # key of the artefact that a detector runs, such as "stream.onnx"
+    provider: str | None = None  # see kws.model.runtimes.open_backend
+
+    @property
+    def frames(self) -> int:
+        """How many feature frames the network sees at once: those of one second."""
+        features = self.manifest.features
+        return frame_count(features.sample_rate, features)
+
+    @property
+    def window_artefact(self) -> str:
+        """Key of the artefact of `backend`; raises ModelError where there is none."""
+        if self.artefact.startswith("window"):
+            return self.artefact
+        return _choose(self.manifest, self.path, (self.artefact.rpartition(".")[2],), ("window",))
+
+    @cached_property
+    def backend(self) -> Backend:
+        """The network of whole windows, tried; raises ModelError where there is none."""
+        key = self.window_artefact
+        with self._blamed(self.manifest.artefacts[key]):
+            backend = open_backend(key.rpartition(".")[2], self._content(key), self.provider)
+            features = self.manifest.features
+            silence = log_mel(np.zeros(features.sample_rate, np.int16), features)
+            _check(backend.run(silence[None]), 1, self.manifest)
+        return backend
+
+    @cached_property
+    def verifier(self) -> Backend | None:
+        """The network that is asked for a second opinion, tried; None where there is none.
+
+        It is an ONNX file, and runs beside those only: who chose TFLite may have nothing else.
+        """
+        entry = self.manifest.verifier
+        if entry is None or not self.artefact.endswith(".onnx"):
+            return None
+        with self._blamed(entry.artefact):
+            backend = open_backend("onnx", read_artefact(self.path.parent, entry.artefact))
+            features = self.manifest.features
+            silence = log_mel(np.zeros(features.sample_rate, np.int16), features)
+            _check(backend.run(silence[None]), 1, self.manifest)
+        return backend
+
+    def open_stream(self) -> Stream:
+        """A new stream through the network: by the stream graph, else window after window."""
+        steps = max(1, self.manifest.decision.hop_ms // STEP_MS)
+        if self.artefact.startswith("stream"):
+            if self.artefact.endswith(".onnx"):
+                return OnnxStream(self.stream_graph)
+            return self._tflite_stream(steps)
+        features = self.manifest.features
+        stride, rest = divmod(features.sample_rate * STEP_MS // 1000, features.hop)
+        if rest:
+            raise ModelError(
+                f"{self.path}: expected a features.hop that divides the {STEP_MS} ms from one row "
+                f"of posteriors to the next, got {features.hop} samples"
+            )
+        asked = self.manifest.window_hop_ms // STEP_MS
+        return WindowStream(self.backend, self.frames, features.width, steps, stride, asked)
+
+    @cached_property
+    def stream_graph(self) -> OnnxStreamGraph:
+        """The network of steps and state, tried; the artefact must be one."""
+        with self._blamed(self.manifest.artefacts[self.artefact]):
+            content = self._content(self.artefact)
+            graph = OnnxStreamGraph(content, self.provider or "cpu", self.frames)
+            silence = np.zeros((graph.frames, self.manifest.features.width), np.float32)
+            _check(OnnxStream(graph).process(silence), graph.steps, self.manifest)
+        return graph
+
+    def _tflite_stream(self, steps: int) -> Stream:
+        with self._blamed(self.manifest.artefacts[self.artefact]):
+            stream = TfliteStream(self._content(self.artefact), steps, self.frames)
+            silence = np.zeros((stream.frames, self.manifest.features.width), np.float32)
+            _check(stream.process(silence), stream.steps, self.manifest)
+            stream.reset()
+        return stream
+
+    def _content(self, key: str) -> bytes:
+        return read_artefact(self.path.parent, self.manifest.artefacts[key])
+
+    @contextmanager
+    def _blamed(self, artefact: Artefact) -> Iterator[None]:
+        """Names the artefact's file in what is said against it."""
+        path = self.path.parent / artefact.file
+        try:
+            yield
+        except (ModelError, ValueError) as error:
+            raise ModelError(
+                str(error) if str(path) in str(error) else f"{path}: {error}"
+            ) from error
+
+
+def load_model(
+    model: str | os.PathLike[str] | None = None,
+    *,
+    backend: str | None = None,
+    provider: str | None = None,
+    artefact: str | None = None,
+) -> Model:
+    """Load a packaged model by name, or any model by its folder or the path of its manifest.
+
+    `backend` is "onnx" or "tflite"; by default whichever the model comes with, ONNX first.
+    `artefact` is one of the manifest's keys, such as "window.int8.onnx", and leaves no choice;
+    without it a detector takes the stream graph where there is one. `provider` is "cpu" (the
+    default) or "cuda". Raises ModelError where the model is missing or damaged and
+    BackendUnavailable where it cannot run here; both say what to do.
+    """
+    path = find_manifest(model)
+    manifest = read_manifest(path)
+    if artefact is not None and artefact not in manifest.artefacts:
+        raise ModelError(
+            f"{path} has no artefact {artefact}; it has {', '.join(sorted(manifest.artefacts))}"
+        )
+    if backend not in (None, *FORMATS):
+        raise ValueError(f"the backends are {', '.join(FORMATS)}, not {backend!r}")
+    formats = FORMATS if backend is None else (backend,)
+    key = artefact or _choose(manifest, path, formats, ("stream", "window"))
+    loaded = Model(manifest, path, key, provider)
+    loaded.open_stream()
+    return loaded
+
+
+def _choose(
+    manifest: Manifest, path: Path, formats: tuple[str, ...], graphs: tuple[str, ...]
+) -> str:
+    keys = [
+        f"{graph}{kind}.{form}" for form in formats for graph in graphs for kind in ("", ".int8")
+    ]
+    for key in keys:
+        if key in manifest.artefacts:
+            return key
+    raise ModelError(
+        f"{path} has no artefact for the backend {' or '.join(formats)}: expected one of "
+        f"{', '.join(keys)}, found {', '.join(manifest.artefacts)}"
+    )
+
+
+def _check(posteriors: FloatArray, rows: int, manifest: Manifest) -> None:
+    """Refuse a network that answers otherwise than its manifest says."""
+    expected = (rows, len(manifest.labels))
+    if posteriors.shape != expected:
+        raise ModelError(
+            f"expected posteriors of shape {expected}, one per label, got {posteriors.shape}"
+        )
+    # An int8 softmax adds up to 1 only to a rounding error per label.
+    if not np.abs(posteriors.sum(axis=1) - 1.0).max() < 0.05 or posteriors.min() < 0.0:
+        raise ModelError("expected posteriors that add up to 1; is the softmax in the graph?")
