@@ -8,15 +8,15 @@ import numpy as np
 from torch import nn
 
 from export.network import CLASSIFIER, Block, FoldedNetwork, Kind, Layer
+from kws.train.batch_norm import fold_batch_norm
 from kws.train.network import Block as TrainedBlock
 from kws.train.network import Network
-from kws.train.scales import fold_scales
 
 
 def fold(network: Network) -> FoldedNetwork:
     """Fold every batch normalisation of a network in evaluation mode, in double precision."""
     network = copy.deepcopy(network).double()
-    fold_scales(network)
+    fold_batch_norm(network)
     stride = network.config.stride
     stem = _layer("stem", network.stem, network.stem_norm, stride=stride, relu=True)
     blocks = []

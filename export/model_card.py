@@ -68,7 +68,7 @@ def _model(manifest: Manifest) -> Iterator[str]:
         yield from (f"* {SOURCES.get(name, name)}" for name in provenance["sources"])
         if any("published" in before for before in _lineage(provenance)):
             yield f"* {PUBLISHED}"
-        if any(run.get("advisors") for run in (training, *_lineage(provenance))):
+        if any(run.get("frozen_teachers") for run in (training, *_lineage(provenance))):
             yield (
                 "* the answers of networks that learnt from the same and, one of them, began with "
                 "Google's speech embedding (docs/training.md)"

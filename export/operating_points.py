@@ -20,7 +20,7 @@ from typing import Any
 from export.model_card import write_model_card
 from kws.errors import KwsError, ModelError
 from kws.evaluation.calibrate import choose_thresholds, peaks, spoken_thresholds
-from kws.evaluation.replay import Heard, Hearing, hear_files
+from kws.evaluation.replay import PosteriorRecorder, PosteriorTrack, record_files
 from kws.evaluation.scenes import Scene
 from kws.evaluation.streameval import Evaluator, OperatingPoint, build_scenes, choose_clips
 from kws.model.load import Model, load_model
@@ -104,13 +104,13 @@ def _calibrate(
         for path in find_recordings(folder / kind)
         if path.parent.name not in (*HELD_OUT_NOISE, *HELD_OUT_PHRASES)
     ]
-    quiet, _ = hear_files([*quiet_paths, *corpus.noise], model, verify=verify)
+    quiet, _ = record_files([*quiet_paths, *corpus.noise], model, verify=verify)
     noise = [split_noise(recording)[0] for recording in read_recordings(corpus.noise)[0]]
     noise += read_recordings([p for p in quiet_paths if p.parent.parent.name == "noise"])[0]
     clips = choose_clips(corpus, "training", manifest.keywords, CLIPS, seed)
     scenes = build_scenes(clips, manifest.keywords, noise, [], seed)
-    hearing = Hearing(model, verify=verify)
-    heard = {name: (scenes[name], hearing.hear(name, [scenes[name].audio])) for name in SCENES}
+    recorder = PosteriorRecorder(model, verify=verify)
+    heard = {name: (scenes[name], recorder.record(name, [scenes[name].audio])) for name in SCENES}
     hours = sum(each.seconds for each in quiet) / 3600.0
 
     presets: dict[str, Any] = {}
@@ -135,8 +135,8 @@ def _calibrate(
 def _measure(
     point: OperatingPoint,
     model: Model,
-    quiet: Sequence[Heard],
-    heard: dict[str, tuple[Scene, Heard]],
+    quiet: Sequence[PosteriorTrack],
+    heard: dict[str, tuple[Scene, PosteriorTrack]],
     hours: float,
 ) -> dict[str, Any]:
     evaluator = Evaluator(model, point)

@@ -11,7 +11,9 @@ STEP_MS = 20  # from one row of posteriors to the next
 KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 SILENCE = "silence"
 UNKNOWN = "unknown"
-KEYWORD_AS_SPEECH = 0.25  # how much of a posterior is other speech while no keyword is detected
+KEYWORD_CONTEXT_WEIGHT = (
+    0.25  # how much of a posterior is other speech while no keyword is detected
+)
 LABELS = (*KEYWORDS, SILENCE, UNKNOWN)
 
 

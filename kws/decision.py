@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kws.config import KEYWORD_AS_SPEECH, SILENCE, STEP_MS, UNKNOWN, DecisionConfig
+from kws.config import KEYWORD_CONTEXT_WEIGHT, SILENCE, STEP_MS, UNKNOWN, DecisionConfig
 
 FloatArray = NDArray[np.float32]
 
@@ -34,7 +34,7 @@ class Deciders:
 
     * its score, the mean of its posteriors over `smoothing_ms`, reaches its threshold, raised by
       `isolation` times the share of other speech just before, as far as 1. Keywords are speech
-      too, by KEYWORD_AS_SPEECH of their posteriors, until one is detected: what led to that, and
+      too, by KEYWORD_CONTEXT_WEIGHT of their posteriors, until one is detected: what led to it, and
       what is left of the word, is no longer other speech;
     * its posterior itself is not below `release` times the threshold, and has been that high for
       no longer than `longest_ms`: what stays longer than a word can is a noise;
@@ -58,12 +58,12 @@ class Deciders:
         self._keywords = [label for label in labels if label not in (SILENCE, UNKNOWN)]
         # What is kept of a row of posteriors: each keyword's, and how much of it is other speech.
         # In silence all of it is zero.
-        self._heeds_speech = UNKNOWN in labels and config.context_ms >= STEP_MS
-        kept = [*self._keywords, *([UNKNOWN] if self._heeds_speech else [])]
+        self._uses_context = UNKNOWN in labels and config.context_ms >= STEP_MS
+        kept = [*self._keywords, *([UNKNOWN] if self._uses_context else [])]
         self._columns = [labels.index(label) for label in kept]
         self._thresholds = np.array([thresholds.get(keyword, config.threshold) for keyword in kept])
         self._released = (self._thresholds * config.release).astype(np.float32)
-        if self._heeds_speech:
+        if self._uses_context:
             self._released[-1] = np.inf  # never up
         self._smoothed = max(1, _rows(config.smoothing_ms))
         self._context_end = self._smoothed + _rows(config.lead_ms)  # rows ago
@@ -76,13 +76,13 @@ class Deciders:
         self._armed = np.ones((streams, len(kept)), bool)
         self._disarmed = False  # whether any is
         self._count = [0] * streams  # rows since the stream began
-        self._deaf_until = [0] * streams  # the row in which something may be detected again
+        self._refractory_until = [0] * streams  # the row in which something may be detected again
 
     def reset(self, stream: int) -> None:
         """Forget the rows and detections of one stream."""
         self._rows[stream] = 0.0
         self._armed[stream] = True
-        self._count[stream] = self._deaf_until[stream] = 0
+        self._count[stream] = self._refractory_until[stream] = 0
 
     def rest(self, stream: int, rows: int) -> None:
         """Let so many steps of one stream pass in which nobody spoke and no network was asked."""
@@ -101,8 +101,8 @@ class Deciders:
             posteriors = np.nan_to_num(posteriors, posinf=0.0, neginf=0.0)
         everyone = len(streams) == len(self._armed)
         new = posteriors.take(self._columns, axis=2)
-        if self._heeds_speech:
-            new[..., -1] += _as_speech(new)
+        if self._uses_context:
+            new[..., -1] += _keyword_context(new)
         before = self._rows if everyone else self._rows.take(streams, axis=0)
         rows = np.concatenate((before, new), axis=1)
         if everyone:
@@ -143,12 +143,12 @@ class Deciders:
                 continue
             for place, best, score, rise in self._spoken(past, up[:, index] & armed):
                 stream, count = streams[place], first[place] + index + 1
-                if count <= self._deaf_until[stream]:
+                if count <= self._refractory_until[stream]:
                     continue
-                self._deaf_until[stream] = count + _rows(self.config.refractory_ms) - 1
+                self._refractory_until[stream] = count + _rows(self.config.refractory_ms) - 1
                 armed[place, best] = False
                 disarmed = changed = True
-                if self._heeds_speech:  # all of it so far has led to this
+                if self._uses_context:  # all of it so far has led to this
                     past[place, :, -1] = 0.0
                 detection = Detection(
                     keyword=self._keywords[best],
@@ -166,8 +166,8 @@ class Deciders:
     def _leave_out(self, row: FloatArray, keywords: NDArray[np.bool_]) -> None:
         """Take what these keywords (streams, kept) have of a row (streams, kept) from its speech:
         the rest of a word that has been detected."""
-        if self._heeds_speech:
-            row[:, -1] -= _as_speech(row * keywords)
+        if self._uses_context:
+            row[:, -1] -= _keyword_context(row * keywords)
 
     def _spoken(
         self, rows: FloatArray, up: NDArray[np.bool_]
@@ -197,7 +197,7 @@ class Deciders:
     def _speech(self, rows: FloatArray) -> NDArray[np.float64] | float:
         """How much the thresholds rise on the way to 1, (streams, 1), for what was said before."""
         context = rows[:, -self._context_begin : rows.shape[1] - self._context_end, -1:]
-        if not self._heeds_speech:
+        if not self._uses_context:
             return 0.0
         return self.config.isolation * _mean(context)
 
@@ -227,9 +227,9 @@ class Decider:
         return [detection for _, detection in self._one.update([0], posteriors[None])]
 
 
-def _as_speech(rows: FloatArray) -> FloatArray:
+def _keyword_context(rows: FloatArray) -> FloatArray:
     """What keywords (..., kept) add to other speech (...)."""
-    speech: FloatArray = np.add.reduce(rows[..., :-1], axis=-1) * np.float32(KEYWORD_AS_SPEECH)
+    speech: FloatArray = np.add.reduce(rows[..., :-1], axis=-1) * np.float32(KEYWORD_CONTEXT_WEIGHT)
     return speech
 
 

@@ -15,7 +15,7 @@ from kws.errors import ModelError
 from kws.frontend import FloatArray
 from kws.model.load import Model
 
-_TO_THE_END = 0.5  # of the candidate's posterior, from the call after one that asked
+CANDIDATE_HYSTERESIS = 0.5  # of the candidate's posterior, from the call after one that asked
 
 
 class Verifier:
@@ -59,12 +59,12 @@ class Verifier:
         for stream, new in zip(chosen, features, strict=True):
             self._recent[stream].append(new)
         heights = posteriors.take(self._keywords, axis=2)
-        if not heights.max() > _TO_THE_END * self._candidate:  # as nearly always
+        if not heights.max() > CANDIDATE_HYSTERESIS * self._candidate:  # as nearly always
             self._levels[chosen] = self._candidate
             return posteriors
         rows = heights.max(axis=2) > self._levels[chosen, None]  # (chosen, steps)
         any_row = np.logical_or.reduce(rows, axis=1)
-        self._levels[chosen] = np.where(any_row, _TO_THE_END, 1.0) * self._candidate
+        self._levels[chosen] = np.where(any_row, CANDIDATE_HYSTERESIS, 1.0) * self._candidate
         (asked,) = any_row.nonzero()
         if not len(asked):
             return posteriors

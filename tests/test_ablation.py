@@ -155,10 +155,10 @@ def test_runs_of_other_recordings_say_which(tmp_path: Path) -> None:
 def test_runs_of_about_equal_length_are_one_row(tmp_path: Path) -> None:
     """Seeds that were given equal time end at epochs of their own; others are told apart."""
     given: tuple[dict[str, Any], ...] = (
-        {"epochs": 20, "advisors": ["0f"]},
-        {"epochs": 21, "advisors": ["0f"]},
-        {"epochs": 20, "advisors": []},
-        {"epochs": 23, "advisors": ["0f"]},
+        {"epochs": 20, "frozen_teachers": ["0f"]},
+        {"epochs": 21, "frozen_teachers": ["0f"]},
+        {"epochs": 20, "frozen_teachers": []},
+        {"epochs": 23, "frozen_teachers": ["0f"]},
     )
     runs = [
         ablation.read_run(write_run(tmp_path / f"run{seed}", seed, **options), "last.pt")
@@ -167,10 +167,10 @@ def test_runs_of_about_equal_length_are_one_row(tmp_path: Path) -> None:
     rows = ablation.table(runs, [{"clean": 0.5}] * len(runs))["mean"]
     assert {
         "the first run's options": [20, 21],
-        "no advisors": [20],
+        "no frozen_teachers": [20],
         "23 epochs": [23],
     } == {text: row["epochs"] for text, row in rows.items()}
-    assert "advisors 1" == ablation.difference(runs[0], runs[2])
+    assert "frozen_teachers 1" == ablation.difference(runs[0], runs[2])
 
 
 def test_unseen_words_are_counted_at_a_recall() -> None:

@@ -25,7 +25,7 @@ from kws.model.manifest import MODELS, read_manifest  # noqa: E402
 from kws.model.runtimes import OnnxBackend  # noqa: E402
 from kws.train import checkpoint  # noqa: E402
 from kws.train.embedding import EmbeddingConfig, EmbeddingNetwork  # noqa: E402
-from kws.train.graphs import restore_scales  # noqa: E402
+from kws.train.graphs import restore_batch_norm  # noqa: E402
 from kws.train.joined import read_embedding  # noqa: E402
 
 
@@ -135,7 +135,7 @@ def test_training_can_go_on_from_the_file(
     with torch.no_grad():
         expected = network(heard).softmax(-1)
         assert (kept(heard).softmax(-1) - expected).abs().max() < 0.05
-        restore_scales(kept, heard)
+        restore_batch_norm(kept, heard)
         assert (kept(heard).softmax(-1) - expected).abs().max() < 0.05
         kept.train()
         kept.dropout.eval()

@@ -22,6 +22,7 @@ from kws.evaluation.evaluate import clip_posteriors
 from kws.model.load import load_model
 from kws.model.manifest import find_manifest
 from kws.recordings.data import read_recording
+from kws.train.batch_norm import fold_batch_norm
 from kws.train.checkpoint import load_network
 from kws.train.features import LogMel
 from kws.train.finetune import TuneConfig, finetune, load_base, tune
@@ -29,7 +30,6 @@ from kws.train.graphs import read_network, replace_classifier, write_network
 from kws.train.network import Network
 from kws.train.own_words import FEWEST, load_own_words
 from kws.train.sampler import SamplerConfig
-from kws.train.scales import fold_scales
 
 torch.set_num_threads(1)  # nets this small only wait for further threads
 
@@ -160,7 +160,7 @@ def test_folded_normalisations_change_nothing() -> None:
     features = 10 * torch.rand(2, 110, 40)
     with torch.no_grad():
         before = network(features)
-        fold_scales(network)
+        fold_batch_norm(network)
         after = network(features)
     assert before.std() > 0.01
     torch.testing.assert_close(after, before, atol=1e-4, rtol=1e-4)

@@ -88,12 +88,12 @@ def test_processes_do_not_matter(
 
 def test_same_as_the_detector(model: Model) -> None:
     """What is replayed from kept rows is what a Detector finds, at any threshold."""
-    from kws.evaluation.replay import Hearing
+    from kws.evaluation.replay import PosteriorRecorder
     from kws.evaluation.streameval import OperatingPoint
 
     audio = say(1.0, "low", 0.8, "high", 0.3, "unknown", 0.7, "low")
     blocks = np.array_split(audio, 37)
-    heard = Hearing(model).hear("x", blocks)
+    heard = PosteriorRecorder(model).record("x", blocks)
     assert len(audio) / SAMPLE_RATE == heard.seconds
     for threshold in (0.3, 0.6, 0.8):
         point = OperatingPoint.of(model, threshold=threshold)
@@ -188,14 +188,14 @@ def test_calibrate(folder: Path, tones: Path, capsys: pytest.CaptureFixture[str]
 def test_move_thresholds(model: Model) -> None:
     """All thresholds move until no more fires than is wanted, and no further than that."""
     from kws.evaluation.calibrate import move_thresholds
-    from kws.evaluation.replay import Heard
+    from kws.evaluation.replay import PosteriorTrack
     from kws.evaluation.streameval import OperatingPoint
 
     rows = np.zeros((1000, 4), np.float32)
     for start, height in ((100, 0.7), (400, 0.8), (700, 0.9)):
         rows[start : start + 40, 0] = height
     rows[:, 2] = 1.0 - rows[:, 0]
-    heard = [Heard("x", 3600.0, rows)]
+    heard = [PosteriorTrack("x", 3600.0, rows)]
     point = OperatingPoint.of(model, threshold=0.6)
     for target, low, high in ((3.0, 0.0, 0.7), (2.0, 0.7, 0.8), (1.0, 0.8, 0.9), (0.0, 0.9, 1.0)):
         thresholds, left = move_thresholds(point, heard, model.manifest.labels, target)
@@ -265,9 +265,9 @@ def test_thresholds_where_nothing_helps() -> None:
 def test_peaks_are_detections(model: Model) -> None:
     """Just below its peak a threshold detects, just above it does not."""
     from kws.evaluation.calibrate import peaks
-    from kws.evaluation.replay import Hearing
+    from kws.evaluation.replay import PosteriorRecorder
 
-    heard = Hearing(model, vad=False).hear("x", [say(1.5, "low", 1.5)])
+    heard = PosteriorRecorder(model, vad=False).record("x", [say(1.5, "low", 1.5)])
     labels = model.manifest.labels
     (peak,) = peaks(heard, labels, CONFIG)
     assert "low" == peak.keyword

@@ -460,7 +460,7 @@ def test_training_on_a_gpu_is_training(material: Material, tmp_path: Path) -> No
     start = tmp_path / "gpu" / "last.pt"
     network, *_ = checkpoint.load_network(start)
     assert "cpu" == next(network.parameters()).device.type
-    fit(material, tmp_path / "cpu", TINY, start=start, advisors=[start])
+    fit(material, tmp_path / "cpu", TINY, start=start, frozen_teachers=[start])
 
 
 def test_where_weights_come_from_is_not_forgotten(tmp_path: Path) -> None:

@@ -18,9 +18,9 @@ from kws.frontend import log_mel  # noqa: E402
 from kws.model.runtimes import onnx_session  # noqa: E402
 from kws.train import checkpoint  # noqa: E402
 from kws.train.__main__ import main as train  # noqa: E402
-from kws.train.advisors import Advisors, at_rows  # noqa: E402
 from kws.train.embedding import BANDS, LEAST, STAGES, EmbeddingConfig, EmbeddingNetwork  # noqa: E402
 from kws.train.fit import fit  # noqa: E402
+from kws.train.frozen_teachers import FrozenTeachers, at_rows  # noqa: E402
 from kws.train.learner import Batch  # noqa: E402
 from kws.train.materials import Material  # noqa: E402
 from kws.train.network import Network, NetworkConfig  # noqa: E402
@@ -202,7 +202,7 @@ def teachers(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def test_advisors_say_the_mean_of_what_each_says(teachers: list[Path], device: str) -> None:
     prior = torch.arange(float(len(LABELS)))
     batch = Batch(torch.rand(3, 196, 40) * 10.0, torch.zeros(2, 2, 50, dtype=torch.long))
-    advice = Advisors(teachers, LABELS, FeatureConfig(), 2, prior, device)
+    advice = FrozenTeachers(teachers, LABELS, FeatureConfig(), 2, prior, device)
     try:
         advice.send(batch)
         found = advice.receive()
@@ -225,20 +225,20 @@ def test_learning_from_advisors_is_a_run_of_its_own(
 ) -> None:
     """It says whom it learnt from, goes on with the same ones alone, and refuses misfits."""
     config = replace(TINY, epochs=1)
-    fit(material, tmp_path / "run", config, advisors=teachers)
+    fit(material, tmp_path / "run", config, frozen_teachers=teachers)
     state = checkpoint.load(tmp_path / "run/last.pt")
-    assert 2 == len(state["options"]["advisors"])
+    assert 2 == len(state["options"]["frozen_teachers"])
     assert state["scores"]["distil_loss"] > 0.0
-    fit(material, tmp_path / "run", config, advisors=teachers, resume=True)
+    fit(material, tmp_path / "run", config, frozen_teachers=teachers, resume=True)
     with pytest.raises(ModelError, match="other options"):
-        fit(material, tmp_path / "run", config, advisors=teachers[:1], resume=True)
+        fit(material, tmp_path / "run", config, frozen_teachers=teachers[:1], resume=True)
     both = replace(config, teacher=NetworkConfig(channels=8))
     with pytest.raises(ModelError, match="not both"):
-        fit(material, tmp_path / "both", both, advisors=teachers)
+        fit(material, tmp_path / "both", both, frozen_teachers=teachers)
     wide = replace(config.features, bands=64)
     other = replace(config, features=wide, network=NetworkConfig(channels=8, bands=64))
     with pytest.raises(ModelError, match=r"cannot teach.*bands=64"):
-        fit(material, tmp_path / "other", other, advisors=teachers)
+        fit(material, tmp_path / "other", other, frozen_teachers=teachers)
 
 
 def test_a_missing_advisor_is_an_error_of_one_line(
@@ -249,5 +249,5 @@ def test_a_missing_advisor_is_an_error_of_one_line(
 ) -> None:
     monkeypatch.setattr("kws.train.__main__.load_material", lambda *_: None)
     options = ["--data", str(recordings.parent), "--out", str(tmp_path / "run")]
-    assert 1 == train([*options, "--advisors", str(tmp_path / "none.pt")])
+    assert 1 == train([*options, "--frozen-teachers", str(tmp_path / "none.pt")])
     assert "none.pt is no checkpoint to learn from" in capsys.readouterr().err

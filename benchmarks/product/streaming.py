@@ -25,7 +25,7 @@ import numpy as np
 from benchmarks.results import FOLDER, write_result
 from kws import Detector, KwsError
 from kws.config import SAMPLE_RATE
-from kws.evaluation.replay import Heard
+from kws.evaluation.replay import PosteriorTrack
 from kws.evaluation.scenes import Scene, build_scene, word_extent
 from kws.evaluation.streameval import (
     Evaluator,
@@ -136,14 +136,14 @@ def default_point(
 
 def _hear(
     evaluator: Evaluator, scenes: Mapping[str, Scene], folder: Path
-) -> tuple[dict[str, tuple[Scene, Heard]], dict[str, list[Heard]]]:
+) -> tuple[dict[str, tuple[Scene, PosteriorTrack]], dict[str, list[PosteriorTrack]]]:
     """The scenes, and the recordings without commands by source."""
-    heard = {name: evaluator.hear(scene) for name, scene in scenes.items()}
-    quiet = {name: evaluator.hear_files(paths)[0] for name, paths in held_out(folder).items()}
+    heard = {name: evaluator.record(scene) for name, scene in scenes.items()}
+    quiet = {name: evaluator.record_files(paths)[0] for name, paths in held_out(folder).items()}
     return heard, quiet
 
 
-def _with_total(quiet: Mapping[str, list[Heard]]) -> dict[str, list[Heard]]:
+def _with_total(quiet: Mapping[str, list[PosteriorTrack]]) -> dict[str, list[PosteriorTrack]]:
     """And conversation and noise together: what false accepts per hour are told of."""
     kept = [each for name, found in quiet.items() if not name.startswith("other") for each in found]
     return {**quiet, "conversation and noise": kept}
@@ -151,8 +151,8 @@ def _with_total(quiet: Mapping[str, list[Heard]]) -> dict[str, list[Heard]]:
 
 def _point(
     evaluator: Evaluator,
-    quiet: Mapping[str, Sequence[Heard]],
-    heard: Mapping[str, tuple[Scene, Heard]],
+    quiet: Mapping[str, Sequence[PosteriorTrack]],
+    heard: Mapping[str, tuple[Scene, PosteriorTrack]],
 ) -> dict[str, Any]:
     figures: dict[str, Any] = {"thresholds": dict(evaluator.point.thresholds)}
     for name, recordings in quiet.items():
@@ -192,7 +192,7 @@ def in_a_row(model: Model, folder: Path, clips: int) -> dict[str, Any]:
     for pause in (0.6, 1.0, 2.0):
         generator = np.random.default_rng(0)
         scene = build_scene(cut, keywords, generator, pause=(pause, pause))
-        found = evaluator.outcome(evaluator.hear(scene)).figures()
+        found = evaluator.outcome(evaluator.record(scene)).figures()
         kept = ("spoken", "hits", "substitutions", "deletions", "insertions", "miss_rate")
         figures[f"{pause:g} s between words"] = {key: found[key] for key in kept}
     return figures
@@ -204,7 +204,7 @@ def gate(model: Model, scenes: Mapping[str, Scene]) -> dict[str, Any]:
     missed: dict[str, Any] = {}
     for name in GATED:
         with_gate, without = (
-            (lambda e: e.outcome(e.hear(scenes[name])).figures()["miss_rate"])(
+            (lambda e: e.outcome(e.record(scenes[name])).figures()["miss_rate"])(
                 Evaluator(model, point, vad)
             )
             for vad in (True, False)

@@ -119,7 +119,7 @@ def difference(run: Run, first: Run) -> str:
 
 def _text(value: Any) -> str:
     if isinstance(value, tuple) and all(isinstance(each, str) for each in value):
-        return str(len(value))  # of advisors, whose hashes tell a reader nothing
+        return str(len(value))  # of frozen_teachers, whose hashes tell a reader nothing
     if isinstance(value, Sequence) and not isinstance(value, str):
         return "-".join(map(_text, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

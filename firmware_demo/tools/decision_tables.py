@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kws.config import KEYWORD_AS_SPEECH, SILENCE, STEP_MS, UNKNOWN
+from kws.config import KEYWORD_CONTEXT_WEIGHT, SILENCE, STEP_MS, UNKNOWN
 from kws.model.manifest import MODES, Manifest
 
 
@@ -40,7 +40,9 @@ def decision_tables(manifest: Manifest) -> DecisionTables:
     context = _rows(config.context_ms)
     longest, rearm = max(1, _rows(config.longest_ms)), max(1, _rows(config.rearm_ms))
     hears_unknown = UNKNOWN in manifest.labels and context > 0
-    per_row = config.isolation * KEYWORD_AS_SPEECH * smoothed / context if hears_unknown else 0.0
+    per_row = (
+        config.isolation * KEYWORD_CONTEXT_WEIGHT * smoothed / context if hears_unknown else 0.0
+    )
     released = (thresholds * config.release).astype(np.float32)
     return DecisionTables(
         smoothed=smoothed,
@@ -51,7 +53,7 @@ def decision_tables(manifest: Manifest) -> DecisionTables:
         refractory=_rows(config.refractory_ms),
         history=max(context_end + context, longest + 1, rearm),
         unknown=manifest.labels.index(UNKNOWN) if hears_unknown else 0,
-        unknown_weight=round(1 / KEYWORD_AS_SPEECH),
+        unknown_weight=round(1 / KEYWORD_CONTEXT_WEIGHT),
         keyword_labels=np.array(
             [i for i, label in enumerate(manifest.labels) if label not in (SILENCE, UNKNOWN)],
             np.uint8,

@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
 
     from kws.errors import DataError, writing
     from kws.evaluation.calibrate import move_thresholds, thresholds_as_stored
-    from kws.evaluation.replay import hear_files
+    from kws.evaluation.replay import record_files
     from kws.evaluation.spotting import poisson_upper
     from kws.evaluation.streameval import OperatingPoint
     from kws.model.load import load_model
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
         for named in options.background
         for path in (find_recordings(named) if named.is_dir() else [named])
     ]
-    heard, problems = hear_files(paths, model)
+    heard, problems = record_files(paths, model)
     for problem in problems:
         print(f"not used: {problem}")
     if not heard:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kws.config import KEYWORD_AS_SPEECH, SILENCE, STEP_MS, UNKNOWN, DecisionConfig
-from kws.evaluation.replay import Heard
+from kws.config import KEYWORD_CONTEXT_WEIGHT, SILENCE, STEP_MS, UNKNOWN, DecisionConfig
+from kws.evaluation.replay import PosteriorTrack
 from kws.evaluation.scenes import Spoken
 from kws.evaluation.spotting import SLACK
 from kws.evaluation.streameval import OperatingPoint
@@ -39,7 +39,7 @@ class Peak:
     threshold: float
 
 
-def peaks(heard: Heard, labels: Sequence[str], config: DecisionConfig) -> list[Peak]:
+def peaks(heard: PosteriorTrack, labels: Sequence[str], config: DecisionConfig) -> list[Peak]:
     """Every moment worth a detection at any threshold of GRID, the best keyword of each.
 
     Kws/decision.py asks that score >= t + a * (1 - t), where a is what other speech adds; that is
@@ -58,7 +58,7 @@ def peaks(heard: Heard, labels: Sequence[str], config: DecisionConfig) -> list[P
 
 
 def spoken_thresholds(
-    heard: Heard, spoken: Sequence[Spoken], labels: Sequence[str], config: DecisionConfig
+    heard: PosteriorTrack, spoken: Sequence[Spoken], labels: Sequence[str], config: DecisionConfig
 ) -> list[tuple[str, float]]:
     """Of each word that was spoken, the highest threshold at which it is detected; 0 for none."""
     keywords = [label for label in labels if label not in (SILENCE, UNKNOWN)]
@@ -81,8 +81,8 @@ def _reachable(
     scores = _means(rows[:, columns], smoothed)
     if UNKNOWN not in labels or config.isolation == 0.0 or config.context_ms < STEP_MS:
         return scores
-    as_speech = KEYWORD_AS_SPEECH * rows[:, columns].sum(axis=1, keepdims=True)
-    other = rows[:, [labels.index(UNKNOWN)]] + as_speech
+    keyword_context = KEYWORD_CONTEXT_WEIGHT * rows[:, columns].sum(axis=1, keepdims=True)
+    other = rows[:, [labels.index(UNKNOWN)]] + keyword_context
     speech = _means(other, config.context_ms // STEP_MS)
     before = smoothed + config.lead_ms // STEP_MS
     added = np.zeros_like(speech)
@@ -162,7 +162,10 @@ def _log_odds(share: FloatArray) -> FloatArray:
 
 
 def move_thresholds(
-    point: OperatingPoint, backgrounds: Sequence[Heard], labels: Sequence[str], target: float
+    point: OperatingPoint,
+    backgrounds: Sequence[PosteriorTrack],
+    labels: Sequence[str],
+    target: float,
 ) -> tuple[dict[str, float], int]:
     """All thresholds moved together so that at most `target` an hour fire on the backgrounds.
 

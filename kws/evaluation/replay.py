@@ -28,7 +28,7 @@ _TOO_FEW = 16  # recordings, for which a second process is not worth its start
 
 
 @dataclass(frozen=True)
-class Heard:
+class PosteriorTrack:
     """One recording as the network heard it."""
 
     name: str
@@ -42,7 +42,7 @@ class Heard:
         return Decider(labels, thresholds, config).update(self.rows)
 
 
-class Hearing:
+class PosteriorRecorder:
     """Turns audio into rows; the gate and the network are those of a Detector."""
 
     def __init__(self, model: Model, vad: bool = True, verify: bool = True) -> None:
@@ -52,7 +52,7 @@ class Hearing:
         if SILENCE in model.manifest.labels:
             self._silence[0, model.manifest.labels.index(SILENCE)] = 1.0
 
-    def hear(self, name: str, blocks: Iterable[Int16Array]) -> Heard:
+    def record(self, name: str, blocks: Iterable[Int16Array]) -> PosteriorTrack:
         """A whole recording, given block by block, and the silence after it."""
         self._listener.reset()
         hop, samples = self._listener.hop, 0
@@ -70,51 +70,51 @@ class Hearing:
                 rows += new
             rest = audio[whole:]
         heard = np.concatenate(rows) if rows else self._silence[:0]
-        return Heard(name, (samples - len(tail)) / SAMPLE_RATE, heard)
+        return PosteriorTrack(name, (samples - len(tail)) / SAMPLE_RATE, heard)
 
 
-def hear_files(
+def record_files(
     paths: Sequence[Path],
     model: Model,
     vad: bool = True,
     jobs: int | None = None,
     verify: bool = True,
-) -> tuple[list[Heard], list[Problem]]:
+) -> tuple[list[PosteriorTrack], list[Problem]]:
     """Hear files of any format and rate, on all processors unless `jobs` says how many.
 
     Returns what was heard, in the order of `paths`, and the files that cannot be read.
     """
     jobs = min(jobs or os.cpu_count() or 1, -(-len(paths) // _TOO_FEW))
-    outcomes: Iterable[Heard | Problem]
+    outcomes: Iterable[PosteriorTrack | Problem]
     if jobs <= 1:
-        hearing = Hearing(model, vad, verify)
-        outcomes = [_hear_file(hearing, path) for path in paths]
+        recorder = PosteriorRecorder(model, vad, verify)
+        outcomes = [_record_file(recorder, path) for path in paths]
     else:
         # Not forked: what ONNX Runtime and others hold of threads and locks would be torn.
         context = multiprocessing.get_context("spawn")
         settings = (model.path, model.artefact, vad, verify)
         with ProcessPoolExecutor(jobs, context, _begin, settings) as pool:
             chunk = max(1, min(32, len(paths) // (4 * jobs)))
-            outcomes = list(pool.map(_hear_in_worker, paths, chunksize=chunk))
-    heard = [outcome for outcome in outcomes if isinstance(outcome, Heard)]
+            outcomes = list(pool.map(_record_in_worker, paths, chunksize=chunk))
+    heard = [outcome for outcome in outcomes if isinstance(outcome, PosteriorTrack)]
     return heard, [outcome for outcome in outcomes if isinstance(outcome, Problem)]
 
 
-def _hear_file(hearing: Hearing, path: Path) -> Heard | Problem:
+def _record_file(recorder: PosteriorRecorder, path: Path) -> PosteriorTrack | Problem:
     try:
         with File(path) as source:
-            return hearing.hear(str(path), source)
+            return recorder.record(str(path), source)
     except KwsError as error:
         return Problem(path, str(error).removeprefix(f"{path} "))
 
 
-_worker: Hearing
+_worker: PosteriorRecorder
 
 
 def _begin(path: Path, artefact: str, vad: bool, verify: bool) -> None:
     global _worker
-    _worker = Hearing(load_model(path, artefact=artefact), vad, verify)
+    _worker = PosteriorRecorder(load_model(path, artefact=artefact), vad, verify)
 
 
-def _hear_in_worker(path: Path) -> Heard | Problem:
-    return _hear_file(_worker, path)
+def _record_in_worker(path: Path) -> PosteriorTrack | Problem:
+    return _record_file(_worker, path)

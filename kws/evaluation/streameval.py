@@ -12,7 +12,7 @@ import numpy as np
 from kws.config import DecisionConfig
 from kws.decision import Detection
 from kws.errors import DataError
-from kws.evaluation.replay import Heard, Hearing, hear_files
+from kws.evaluation.replay import PosteriorRecorder, PosteriorTrack, record_files
 from kws.evaluation.scenes import Scene, build_scene
 from kws.evaluation.spotting import Outcome, false_accept_figures, match
 from kws.model.load import Model
@@ -91,20 +91,20 @@ class Evaluator:
             "verified": self.point.verified,
         }
 
-    def detections(self, heard: Heard, offset: float = 0.0) -> list[Detection]:
+    def detections(self, heard: PosteriorTrack, offset: float = 0.0) -> list[Detection]:
         """What the operating point, moved by `offset`, finds in a recording."""
         thresholds = self.point.moved(offset) if offset else self.point.thresholds
         return heard.detections(self._labels, thresholds, self.point.config)
 
     def negatives(self, paths: Sequence[Path]) -> dict[str, Any]:
         """Recordings that hold no keyword; raises DataError where none can be read."""
-        heard, problems = self.hear_files(paths)
+        heard, problems = self.record_files(paths)
         if not heard:
             first = f"; the first that failed: {problems[0]}" if problems else ""
             raise DataError(f"there is no recording to hear{first}")
         return self.false_accepts(heard) | {"not_used": [str(problem) for problem in problems]}
 
-    def false_accepts(self, heard: Sequence[Heard]) -> dict[str, Any]:
+    def false_accepts(self, heard: Sequence[PosteriorTrack]) -> dict[str, Any]:
         """The figures of recordings without keywords, all taken together."""
         found = [self.detections(each) for each in heard]
         hours = sum(each.seconds for each in heard) / 3600.0
@@ -117,20 +117,20 @@ class Evaluator:
 
     def scene(self, scene: Scene) -> dict[str, Any]:
         """One labelled recording; words that are no keywords of the model are not missed."""
-        return self.outcome(self.hear(scene)).figures()
+        return self.outcome(self.record(scene)).figures()
 
-    def hear(self, scene: Scene) -> tuple[Scene, Heard]:
+    def record(self, scene: Scene) -> tuple[Scene, PosteriorTrack]:
         """A scene with its rows."""
         keywords = tuple(word for word in scene.spoken if word.word in self._keywords)
         scene = Scene(scene.audio, keywords)
-        hearing = Hearing(self.model, self.vad, self.point.verified)
-        return scene, hearing.hear("scene", [scene.audio])
+        recorder = PosteriorRecorder(self.model, self.vad, self.point.verified)
+        return scene, recorder.record("scene", [scene.audio])
 
-    def hear_files(self, paths: Sequence[Path]) -> tuple[list[Heard], list[Problem]]:
+    def record_files(self, paths: Sequence[Path]) -> tuple[list[PosteriorTrack], list[Problem]]:
         """Recordings with their rows, and those that cannot be read."""
-        return hear_files(paths, self.model, self.vad, self.jobs, self.point.verified)
+        return record_files(paths, self.model, self.vad, self.jobs, self.point.verified)
 
-    def outcome(self, heard: tuple[Scene, Heard], offset: float = 0.0) -> Outcome:
+    def outcome(self, heard: tuple[Scene, PosteriorTrack], offset: float = 0.0) -> Outcome:
         """What becomes of a scene's words."""
         scene, rows = heard
         return match(scene.spoken, self.detections(rows, offset))
@@ -160,10 +160,10 @@ class Evaluator:
         hum = read(noise) + [split_noise(recording)[1] for recording in read(corpus.noise)]
         chosen = choose_clips(corpus, "validation", self._keywords, clips, seed)
         scenes = build_scenes(chosen, self._keywords, hum, read(conversation), seed)
-        heard = {name: self.hear(scene) for name, scene in scenes.items()}
-        quiet: dict[str, list[Heard]] = {}
+        heard = {name: self.record(scene) for name, scene in scenes.items()}
+        quiet: dict[str, list[PosteriorTrack]] = {}
         for name, paths in beside.items():
-            quiet[name], bad = self.hear_files(paths)
+            quiet[name], bad = self.record_files(paths)
             problems += bad
         return {
             "scenes": {name: self.outcome(each).figures() for name, each in heard.items()},
@@ -175,8 +175,8 @@ class Evaluator:
 
 def det_curve(
     evaluator: Evaluator,
-    scenes: Mapping[str, tuple[Scene, Heard]],
-    quiet: Mapping[str, Sequence[Heard]],
+    scenes: Mapping[str, tuple[Scene, PosteriorTrack]],
+    quiet: Mapping[str, Sequence[PosteriorTrack]],
 ) -> Iterator[dict[str, Any]]:
     """False accepts per hour of each source and misses of each scene, by offset of OFFSETS."""
     for offset in OFFSETS:

@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="train a wider network beside it, in a process of its own, and learn from that too",
     )
     parser.add_argument(
-        "--advisors",
+        "--frozen-teachers",
         nargs="+",
         type=Path,
         default=[],
@@ -105,7 +105,7 @@ def main(arguments: list[str] | None = None) -> int:
             config,
             resume=options.resume,
             start=options.start,
-            advisors=options.advisors,
+            frozen_teachers=options.frozen_teachers,
             device=options.device,
         )
     except KwsError as error:

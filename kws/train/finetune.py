@@ -27,16 +27,16 @@ from kws.model.manifest import (
     write_manifest,
 )
 from kws.train import checkpoint
+from kws.train.batch_norm import fold_batch_norm
 from kws.train.features import LogMel
 from kws.train.fit import Scores, draw_batches, score
-from kws.train.graphs import read_network, replace_classifier, restore_scales, write_network
+from kws.train.graphs import read_network, replace_classifier, restore_batch_norm, write_network
 from kws.train.learner import command_indexes, label_loss, peak_loss
 from kws.train.materials import Material
 from kws.train.network import Network, parameter_count
 from kws.train.own_words import OwnWords
 from kws.train.prior import class_shares, log_prior
 from kws.train.sampler import Sampler, SamplerConfig
-from kws.train.scales import fold_scales
 
 GRAPHS = ("window.onnx", "stream.onnx")
 
@@ -111,7 +111,7 @@ def tune(
     if not from_nothing:
         with torch.no_grad():
             first = next(draw_batches(sampler, streams, front_end, 0, stride))
-            restore_scales(network, first.features)
+            restore_batch_norm(network, first.features)
     optimizer = torch.optim.AdamW(
         [parameter for parameter in network.parameters() if parameter.requires_grad],
         lr=config.learning_rate,
@@ -140,7 +140,7 @@ def tune(
             schedule.step()
         after_epoch(epoch + 1)
     network.eval()
-    fold_scales(network)
+    fold_batch_norm(network)
     with torch.no_grad():
         weight = config.peak_weight if streams is not None else 0.0
         shares = class_shares(config.sampler.silence, config.sampler.unknown, weight)

@@ -22,12 +22,12 @@ from kws.errors import ModelError
 from kws.frontend import SparseFilters, frame_count
 from kws.model.manifest import find_manifest, read_artefact, read_manifest
 from kws.train import augment, checkpoint
-from kws.train.advisors import Advisors, fingerprints
 from kws.train.architectures import AnyConfig, AnyNetwork, build
 from kws.train.board import Board
 from kws.train.embedding import EmbeddingNetwork
 from kws.train.features import LogMel
-from kws.train.graphs import read_network, restore_scales
+from kws.train.frozen_teachers import FrozenTeachers, fingerprints
+from kws.train.graphs import read_network, restore_batch_norm
 from kws.train.joined import ARTEFACT as JOINED
 from kws.train.joined import read_embedding
 from kws.train.learner import Batch, Learner, LearnerConfig
@@ -58,7 +58,7 @@ class FitConfig:
     features: FeatureConfig = field(default_factory=FeatureConfig)
     network: AnyConfig = field(default_factory=NetworkConfig)
     teacher: AnyConfig | None = None
-    advisors: tuple[str, ...] = ()  # SHA-256 of the checkpoints that teach; `fit` fills it in
+    frozen_teachers: tuple[str, ...] = ()  # their SHA-256; `fit` fills it in
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def fit(
     *,
     resume: bool = False,
     start: Path | None = None,
-    advisors: Sequence[Path] = (),
+    frozen_teachers: Sequence[Path] = (),
     device: str = "cpu",
 ) -> Scores:
     """Train, writing `last.pt`, `best.pt` and `log.jsonl` into `out` after every epoch.
@@ -175,8 +175,8 @@ def fit(
 
     `start` is a checkpoint, or an exported model, of the same network; training begins with its
     weights. Where the options name a teacher, it is trained beside the network and its averaged
-    weights are in `teacher.pt`, a checkpoint as any other. `advisors` are checkpoints of networks
-    that are no longer trained and teach together; see `kws.train.advisors`.
+    weights are in `teacher.pt`, a checkpoint as any other. `frozen_teachers` are of networks
+    that are no longer trained and teach together; see `kws.train.frozen_teachers`.
 
     A run that was stopped goes on from `last.pt` with `resume`, bit for bit as if it had not been
     stopped, given the same machine and number of threads. On a `device` other than the CPU, a name
@@ -184,7 +184,7 @@ def fit(
     anywhere. Raises ModelError where `out` already holds a run and `resume` was not asked for, or
     holds one of other options, and where a network does not take the front end's frames.
     """
-    config = replace(config, advisors=fingerprints(advisors))
+    config = replace(config, frozen_teachers=fingerprints(frozen_teachers))
     _check(config)
     last_path = out / "last.pt"
     state = _resumable(last_path, config) if resume and last_path.exists() else None
@@ -206,9 +206,9 @@ def fit(
     drawn = config.sampler.silence, config.sampler.unknown
     shares = class_shares(*drawn, config.learner.peak_weight)
     advice = None
-    if advisors:  # they do without the class shares, which the network learns
+    if frozen_teachers:  # they do without the class shares, which the network learns
         stride, prior = config.network.stride, log_prior(labels, **shares)
-        advice = Advisors(advisors, labels, config.features, stride, prior, device)
+        advice = FrozenTeachers(frozen_teachers, labels, config.features, stride, prior, device)
     first, best = 0, -math.inf
     if state is not None:
         learner.restore(state)
@@ -298,7 +298,7 @@ def begin_with(network: AnyNetwork, start: Path, features: Tensor) -> dict[str, 
         artefact = manifest.artefacts[key]
         content = read_artefact(path.parent, artefact)
         exported = read_embedding(content) if is_embedding else read_network(content)
-        restore_scales(exported, features)
+        restore_batch_norm(exported, features)
         average = exported.state_dict()
         said = {"model": manifest.name, "sha256": artefact.sha256}
         said |= manifest.provenance.get("training", {})
@@ -314,7 +314,7 @@ def begin_with(network: AnyNetwork, start: Path, features: Tensor) -> dict[str, 
 def _run_epoch(
     learner: Learner,
     teacher: Teacher | None,
-    advice: Advisors | None,
+    advice: FrozenTeachers | None,
     batches: Iterator[Batch],
     epoch: int,
     config: FitConfig,
@@ -424,8 +424,8 @@ def _check(config: FitConfig) -> None:
     except ValueError as error:
         raise ModelError(str(error)) from error
     frames = frame_count(config.features.sample_rate, config.features)
-    if config.teacher is not None and config.advisors:
-        raise ModelError("learn from a teacher beside the network or from advisors, not both")
+    if config.teacher is not None and config.frozen_teachers:
+        raise ModelError("learn from a teacher beside the network or frozen ones, not both")
     for name, network in (("network", config.network), ("teacher", config.teacher)):
         if network is None:
             continue

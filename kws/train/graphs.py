@@ -44,7 +44,7 @@ def read_network(window: bytes) -> Network:
 
 
 @torch.no_grad()
-def restore_scales(network: nn.Module, features: Tensor) -> None:
+def restore_batch_norm(network: nn.Module, features: Tensor) -> None:
     """Give a network's normalisations, the identity so far, the statistics of what they hear.
 
     The network computes what it did; afterwards it can be trained with its normalisations in

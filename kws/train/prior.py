@@ -24,16 +24,16 @@ from kws.train.architectures import AnyNetwork
 
 Balanced = TypeVar("Balanced", bound=AnyNetwork)
 
-COUNTED = 0.125  # of the loss on streams without commands
+STREAM_PRIOR_WEIGHT = 0.125  # of the loss on streams without commands
 
 
 def class_shares(silence: float, unknown: float, peak_weight: float) -> dict[str, float]:
     """Shares of silence and unknown in the whole loss.
 
     `silence` and `unknown` are their shares of the clips, whose loss weighs 1; streams without
-    commands weigh `peak_weight`, of which COUNTED counts, and are unknown.
+    commands weigh `peak_weight`, of which STREAM_PRIOR_WEIGHT counts, and are unknown.
     """
-    streams = COUNTED * peak_weight
+    streams = STREAM_PRIOR_WEIGHT * peak_weight
     whole = 1.0 + streams
     return {"silence": silence / whole, "unknown": (unknown + streams) / whole}
 

@@ -9,7 +9,7 @@ from kws.train.network import Block, Network
 
 
 @torch.no_grad()
-def fold_scales(network: Network) -> None:
+def fold_batch_norm(network: Network) -> None:
     """Make every normalisation of a network in evaluation mode the identity but for its bias.
 
     The network computes what it did, to rounding; it is then as `kws.train.graphs.read_network`

@@ -40,7 +40,7 @@ def fingerprints(checkpoints: Sequence[Path]) -> tuple[str, ...]:
         raise ModelError(f"{error.filename} is no checkpoint to learn from: {error}") from error
 
 
-class Advisors:
+class FrozenTeachers:
     """The networks of some checkpoints; `send` features, `receive` what they say of them."""
 
     def __init__(
@@ -108,7 +108,7 @@ def _said(call: Callable[..., Any], *content: Any) -> Any:
     try:
         return call(*content)
     except (EOFError, OSError) as error:
-        raise ModelError("an advisor's process has ended; go on with --resume") from error
+        raise ModelError("a frozen teacher's process has ended; go on with --resume") from error
 
 
 def at_rows(logits: Tensor, own: int, stride: int, rows: int) -> Tensor:
