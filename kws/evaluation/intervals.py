@@ -1,0 +1,56 @@
+"""How sure a count of rare events is: the exact Poisson interval of Garwood (Biometrika 1936)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+CONFIDENCE = 0.95
+
+
+def poisson_interval(events: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Lowest and highest expected count that agree with `events` (>= 0) having been counted.
+
+    Outside the interval such a count, or one further away, has a probability of less than half of
+    1 - confidence. Divide by the hours of audio for events per hour.
+    """
+    if events < 0 or not 0.0 < confidence < 1.0:
+        raise ValueError(
+            f"expected events >= 0 and a confidence between 0 and 1, got {events} and {confidence}"
+        )
+    tail = (1.0 - confidence) / 2.0
+    top = events + 10.0 * math.sqrt(events + 1.0) + 20.0  # P(X <= events) is far below any tail
+    lowest = (
+        _root(lambda mean: _at_most(events - 1, mean) - (1.0 - tail), events) if events else 0.0
+    )
+    return lowest, _root(lambda mean: _at_most(events, mean) - tail, top)
+
+
+def rate_text(events: int, hours: float) -> str:
+    """The count, the hours and the interval in events per hour, as every document prints it."""
+    if hours <= 0.0:
+        raise ValueError(f"expected hours above 0, got {hours}")
+    low, high = (_short(limit / hours) for limit in poisson_interval(events))
+    return f"{events:,} in {_short(hours)} h (95 %: {low} to {high} per hour)"
+
+
+def _at_most(events: int, mean: float) -> float:
+    """Probability of at most so many events where `mean` (> 0) are expected."""
+    terms = (k * math.log(mean) - mean - math.lgamma(k + 1.0) for k in range(events + 1))
+    return math.fsum(map(math.exp, terms))
+
+
+def _root(falling: Callable[[float], float], top: float) -> float:
+    """Where a function that falls on (0, top] is zero, by bisection."""
+    low, high = 0.0, float(top)
+    for _ in range(80):
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if falling(middle) > 0.0 else (low, middle)
+    return (low + high) / 2.0
+
+
+def _short(value: float) -> str:
+    """Two digits that count, without an exponent: 0.029, 6.4, 123."""
+    if value == 0.0 or value >= 99.5:
+        return f"{value:,.0f}"
+    return f"{value:.{max(0, 1 - math.floor(math.log10(value)))}f}"

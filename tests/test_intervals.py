@@ -1,0 +1,46 @@
+"""Rare events are published with the interval that their count allows."""
+
+from __future__ import annotations
+
+import pytest
+
+from kws.evaluation.intervals import poisson_interval, rate_text
+
+
+@pytest.mark.parametrize(
+    ("events", "low", "high"),
+    [  # Garwood's table, as in chi-square quantiles over two
+        (0, 0.0, 3.6889),
+        (1, 0.0253, 5.5716),
+        (2, 0.2422, 7.2247),
+        (10, 4.7954, 18.3904),
+        (100, 81.3640, 121.6268),
+    ],
+)
+def test_exact_limits(events: int, low: float, high: float) -> None:
+    """The limits are those of the published table."""
+    assert poisson_interval(events) == pytest.approx((low, high), abs=1e-4)
+
+
+def test_a_lower_confidence_is_narrower() -> None:
+    """90 % lies within 95 %, and many events are counted without overflow."""
+    wide, narrow = poisson_interval(5), poisson_interval(5, 0.9)
+    assert wide[0] < narrow[0] < 5 < narrow[1] < wide[1]
+    low, high = poisson_interval(5000)
+    assert 4850 < low < 5000 < high < 5150
+
+
+def test_text() -> None:
+    """Count, hours and events per hour, each with the digits that it is good for."""
+    assert rate_text(1, 0.87) == "1 in 0.87 h (95 %: 0.029 to 6.4 per hour)"
+    assert rate_text(0, 12.34) == "0 in 12 h (95 %: 0 to 0.30 per hour)"
+    assert rate_text(1500, 3.0) == "1,500 in 3.0 h (95 %: 475 to 526 per hour)"
+
+
+@pytest.mark.parametrize(("events", "confidence"), [(-1, 0.95), (1, 0.0), (1, 1.0)])
+def test_what_cannot_be(events: int, confidence: float) -> None:
+    """A negative count and a confidence of all or nothing are refused with what was expected."""
+    with pytest.raises(ValueError, match="expected events >= 0"):
+        poisson_interval(events, confidence)
+    with pytest.raises(ValueError, match="expected hours above 0"):
+        rate_text(1, 0.0)
