@@ -14,8 +14,17 @@ import numpy as np
 import pytest
 import soundfile
 
-from kws import audio
-from kws.audio import Converter, File, Microphone, RawPcm, input_devices, paced
+from kws.audio import (
+    BLOCK_MS,
+    Converter,
+    Device,
+    File,
+    Microphone,
+    RawPcm,
+    input_devices,
+    paced,
+)
+from kws.audio.microphone import QUEUE_SECONDS
 from kws.config import SAMPLE_RATE
 from kws.errors import AudioError
 
@@ -259,9 +268,10 @@ class FakePortAudio:
 def portaudio(monkeypatch: pytest.MonkeyPatch) -> FakePortAudio:
     """Microphone and input_devices talk to this one."""
     fake = FakePortAudio()
-    monkeypatch.setattr(audio, "_sounddevice", lambda: fake)
-    monkeypatch.setattr(audio, "STALL_SECONDS", 0.05)
-    monkeypatch.setattr(audio, "START_SECONDS", 0.5)
+    monkeypatch.setattr("kws.audio.devices.load_sounddevice", lambda: fake)
+    monkeypatch.setattr("kws.audio.microphone.load_sounddevice", lambda: fake)
+    monkeypatch.setattr("kws.audio.microphone.STALL_SECONDS", 0.05)
+    monkeypatch.setattr("kws.audio.microphone.START_SECONDS", 0.5)
     return fake
 
 
@@ -335,7 +345,7 @@ class TestMicrophone:
         self, portaudio: FakePortAudio, caplog: pytest.LogCaptureFixture
     ) -> None:
         """Audio lost in the sound system or in a full queue is counted; the queue stays bounded."""
-        capacity = int(audio.QUEUE_SECONDS * 1000 / audio.BLOCK_MS)
+        capacity = int(QUEUE_SECONDS * 1000 / BLOCK_MS)
         block = np.full((320, 1), 0.25, "f4")
         portaudio.script = [(block, True)] + [(block, False)] * (capacity + 9)
         with Microphone() as microphone:
@@ -382,7 +392,7 @@ class TestMicrophone:
 class TestInputDevices:
     def test_only_those_that_record(self, portaudio: FakePortAudio) -> None:
         """Loudspeakers are left out."""
-        expected = audio.Device(0, "Fake Mic", "Fake", 2, 44_100.0, True)
+        expected = Device(0, "Fake Mic", "Fake", 2, 44_100.0, True)
         assert [expected] == input_devices()
 
     def test_none(self, portaudio: FakePortAudio) -> None:

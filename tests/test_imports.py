@@ -16,8 +16,10 @@ PACKAGE = ROOT / "kws"
 # Each module may import those of earlier lines only. What is not named here stands above them all.
 LAYERS = (
     {"errors", "config"},
-    {"frontend", "vad", "decision", "audio", "model.manifest", "model.file_checks"},
-    {"model.runtimes"},
+    {"frontend", "vad", "decision", "audio.convert", "model.manifest", "model.file_checks"},
+    {"audio.source", "audio.devices", "audio.file", "audio.pipe", "model.runtimes"},
+    {"audio.microphone"},
+    {"audio"},
     {"model.streaming"},
     {"model.load"},
     {"model.batched", "model.import_model", "verifier"},
