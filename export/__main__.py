@@ -89,13 +89,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--verifier",
         metavar="MODEL",
-        help="with --calibrate: the larger model in the same folder that confirms what this hears",
+        help="with --calibrate: the larger model in the same folder that confirms candidates",
     )
     parser.add_argument(
         "--together-with",
         metavar="MODEL",
-        help="of a network of --network embedding: the exported model that answers together with "
-        "it, in one file",
+        help="of a network of --network embedding: the exported model that shares its file; "
+        "their posteriors are combined",
     )
     parser.add_argument(
         "--firmware",
@@ -153,8 +153,8 @@ def export(options: argparse.Namespace) -> Path:
         measurements={},
     )
     logger.info("calibrating int8")
-    heard = calibration_clips(options.data, labels)
-    frames = np.stack([log_mel(audio, features) for audio in heard])
+    clips = calibration_clips(options.data, labels)
+    frames = np.stack([log_mel(audio, features) for audio in clips])
     if isinstance(trained, EmbeddingNetwork):
         made = together(trained, manifest, frames, options.together_with, options.only)
     elif isinstance(trained, Network):

@@ -59,7 +59,7 @@ def quantised_of(manifest: Manifest, network: FoldedNetwork) -> QuantisedNetwork
 
 
 def metadata_of(manifest: Manifest) -> dict[str, str]:
-    """What every file says of itself, so that one that has lost its manifest can be understood."""
+    """The metadata in every file, so that one that has lost its manifest can be understood."""
     return {
         "name": manifest.name,
         "labels": json.dumps(list(manifest.labels), ensure_ascii=False),

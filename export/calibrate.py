@@ -25,7 +25,7 @@ CLIPS = 1_000
 
 
 def calibration_clips(folder: Path, labels: Sequence[str], count: int = CLIPS) -> Int16Array:
-    """About `count` clips (clips, 16000) of every class from what a training run may hear.
+    """About `count` clips (clips, 16000) of every class from what a training run may use.
 
     Raises DataError where there is none.
     """
@@ -40,8 +40,8 @@ def calibration_clips(folder: Path, labels: Sequence[str], count: int = CLIPS) -
     noise, _, _ = read_recordings(corpus.noise)
     if not noise:
         return audio
-    heard = [split_noise(recording)[0] for recording in noise]
-    silence = cut_silence(heard, len(audio) // len(labels), np.random.default_rng(0))
+    training = [split_noise(recording)[0] for recording in noise]
+    silence = cut_silence(training, len(audio) // len(labels), np.random.default_rng(0))
     return np.concatenate((audio, silence))
 
 

@@ -112,10 +112,10 @@ def write_together(
 def _embedding(writer: _Int8Writer, network: EmbeddingNetwork) -> str:
     """The nodes from "features" to the posteriors of this network alone."""
     network = copy.deepcopy(network).double().eval()
-    heard = writer.slice("features", network.config.unheard, axis=1)
+    covered = writer.slice("features", network.config.unheard, axis=1)
     weights = writer.constant("images.weights", _array(network.remap.weight.T))
     bias = writer.constant("images.bias", _array(network.remap.bias))
-    bands = writer.node("Add", writer.node("MatMul", heard, weights), bias)
+    bands = writer.node("Add", writer.node("MatMul", covered, weights), bias)
     images = writer.node("Reshape", bands, writer.numbers(0, 0, 2, BANDS))
     value = writer.settle(writer.node("Transpose", images, perm=[0, 2, 1, 3]), "images")
     before = "images"

@@ -70,14 +70,14 @@ def _model(manifest: Manifest) -> Iterator[str]:
             yield f"* {PUBLISHED}"
         if any(run.get("frozen_teachers") for run in (training, *_lineage(provenance))):
             yield (
-                "* the answers of networks that learnt from the same and, one of them, began with "
-                "Google's speech embedding (docs/training.md)"
+                "* the posteriors of networks that were trained on the same data, one of them "
+                "starting from Google's speech embedding (docs/training.md)"
             )
         if "together_with" in provenance:
             yield ""
             yield (
-                f"It answers together with the network of {provenance['together_with']['model']}, "
-                "which the file holds too: with the geometric mean of both posteriors."
+                f"The file also holds the network of {provenance['together_with']['model']}; its "
+                "posteriors are the geometric mean of those of both networks."
             )
         yield from _scores(manifest)
     if "export" in manifest.measurements:
@@ -167,8 +167,8 @@ def _files(manifest: Manifest) -> Iterator[str]:
 def _verifier(entry: VerifierEntry) -> Iterator[str]:
     yield (
         f"Where a posterior of a keyword exceeds {entry.candidate:g}, a detector on the ONNX files "
-        f"asks {entry.artefact.file} and decides on its answer. The TFLite files and the firmware "
-        "do without, at thresholds of their own."
+        f"runs {entry.artefact.file} and decides on its posteriors. The TFLite files and the "
+        "firmware do without, at thresholds of their own."
     )
 
 

@@ -1,4 +1,4 @@
-"""ONNX files, written node by node: what is in the graph is what `walk` says and nothing else.
+"""ONNX files, written node by node: the graph holds what `walk` visits and nothing else.
 
 Inputs and outputs, float32, batch of any size:
 
@@ -34,7 +34,7 @@ IR_VERSION = 10
 
 
 class GraphWriter:
-    """Nodes and constants in the order in which they are asked for; names are made from counts."""
+    """Nodes and constants in the order in which they are made; names are made from counts."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []

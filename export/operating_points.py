@@ -2,7 +2,7 @@
 
 The thresholds are chosen on training-side material only: training speakers, and the sounds without
 commands that training may use; benchmarks/streaming.py reports on what is held out. With a verifier
-there are presets for its answers beside those for the first network alone. The margins
+there are presets for its posteriors beside those for the first network alone. The margins
 below, and the settings of DecisionConfig and VadConfig, were chosen with the held-out material in
 view, so that its figures are those of a development set, not of a test.
 """
@@ -42,7 +42,7 @@ from kws.recordings.data import (
 from kws.train.materials import HELD_OUT_NOISE, HELD_OUT_PHRASES
 
 # False accepts per hour on this material, and the margin for what is not like it, in log-odds.
-# The network has heard the material in training: sounds that it did not hear score higher. Two
+# The network was trained on the material: sounds that are new to it score higher. Two
 # networks hardly err on the same ones, so that together they need less of a margin. Rates and
 # margins were chosen with the streams of benchmarks.product.streaming and the unseen words of
 # benchmarks.product.accuracy in view: what those report flatters them a little.
@@ -50,7 +50,7 @@ TARGETS = {"low": (2.0, 1.25), "medium": (2.0, 0.25), "high": (8.0, 0.0)}
 VERIFIED_TARGETS = {"low": (2.0, 0.75), "medium": (2.5, 0.1), "high": (8.0, 0.0)}
 SCENES = ("silence", "noise 20 dB", "noise 10 dB", "noise 5 dB")
 CLIPS = 40  # of each keyword
-CANDIDATE = 0.25  # posterior above which the verifier is asked
+CANDIDATE = 0.25  # posterior above which the verifier runs
 VERIFYING = ("window.int8.onnx", "window.onnx")  # artefacts that can verify, the best first
 
 
@@ -110,7 +110,9 @@ def _calibrate(
     clips = choose_clips(corpus, "training", manifest.keywords, CLIPS, seed)
     scenes = build_scenes(clips, manifest.keywords, noise, [], seed)
     recorder = PosteriorRecorder(model, verify=verify)
-    heard = {name: (scenes[name], recorder.record(name, [scenes[name].audio])) for name in SCENES}
+    recorded = {
+        name: (scenes[name], recorder.record(name, [scenes[name].audio])) for name in SCENES
+    }
     hours = sum(each.seconds for each in quiet) / 3600.0
 
     presets: dict[str, Any] = {}
@@ -120,7 +122,7 @@ def _calibrate(
         false = [peak for each in quiet for peak in peaks(each, manifest.labels, config)]
         true = [
             found
-            for scene, rows in heard.values()
+            for scene, rows in recorded.values()
             for found in spoken_thresholds(rows, scene.spoken, manifest.labels, config)
         ]
         presets[mode], measured[mode] = {}, {}
@@ -128,7 +130,7 @@ def _calibrate(
             thresholds = choose_thresholds(false, hours, true, target, margin)
             point = OperatingPoint(mode, name, thresholds, config, verify)
             presets[mode][name] = thresholds
-            measured[mode][name] = _measure(point, model, quiet, heard, hours)
+            measured[mode][name] = _measure(point, model, quiet, recorded, hours)
     return presets, measured
 
 
@@ -136,12 +138,14 @@ def _measure(
     point: OperatingPoint,
     model: Model,
     quiet: Sequence[PosteriorTrack],
-    heard: dict[str, tuple[Scene, PosteriorTrack]],
+    recorded: dict[str, tuple[Scene, PosteriorTrack]],
     hours: float,
 ) -> dict[str, Any]:
     evaluator = Evaluator(model, point)
     count = sum(len(evaluator.detections(each)) for each in quiet)
-    missed = {name: evaluator.outcome(each).figures()["miss_rate"] for name, each in heard.items()}
+    missed = {
+        name: evaluator.outcome(each).figures()["miss_rate"] for name, each in recorded.items()
+    }
     return {
         "false_accepts_per_hour": round(count / hours, 3),
         "miss_rate": {name: round(rate, 4) for name, rate in missed.items()},
@@ -157,7 +161,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--verifier",
         metavar="MODEL",
-        help="a larger model in the same folder that shall confirm what this one hears "
+        help="a larger model in the same folder that confirms this one's candidates "
         "(default: the one that the manifest names)",
     )
     options = parser.parse_args(arguments)
@@ -165,7 +169,7 @@ def main(arguments: list[str] | None = None) -> int:
         model = load_model(options.model)
         if options.verifier:
             model = add_verifier(model, options.verifier)
-            write_manifest(model.manifest, model.path)  # processes that hear read it from there
+            write_manifest(model.manifest, model.path)  # the worker processes read it from there
         manifest = calibrate(model, options.data)
         write_manifest(manifest, model.path)
         write_model_card(model.path.parent)

@@ -32,7 +32,7 @@ def run_onnx(
 ) -> FloatArray:
     """Posteriors (clips, labels) of a window or stream graph on features or audio.
 
-    A stream hears each clip step by step, from a state of zeros.
+    A stream processes each clip step by step, from a state of zeros.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -49,19 +49,19 @@ def run_onnx(
     length = inputs[name][1]
     rows = []
     for start in range(0, len(clips), BATCH):
-        heard = clips[start : start + BATCH]
+        batch = clips[start : start + BATCH]
         if "state" not in inputs:
-            rows.append(session.run(["posteriors"], {name: heard})[0])
+            rows.append(session.run(["posteriors"], {name: batch})[0])
             continue
-        state = np.zeros((len(heard), inputs["state"][1]), np.float32)
+        state = np.zeros((len(batch), inputs["state"][1]), np.float32)
         # Silence first where a clip is no whole number of calls.
-        missing = -heard.shape[1] % length
-        heard = np.pad(heard, ((0, 0), (missing, 0), *((0, 0),) * (heard.ndim - 2)))
-        for first in range(0, heard.shape[1], length):
-            feeds = {name: heard[:, first : first + length], "state": state}
+        missing = -batch.shape[1] % length
+        batch = np.pad(batch, ((0, 0), (missing, 0), *((0, 0),) * (batch.ndim - 2)))
+        for first in range(0, batch.shape[1], length):
+            feeds = {name: batch[:, first : first + length], "state": state}
             posteriors, state = session.run(["posteriors", "next_state"], feeds)
         # A call may give several rows a stream; the last one is of the whole clip.
-        rows.append(posteriors.reshape(len(heard), -1, posteriors.shape[1])[:, -1])
+        rows.append(posteriors.reshape(len(batch), -1, posteriors.shape[1])[:, -1])
     return np.concatenate(rows)
 
 

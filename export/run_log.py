@@ -1,4 +1,4 @@
-"""What the log of a training run says of a checkpoint, for the manifest and the model card."""
+"""What the log of a training run holds on a checkpoint, for the manifest and the model card."""
 
 from __future__ import annotations
 

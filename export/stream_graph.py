@@ -13,7 +13,7 @@ Inputs and outputs, float32, batch of any size:
 
 The state is rows of as many numbers as there are channels: the newest frames, then the contexts of
 all blocks and of the pool, each (time, channels). That all have rows of one length lets one Split
-and one Gather move them. What it is after digital silence, the caller finds by hearing it.
+and one Gather move them. What it is after digital silence, the caller finds by running it.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ def write_stream(network: FoldedNetwork, steps: int, metadata: Mapping[str, str]
     frames = writer.node("Reshape", frames, writer.numbers(-1, lead * channels))
     flat = writer.node("Reshape", "features", writer.numbers(-1, new))
     latest = writer.node("Concat", frames, flat, axis=1)
-    heard = writer.slice(latest, -old - new, axis=1)
+    joined = writer.slice(latest, -old - new, axis=1)
     rows = steps + overlap // stride
-    strides = writer.node("Reshape", heard, writer.numbers(-1, rows, stride * network.bands))
+    strides = writer.node("Reshape", joined, writer.numbers(-1, rows, stride * network.bands))
     value = writer.node("Gather", strides, _windows(writer, steps, 1 + overlap // stride), axis=1)
     value = writer.node("Reshape", value, writer.numbers(-1, stem.kernel * network.bands))
     weights = stem.weights.reshape(channels, -1)  # (outputs, kernel * bands)

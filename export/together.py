@@ -26,7 +26,7 @@ def together(
 ) -> Made:
     """The file of a network and an exported `model`, calibrated on windows (clips, frames, bands).
 
-    Raises ModelError where the model does not fit, and where other files were asked for.
+    Raises ModelError where the model does not fit, and where other files are requested.
     """
     if model is None or tuple(only) != (ARTEFACT,):
         raise ModelError(

@@ -1,4 +1,4 @@
-"""Refuses a model unless its files, its manifest and the trained network all say the same.
+"""Refuses a model unless its files, its manifest and the trained network agree.
 
 The reference is PyTorch: the training front end and the unfolded network, on audio. Everything else
 goes the way a listener's machine goes: `kws.frontend` by the manifest, then the file.
@@ -51,7 +51,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Reference:
-    """What the trained network says of the clips."""
+    """The trained network's posteriors of the clips."""
 
     labels: tuple[str, ...]
     features: FeatureConfig
@@ -129,7 +129,7 @@ def verify(
 
 
 def _misfits(manifest: Manifest, reference: Reference) -> list[str]:
-    """Where the manifest says otherwise than the checkpoint."""
+    """Where the manifest differs from the checkpoint."""
     return [
         f"the {what} of the manifest, {ours}, are not those of the checkpoint, {theirs}"
         for what, ours, theirs in (

@@ -85,7 +85,7 @@ class Deciders:
         self._count[stream] = self._refractory_until[stream] = 0
 
     def rest(self, stream: int, rows: int) -> None:
-        """Let so many steps of one stream pass in which nobody spoke and no network was asked."""
+        """Let so many steps of one stream pass in which the gate was closed."""
         kept = min(rows, self._history)
         if kept > 0:
             self.update([stream], self._silence[:, :kept])
@@ -195,7 +195,7 @@ class Deciders:
             yield int(some[which]), best, float(scores[which, best]), rise
 
     def _speech(self, rows: FloatArray) -> NDArray[np.float64] | float:
-        """How much the thresholds rise on the way to 1, (streams, 1), for what was said before."""
+        """How much the thresholds rise on the way to 1, (streams, 1), for earlier speech."""
         context = rows[:, -self._context_begin : rows.shape[1] - self._context_end, -1:]
         if not self._uses_context:
             return 0.0
@@ -219,7 +219,7 @@ class Decider:
         self._one.reset(0)
 
     def rest(self, rows: int) -> None:
-        """Let so many steps pass in which nobody spoke and the network was not asked."""
+        """Let so many steps pass in which the gate was closed."""
         self._one.rest(0, rows)
 
     def update(self, posteriors: FloatArray) -> list[Detection]:

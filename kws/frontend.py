@@ -12,8 +12,8 @@ from kws.config import FeatureConfig
 
 FloatArray = NDArray[np.float32]
 
-# Frames whose spectra fit into memory that the allocator keeps; of larger blocks it asks the
-# system anew each time, which doubles what a frame costs.
+# Frames whose spectra fit into memory that the allocator keeps; larger blocks are allocated from
+# the system each time, which doubles what a frame costs.
 _AT_ONCE = 60
 
 
@@ -160,7 +160,7 @@ def _log_mel_of_few(framed: NDArray[np.int16], config: FeatureConfig) -> FloatAr
 class StreamingFrontend:
     """`log_mel` of a stream that comes in blocks of any size.
 
-    It keeps the latest audio and makes frames when they are asked for: those that nobody asks for
+    It keeps the latest audio and computes frames on demand: those that nobody requests
     cost nothing, so that a gate may let silence pass and still look back when speech begins.
     """
 
@@ -171,7 +171,7 @@ class StreamingFrontend:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the audio heard so far."""
+        """Forget the audio so far."""
         self._blocks: deque[NDArray[np.int16]] = deque()
         self._kept = 0  # samples in _blocks
         self._heard = 0  # samples since the stream began
@@ -179,7 +179,7 @@ class StreamingFrontend:
         self._made_first = 0  # frame number of _made[0]
 
     def append(self, audio: NDArray[np.int16]) -> None:
-        """Hear a block, shape (samples,), int16; it is copied."""
+        """Append a block, shape (samples,), int16; it is copied."""
         self._blocks.append(audio.copy())
         self._kept += len(audio)
         self._heard += len(audio)
@@ -204,7 +204,7 @@ class StreamingFrontend:
             self._made, self._made_first, made_last = self._made[:0], begin, begin
         if last > self.complete or (made_last < oldest and last > made_last):
             raise ValueError(
-                f"frames {first} to {last} were asked for, but only {oldest} to {self.complete} "
+                f"frames {first} to {last} were requested, but only {oldest} to {self.complete} "
                 "can be made of the audio that is kept"
             )
         if last > made_last:

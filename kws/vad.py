@@ -24,7 +24,7 @@ class SpeechGate:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the speech and the background heard so far; the gate is closed."""
+        """Forget the speech and the background so far; the gate is closed."""
         self._vad = self._webrtcvad.Vad(self.config.aggressiveness)
         self._open_for = -1  # ms left without further speech
 

@@ -1,7 +1,7 @@
-"""A second opinion: a larger model, asked only where the first one hears a keyword.
+"""A larger network that runs only where the first one returns a keyword candidate.
 
-What a detector decides on is then the answer of the larger model. Hardly any sound comes that far,
-so that it costs little.
+The detector then decides on the posteriors of the larger network. Candidates are rare,
+so it costs little.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from kws.errors import ModelError
 from kws.frontend import FloatArray
 from kws.model.load import Model
 
-CANDIDATE_HYSTERESIS = 0.5  # of the candidate's posterior, from the call after one that asked
+CANDIDATE_HYSTERESIS = 0.5  # of the candidate's posterior, from the call after one with a candidate
 
 
 class Verifier:
-    """Keeps the last second of features of a fixed number of streams, to ask about it."""
+    """Keeps the last second of features of a fixed number of streams, to verify candidates."""
 
     def __init__(self, model: Model, frames: int, streams: int = 1) -> None:
         """`model` has a verifier; `frames` new ones of a stream come with each call.
@@ -29,9 +29,9 @@ class Verifier:
         backend, entry = model.verifier, model.manifest.verifier
         if backend is None or entry is None:
             raise ModelError(f"{model.path}: {model.artefact} has no verifier")
-        self.asked = 0  # seconds of audio that it has been asked about so far
+        self.queries = 0  # windows of one second that it has processed so far
         self._backend, self._candidate = backend, entry.candidate
-        # Once asked it is asked to the end of the word: else a row at the brink would stand alone
+        # Once it has run it runs to the end of the word: else a row at the brink would stand alone
         # in what has been lowered before, and look like a second word.
         self._levels = np.full(streams, self._candidate)
         self._keywords = [model.manifest.labels.index(word) for word in model.manifest.keywords]
@@ -51,7 +51,7 @@ class Verifier:
     ) -> FloatArray:
         """Posteriors (chosen, steps, labels), verified where they hold a candidate.
 
-        A call asks once for each stream that has any, about its second up to now.
+        A call runs it once for each stream that has any, on its latest second.
 
         `features` (chosen, frames, bands) are what the first network made `posteriors` of, and
         are kept: they must not change. `chosen` are the numbers of the streams.
@@ -65,13 +65,15 @@ class Verifier:
         rows = heights.max(axis=2) > self._levels[chosen, None]  # (chosen, steps)
         any_row = np.logical_or.reduce(rows, axis=1)
         self._levels[chosen] = np.where(any_row, CANDIDATE_HYSTERESIS, 1.0) * self._candidate
-        (asked,) = any_row.nonzero()
-        if not len(asked):
+        (candidates,) = any_row.nonzero()
+        if not len(candidates):
             return posteriors
-        self.asked += len(asked)
-        seconds = [np.concatenate(self._recent[chosen[place]]) for place in asked.tolist()]
-        opinions = self._backend.run(np.stack(seconds)[:, -self._window :])
-        # One opinion for all candidates of a call: they are a few hundredths of a second apart.
+        self.queries += len(candidates)
+        seconds = [np.concatenate(self._recent[chosen[place]]) for place in candidates.tolist()]
+        returned = self._backend.run(np.stack(seconds)[:, -self._window :])
+        # One result for all candidates of a call: they are a few hundredths of a second apart.
         verified = posteriors.copy()  # the array that came may be the network's own
-        verified[asked] = np.where(rows[asked, :, None], opinions[:, None], posteriors[asked])
+        verified[candidates] = np.where(
+            rows[candidates, :, None], returned[:, None], posteriors[candidates]
+        )
         return verified

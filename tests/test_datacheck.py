@@ -151,7 +151,7 @@ def test_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     rows = tmp_path / "found.csv"
     assert 0 == main(["data", "check", str(folder), "--csv", str(rows)])
     printed = capsys.readouterr().out
-    assert "silent: 1 (nothing to hear)" in printed
+    assert "silent: 1 (no sound)" in printed
     assert "no speaker is in two splits: 13 in all" in printed
     assert 0 == main(["data", "check", str(folder), "--json"])
     content = json.loads(capsys.readouterr().out)

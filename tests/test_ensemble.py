@@ -16,7 +16,7 @@ from kws.evaluation.evaluate import Evaluation
 from kws.model.manifest import read_manifest
 
 
-def random_answers(members: int, clips: int) -> tuple[np.ndarray, np.ndarray]:
+def random_posteriors(members: int, clips: int) -> tuple[np.ndarray, np.ndarray]:
     """Members that are right more often the lower their index, and the targets."""
     generator = np.random.default_rng(0)
     targets = generator.integers(0, 4, clips)
@@ -29,17 +29,17 @@ def random_answers(members: int, clips: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_vote_of_three() -> None:
     """Two of three win however sure the third is; a tie goes to the surer side."""
-    answers = np.array([[[0.6, 0.4]], [[0.6, 0.4]], [[0.0, 1.0]]], np.float32)
-    assert 0 == vote(answers)[0].argmax()
-    assert 1 == vote(answers[1:])[0].argmax()
-    assert 1.0 == pytest.approx(vote(answers)[0].sum())
+    posteriors = np.array([[[0.6, 0.4]], [[0.6, 0.4]], [[0.0, 1.0]]], np.float32)
+    assert 0 == vote(posteriors)[0].argmax()
+    assert 1 == vote(posteriors[1:])[0].argmax()
+    assert 1.0 == pytest.approx(vote(posteriors)[0].sum())
 
 
 def test_weights_favour_the_better_member() -> None:
     """They add up to one, and a member that knows nothing gets next to none."""
-    answers, targets = random_answers(3, 2000)
-    answers[2] = 0.25
-    weights = fit_weights(answers, targets)
+    posteriors, targets = random_posteriors(3, 2000)
+    posteriors[2] = 0.25
+    weights = fit_weights(posteriors, targets)
     assert 1.0 == pytest.approx(weights.sum())
     assert weights[0] > weights[1] > weights[2]
     assert weights[2] < 0.05
@@ -47,10 +47,10 @@ def test_weights_favour_the_better_member() -> None:
 
 def test_combinations_beat_their_members(tones: Path) -> None:
     """Independent mistakes average out."""
-    answers, targets = random_answers(3, 2000)
+    posteriors, targets = random_posteriors(3, 2000)
     clips = EvaluationSet(np.zeros((2000, 1), np.int16), targets, ("",) * 2000, "all", ())
     manifest = read_manifest(tones / "tones.json")
-    members = [Evaluation(manifest, "window.onnx", clips, each) for each in answers]
+    members = [Evaluation(manifest, "window.onnx", clips, each) for each in posteriors]
     found = dict(combinations(members))
     assert {"majority vote", "average", "weighted average"} == found.keys()
     assert all(each.accuracy > members[1].accuracy for each in found.values())
@@ -61,9 +61,9 @@ def test_combinations_beat_their_members(tones: Path) -> None:
 def test_other_labels_are_refused(tones: Path) -> None:
     """Posteriors of other labels, or in another order, mean something else."""
     manifest = read_manifest(tones / "tones.json")
-    answers, targets = random_answers(1, 4)
+    posteriors, targets = random_posteriors(1, 4)
     clips = EvaluationSet(np.zeros((4, 1), np.int16), targets, ("",) * 4, "all", ())
-    one = Evaluation(manifest, "window.onnx", clips, answers[0])
+    one = Evaluation(manifest, "window.onnx", clips, posteriors[0])
     other = replace(one, manifest=replace(manifest, labels=LABELS[::-1]))
     with pytest.raises(ModelError, match="the same labels in the same order"):
         list(combinations([one, other]))

@@ -170,8 +170,8 @@ def test_a_second_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("net.onnx", b"", "not a whole ONNX file"),
-        ("net.onnx", b"\x80\x04\x95 pickled weights", "not a whole ONNX file"),
+        ("net.onnx", b"", "not a complete ONNX file"),
+        ("net.onnx", b"\x80\x04\x95 pickled weights", "not a complete ONNX file"),
         ("net.pt", b"PK\x03\x04 weights", "neither an ONNX nor a TFLite file"),
         ("net.h5", b"\x89HDF\r\n", "neither an ONNX nor a TFLite file"),
         ("net.tflite", b"\x20\0\0\0TFL3" + b"\xff" * 60, "TFLite file is damaged"),
@@ -189,7 +189,7 @@ def test_foreign_files(
 def test_truncated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Half a file is told as half a file."""
     content = classifier()
-    assert "not a whole ONNX file" in refused(capsys, tmp_path, content[: len(content) // 2])
+    assert "not a complete ONNX file" in refused(capsys, tmp_path, content[: len(content) // 2])
 
 
 def test_missing_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -221,9 +221,9 @@ def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_a_deaf_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A network that answers always the same is taken in, with a warning."""
+    """A network whose posteriors never change is imported, with a warning."""
     assert 0 == import_file(tmp_path, classifier(weight=0.0))
-    assert "answers the same to silence and to noise" in capsys.readouterr().err
+    assert "returns the same posteriors for silence and for noise" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

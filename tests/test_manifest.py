@@ -87,7 +87,7 @@ ARTEFACT = {"file": "m.onnx", "sha256": "0" * 64, "bytes": 1}
         (lambda m: m.pop("licence"), "lacks the key 'licence'"),
         (lambda m: m["vad"].pop("frame_ms"), "vad lacks the key 'frame_ms'"),
         (lambda m: m.update(labels="yes"), "labels should be of type list"),
-        (lambda m: m.update(labels=["low", "low"]), "labels holds 'low' twice"),
+        (lambda m: m.update(labels=["low", "low"]), "duplicate label 'low'"),
         (lambda m: m.update(labels=["silence", "unknown"]), "labels holds no keyword"),
         (lambda m: m.update(labels=[]), "labels holds no keyword"),
         (lambda m: m.update(labels=["low", 3]), "labels should be of type str"),
@@ -154,7 +154,7 @@ def test_write_refuses_what_read_would(folder: Path) -> None:
     path = folder / "tones.json"
     before = path.read_bytes()
     manifest = read_manifest(path)
-    with pytest.raises(ModelError, match="twice"):
+    with pytest.raises(ModelError, match="duplicate label"):
         write_manifest(dataclasses.replace(manifest, labels=("a", "a")), path)
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_manifest(dataclasses.replace(manifest, measurements={"a": float("nan")}), path)

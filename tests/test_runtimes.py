@@ -110,7 +110,7 @@ def test_onnx_uses_one_sleeping_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_onnx_refuses_what_is_no_model(content: bytes | None) -> None:
     """Empty, foreign and truncated content is a ModelError of one line."""
     pytest.importorskip("onnxruntime")
-    with pytest.raises(ModelError, match="not a whole ONNX file") as refusal:
+    with pytest.raises(ModelError, match="not a complete ONNX file") as refusal:
         OnnxBackend(graph()[:-2000] if content is None else content)
     assert "\n" not in str(refusal.value)
 

@@ -136,7 +136,7 @@ def keep(journal: Journal, results: Iterator[list[Scanned]]) -> None:
 def test_a_killed_process_loses_nothing(
     scanned: list[Scanned], paths: list[str], settings: ScanSettings, tmp_path: Path
 ) -> None:
-    """The scan ends with a message; started again, it goes on, and nothing is there twice."""
+    """The scan ends with a message; started again, it goes on, and nothing is written twice."""
     bundles = [[path] for path in paths]
     with closing(Journal(tmp_path / "j", {})) as journal:
         scan = Processes(2).scan(bundles, settings)
@@ -225,7 +225,7 @@ class TestCluster:
 def test_nobody_answers() -> None:
     """A scheduler that is not there is named in one line."""
     pytest.importorskip("distributed", reason="Dask is not installed")
-    with pytest.raises(BackendUnavailable, match=r"no Dask scheduler answers at tcp://127"):
+    with pytest.raises(BackendUnavailable, match=r"no Dask scheduler responds at tcp://127"):
         connect("tcp://127.0.0.1:9")
 
 
@@ -273,7 +273,7 @@ class TestCommand:
         scanned: list[Scanned],
         capsys: pytest.CaptureFixture[str],
     ) -> None:
-        """A folder into journal and CSV; the second run hears nothing twice."""
+        """A folder into journal and CSV; the second run repeats nothing."""
         out, table = tmp_path / "scan.jsonl", tmp_path / "scan.csv"
         command = ["scan", str(archive), "--model", str(tones), "--jobs", "1"]
         command += ["--out", str(out), "--csv", str(table)]

@@ -76,8 +76,8 @@ def test_a_window_may_stand_for_several_steps(model: Model, speech: Int16Array) 
     """Asked at every third step, a window graph gives the row of that one for all three."""
     features = log_mel(speech[:48_000], model.manifest.features)
     every, third = (
-        WindowStream(model.backend, model.frames, features.shape[1], 6, asked=asked)
-        for asked in (1, 3)
+        WindowStream(model.backend, model.frames, features.shape[1], 6, query_steps=query_steps)
+        for query_steps in (1, 3)
     )
     for first in range(0, len(features) - 12, 12):
         rows = every.process(features[first : first + 12])

@@ -28,7 +28,7 @@ def model(tones: Path) -> Model:
     return load_model(tones)
 
 
-def say(*parts: str | float) -> Int16Array:
+def audio_of(*parts: str | float) -> Int16Array:
     """Tones by name, pauses of faint noise by their seconds."""
     from tone_model import tone
 
@@ -46,8 +46,8 @@ def say(*parts: str | float) -> Int16Array:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Two recordings, one at another rate and with two channels, and a file that is none."""
-    soundfile.write(tmp_path / "a.wav", say(1.0, "low", 2.0, "low", 2.0), SAMPLE_RATE)
-    stereo = np.repeat(np.repeat(say(1.0, "unknown", 2.0), 2)[:, None], 2, axis=1)
+    soundfile.write(tmp_path / "a.wav", audio_of(1.0, "low", 2.0, "low", 2.0), SAMPLE_RATE)
+    stereo = np.repeat(np.repeat(audio_of(1.0, "unknown", 2.0), 2)[:, None], 2, axis=1)
     (tmp_path / "deeper").mkdir()
     soundfile.write(tmp_path / "deeper" / "b.flac", stereo, 2 * SAMPLE_RATE)
     (tmp_path / "c.wav").write_bytes(b"no audio at all")
@@ -79,7 +79,7 @@ def test_processes_do_not_matter(
     """Many recordings on two processes give what one process finds."""
     for index in range(20):
         word = ("low", "high", "unknown")[index % 3]
-        soundfile.write(tmp_path / f"{index:02d}.wav", say(0.5, word, 1.0), SAMPLE_RATE)
+        soundfile.write(tmp_path / f"{index:02d}.wav", audio_of(0.5, word, 1.0), SAMPLE_RATE)
     arguments = ("eval-stream", "--negatives", tmp_path, "--model", tones, "--json", "--jobs")
     one, two = (json.loads(run(capsys, *arguments, jobs)) for jobs in (1, 2))
     assert {"low": 7, "high": 7} == one["words"]
@@ -91,13 +91,13 @@ def test_same_as_the_detector(model: Model) -> None:
     from kws.evaluation.replay import PosteriorRecorder
     from kws.evaluation.streameval import OperatingPoint
 
-    audio = say(1.0, "low", 0.8, "high", 0.3, "unknown", 0.7, "low")
+    audio = audio_of(1.0, "low", 0.8, "high", 0.3, "unknown", 0.7, "low")
     blocks = np.array_split(audio, 37)
-    heard = PosteriorRecorder(model).record("x", blocks)
-    assert len(audio) / SAMPLE_RATE == heard.seconds
+    track = PosteriorRecorder(model).record("x", blocks)
+    assert len(audio) / SAMPLE_RATE == track.seconds
     for threshold in (0.3, 0.6, 0.8):
         point = OperatingPoint.of(model, threshold=threshold)
-        replayed = heard.detections(model.manifest.labels, point.thresholds, point.config)
+        replayed = track.detections(model.manifest.labels, point.thresholds, point.config)
         direct = list(Detector(model, threshold=threshold).listen(blocks))
         assert [(d.keyword, d.score, d.start) for d in direct] == [
             (d.keyword, d.score, d.start) for d in replayed
@@ -110,7 +110,7 @@ def test_labelled_recording(
 ) -> None:
     """A recording with labels: hits, misses, and a word that the model does not know."""
     recording, labels, table = (tmp_path / name for name in ("a.wav", "a.txt", "a.csv"))
-    soundfile.write(recording, say(1.0, "low", 2.0, "unknown", 2.0, "high", 1.0), SAMPLE_RATE)
+    soundfile.write(recording, audio_of(1.0, "low", 2.0, "unknown", 2.0, "high", 1.0), SAMPLE_RATE)
     labels.write_text("1.0\t1.9\tlow\n3.9\t4.8\tcat\n6.8\t7.7\thigh\n", encoding="utf-8")
     arguments = ("eval-stream", "--input", recording, "--labels", labels, "--model", tones)
     figures = json.loads(run(capsys, *arguments, "--csv", table, "--json"))
@@ -122,14 +122,14 @@ def test_labelled_recording(
 def test_development_folder(
     tmp_path: Path, tones: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Scenes are built from the clips and everything beside them is heard."""
+    """Scenes are built from the clips and everything beside them is processed."""
     pytest.importorskip("matplotlib")
     corpus = tmp_path / "speech_commands"
     for word in ("low", "high", "unknown"):
         (corpus / word).mkdir(parents=True)
         for index in range(3):
             soundfile.write(
-                corpus / word / f"s{index}_nohash_0.wav", say(0.05, word)[:16_000], 16_000
+                corpus / word / f"s{index}_nohash_0.wav", audio_of(0.05, word)[:16_000], 16_000
             )
     names = [f"{word}/s{i}_nohash_0.wav" for word in ("low", "high", "unknown") for i in range(3)]
     (corpus / "validation_list.txt").write_text("\n".join(names), encoding="utf-8")
@@ -154,7 +154,7 @@ def test_development_folder(
     [
         (("--input", "a.wav"), "belong together"),
         (("--negatives", "nowhere"), "there is no folder nowhere"),
-        (("--negatives", "."), "there is no recording to hear"),
+        (("--negatives", "."), "there is no readable recording"),
         (("--data", "nowhere"), "there is no folder"),
     ],
 )
@@ -195,10 +195,10 @@ def test_move_thresholds(model: Model) -> None:
     for start, height in ((100, 0.7), (400, 0.8), (700, 0.9)):
         rows[start : start + 40, 0] = height
     rows[:, 2] = 1.0 - rows[:, 0]
-    heard = [PosteriorTrack("x", 3600.0, rows)]
+    tracks = [PosteriorTrack("x", 3600.0, rows)]
     point = OperatingPoint.of(model, threshold=0.6)
     for target, low, high in ((3.0, 0.0, 0.7), (2.0, 0.7, 0.8), (1.0, 0.8, 0.9), (0.0, 0.9, 1.0)):
-        thresholds, left = move_thresholds(point, heard, model.manifest.labels, target)
+        thresholds, left = move_thresholds(point, tracks, model.manifest.labels, target)
         assert left <= target
         assert low < thresholds["low"] == thresholds["high"] <= high
     assert thresholds["low"] < 0.92
@@ -267,13 +267,13 @@ def test_peaks_are_detections(model: Model) -> None:
     from kws.evaluation.calibrate import peaks
     from kws.evaluation.replay import PosteriorRecorder
 
-    heard = PosteriorRecorder(model, vad=False).record("x", [say(1.5, "low", 1.5)])
+    track = PosteriorRecorder(model, vad=False).record("x", [audio_of(1.5, "low", 1.5)])
     labels = model.manifest.labels
-    (peak,) = peaks(heard, labels, CONFIG)
+    (peak,) = peaks(track, labels, CONFIG)
     assert "low" == peak.keyword
     for margin, count in ((-0.01, 1), (0.01, 0)):
         thresholds = dict.fromkeys(("low", "high"), peak.threshold + margin)
-        assert count == len(heard.detections(labels, thresholds, CONFIG))
+        assert count == len(track.detections(labels, thresholds, CONFIG))
 
 
 @pytest.mark.parametrize("sensitivity", ["low", "high"])
@@ -293,7 +293,7 @@ def test_presets(sensitivity: str, tones: Path, tmp_path: Path) -> None:
     presets = {"isolated": {"low": {"low": 0.97, "high": 0.97}, "high": {"low": 0.3, "high": 0.3}}}
     manifest = dataclasses.replace(read_manifest(copy / "tones.json"), presets=presets)
     write_manifest(manifest, copy / "tones.json")
-    audio = say(1.0, "low", 1.5)
+    audio = audio_of(1.0, "low", 1.5)
     (found,) = Detector(copy, sensitivity=sensitivity, vad=False).process(audio)
     (own,) = Detector(copy, vad=False).process(audio)
     assert (found.end > own.end) == (sensitivity == "low")

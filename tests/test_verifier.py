@@ -1,4 +1,4 @@
-"""The second opinion: when it is asked, what it changes, and what happens where it is missing."""
+"""The verifier: when it runs, what it changes, and what happens where it is missing."""
 
 from __future__ import annotations
 
@@ -45,23 +45,23 @@ def folder(tmp_path: Path) -> Path:
     return Path(shutil.copytree(MODELS, tmp_path / "models"))
 
 
-class Opinion:
-    """A verifying network that always says the same, and counts how often it is asked."""
+class ConstantVerifier:
+    """A verifying network that always returns the same posteriors, and counts its runs."""
 
     def __init__(self, posteriors: list[float]) -> None:
         self.posteriors = np.array(posteriors, np.float32)
-        self.asked = 0
+        self.queries = 0
 
     def run(self, features: FloatArray) -> FloatArray:
-        self.asked += len(features)
+        self.queries += len(features)
         return np.repeat(self.posteriors[None], len(features), axis=0)
 
 
-def with_opinion(model: Model, posteriors: list[float]) -> tuple[Model, Opinion]:
-    """The model with a verifier that says that."""
-    copy, opinion = replace(model), Opinion(posteriors)
-    copy.__dict__["verifier"] = opinion  # where cached_property keeps it
-    return copy, opinion
+def with_verifier(model: Model, posteriors: list[float]) -> tuple[Model, ConstantVerifier]:
+    """The model with a verifier that returns these."""
+    copy, verifier = replace(model), ConstantVerifier(posteriors)
+    copy.__dict__["verifier"] = verifier  # where cached_property keeps it
+    return copy, verifier
 
 
 def rows_of(model: Model, audio: Int16Array, verify: bool) -> FloatArray:
@@ -82,16 +82,16 @@ def test_candidates_become_what_the_verifier_says(
     alone, both = rows_of(shipped, audio, False), rows_of(shipped, audio, True)
     keywords = [shipped.manifest.labels.index(word) for word in shipped.manifest.keywords]
     heights = alone[:, keywords].max(axis=1)
-    level, asked = entry.candidate, []
+    level, candidates_at = entry.candidate, []
     steps = shipped.manifest.decision.hop_ms // STEP_MS  # of a call
     for row in range(0, len(alone), steps):
         candidates = heights[row : row + steps] > level
-        asked += candidates.tolist()
+        candidates_at += candidates.tolist()
         level = entry.candidate * (0.5 if candidates.any() else 1.0)
-    assert 20 < sum(asked) < len(asked) / 2
-    assert sum(asked) > (heights > entry.candidate).sum()
-    np.testing.assert_array_equal(both[~np.array(asked)], alone[~np.array(asked)])
-    for row in np.flatnonzero(asked):
+    assert 20 < sum(candidates_at) < len(candidates_at) / 2
+    assert sum(candidates_at) > (heights > entry.candidate).sum()
+    np.testing.assert_array_equal(both[~np.array(candidates_at)], alone[~np.array(candidates_at)])
+    for row in np.flatnonzero(candidates_at):
         end = (row // steps + 1) * steps * 320
         if end < 16_000:
             continue
@@ -105,15 +105,15 @@ def test_a_network_that_disagrees_silences_and_is_asked_about_candidates_alone(
 ) -> None:
     labels = shipped.manifest.labels
     unknown = [1.0 if label == "unknown" else 0.0 for label in labels]
-    doubtful, opinion = with_opinion(shipped, unknown)
+    doubtful, verifier = with_verifier(shipped, unknown)
     assert Detector(shipped).process(demonstration)
     assert not Detector(doubtful).process(demonstration)
     calls = len(demonstration) / 1280
-    assert 0 < opinion.asked < calls * 2 / 3  # it is commands all along
-    opinion.asked = 0
+    assert 0 < verifier.queries < calls * 2 / 3  # it is commands all along
+    verifier.queries = 0
     assert Detector(doubtful, verify=False).process(demonstration)
     assert not Detector(doubtful).process(np.zeros(32_000, np.int16))
-    assert opinion.asked == 0
+    assert verifier.queries == 0
 
 
 def test_a_detector_does_not_care_how_the_audio_is_cut(
@@ -177,7 +177,7 @@ def test_a_damaged_verifier_is_named(folder: Path, damage: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"candidate": 1.0}, "candidate should be between 0 and 1"),
         ({"candidate": "often"}, "candidate should be of type float"),
@@ -188,13 +188,13 @@ def test_a_damaged_verifier_is_named(folder: Path, damage: str) -> None:
     ],
 )
 def test_a_manifest_with_a_bad_verifier_is_refused(
-    folder: Path, change: dict[str, object], said: str
+    folder: Path, change: dict[str, object], message: str
 ) -> None:
     path = folder / "commands.json"
     content = json.loads(path.read_text())
     content["verifier"] |= change
     path.write_text(json.dumps(content))
-    with pytest.raises(KwsError, match=said):
+    with pytest.raises(KwsError, match=message):
         read_manifest(path)
 
 
@@ -221,13 +221,13 @@ def test_manifests_without_one_are_written_as_before(folder: Path) -> None:
 
 
 def test_the_commands_can_leave_it_out(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    shutil.copyfile(RECORDING, tmp_path / "heard.opus")
-    said = []
+    shutil.copyfile(RECORDING, tmp_path / "commands.opus")
+    message = []
     for options in ([], ["--no-verifier"]):
         assert main(["eval-stream", "--negatives", str(tmp_path), "--json", *options]) == 0
-        said.append(json.loads(capsys.readouterr().out))
-    assert [each["verified"] for each in said] == [True, False]
-    assert said[0]["thresholds"] != said[1]["thresholds"]
+        message.append(json.loads(capsys.readouterr().out))
+    assert [each["verified"] for each in message] == [True, False]
+    assert message[0]["thresholds"] != message[1]["thresholds"]
     assert main(["listen", "--input", str(RECORDING), "--json", "--no-verifier"]) == 0
     words = [json.loads(line)["keyword"] for line in capsys.readouterr().out.splitlines()]
     alone = Detector(verify=False)

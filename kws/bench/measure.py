@@ -133,12 +133,15 @@ def _artefacts(
     silence: Int16Array,
     effort: Effort,
 ) -> list[dict[str, Any]]:
-    heard = _detectors(models, speech, silence, effort.rounds)
+    measured = _detectors(models, speech, silence, effort.rounds)
     rows = []
     for (key, provider), model in models.items():
         graph, _, form = key.rpartition(".")
         mode, _, kind = graph.partition(".")
-        on_speech, on_silence = heard[key, provider, "speech"], heard[key, provider, "silence"]
+        on_speech, on_silence = (
+            measured[key, provider, "speech"],
+            measured[key, provider, "silence"],
+        )
         starts = [cold_start(path, key, provider) for _ in range(min(3, effort.rounds))]
         rows.append(
             {
@@ -168,15 +171,15 @@ def _detectors(
 ) -> dict[tuple[str, str, str], list[Round]]:
     """Whole detectors in blocks of 20 ms; durations and processor time are per second of audio."""
     runs: dict[tuple[str, str, str], Callable[[], Round]] = {
-        (*key, name): hear_all(Detector(model), audio)
+        (*key, name): process_all(Detector(model), audio)
         for key, model in models.items()
         for name, audio in (("speech", speech), ("silence", silence))
     }
     return alternate(runs, rounds)
 
 
-def hear_all(detector: Detector, audio: Int16Array) -> Callable[[], Round]:
-    """A call that lets a detector hear the audio in blocks of 20 ms, as a microphone delivers."""
+def process_all(detector: Detector, audio: Int16Array) -> Callable[[], Round]:
+    """A call that processes the audio in blocks of 20 ms, as a microphone delivers."""
     blocks = [audio[begin : begin + BLOCK] for begin in range(0, len(audio), BLOCK)]
     seconds = len(audio) / SAMPLE_RATE
 
@@ -216,7 +219,7 @@ def _throughput(
     rows: list[dict[str, Any]] = []
     for provider in dict.fromkeys(provider for _, provider in models):
         for key, content in _onnx(path, manifest, models, provider):
-            # A window is computed anew for every step.
+            # The full window is recomputed for every step.
             stream = key.startswith("stream")
             per_second = network(models[key, provider]).per_second if stream else STEPS_PER_SECOND
             for batch in effort.gpu_batches if provider == "cuda" else effort.batches:

@@ -64,11 +64,11 @@ def _resample() -> Callable[[], object]:
 def _front_end(manifest: Manifest, audio: Int16Array, hop: int) -> Callable[[], object]:
     frontend = StreamingFrontend(manifest.features)
     frontend.append(audio[:SAMPLE_RATE])
-    heard = audio[:hop]
+    block = audio[:hop]
 
     def step() -> object:
         made = frontend.complete
-        frontend.append(heard)
+        frontend.append(block)
         return frontend.frames(made, frontend.complete)
 
     return step
@@ -86,7 +86,7 @@ def _verifier(model: Model, audio: Int16Array) -> Stage:
     for begin in range(0, len(audio) - listener.hop + 1, listener.hop):
         listener.process(audio[begin : begin + listener.hop])
     second = np.zeros((1, model.frames, model.manifest.features.width), np.float32)
-    per_second = listener.verifier.asked * SAMPLE_RATE / len(audio)
+    per_second = listener.verifier.queries * SAMPLE_RATE / len(audio)
     return Stage(lambda: verifier.run(second), per_second)
 
 

@@ -3,7 +3,7 @@
 Exit codes: 0 done (Ctrl-C while listening included), 1 failed, 2 wrong usage, 130 interrupted.
 
 Each subcommand is a module of kws/cli with `add_arguments(parser)` and `run(options)`, and is
-imported only when it is the one asked for, so that `kws --help` answers at once.
+imported only when it is the one named, so that `kws --help` is fast.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ COMMANDS = {
     "data": "check recordings: silent, clipped, cut off, duplicated or mislabelled clips",
     "finetune": "teach a model your own words from a few recordings of each",
     "import": "take in a classifier from elsewhere, ONNX or TFLite",
-    "drift": "say what changed in what a deployed device hears",
+    "drift": "compare the audio and scores of a device with earlier ones",
     "bench": "measure speed, start-up, memory and size here",
     "scan": "find the keywords in an archive of recordings, far faster than real time",
     "info": "show the models, the runtimes and the sound system found here",

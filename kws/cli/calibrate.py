@@ -1,6 +1,6 @@
 """Set a model's thresholds for a wanted rate of false accepts in your own surroundings.
 
-Record what the microphone hears when nobody says a command, the longer the better, and name the
+Record the microphone while nobody says a command, the longer the better, and name the
 recordings. The model is copied to --out with the new thresholds; give that folder as --model.
 """
 
@@ -54,19 +54,19 @@ def run(options: argparse.Namespace) -> int:
         for named in options.background
         for path in (find_recordings(named) if named.is_dir() else [named])
     ]
-    heard, problems = record_files(paths, model)
+    tracks, problems = record_files(paths, model)
     for problem in problems:
         print(f"not used: {problem}")
-    if not heard:
+    if not tracks:
         raise DataError("none of the recordings can be read, so there is nothing to go by")
-    hours = sum(each.seconds for each in heard) / 3600.0
+    hours = sum(each.seconds for each in tracks) / 3600.0
     point = OperatingPoint.of(model)
     before = sum(
-        len(each.detections(manifest.labels, point.thresholds, point.config)) for each in heard
+        len(each.detections(manifest.labels, point.thresholds, point.config)) for each in tracks
     )
-    moved, after = move_thresholds(point, heard, manifest.labels, options.target_fa)
+    moved, after = move_thresholds(point, tracks, manifest.labels, options.target_fa)
     thresholds = thresholds_as_stored(moved)
-    print(f"{hours:.2f} hours heard; false accepts {before} before, {after} now")
+    print(f"{hours:.2f} hours of audio; false accepts {before} before, {after} now")
     print(f"with 95 % confidence no more than {poisson_upper(after) / hours:.2f} per hour", end="")
     if poisson_upper(after) / hours > options.target_fa:
         print(f"; to be sure of {options.target_fa:g}, record about", end=" ")

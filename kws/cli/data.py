@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from kws.recordings.datacheck import DataReport
 
-_SHOWN = 20  # findings of a kind, unless all are asked for
+_SHOWN = 20  # findings of a kind, unless --all
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Do what was asked for; returns the exit code."""
+    """Check or convert; returns the exit code."""
     code: int = options.act(options)
     return code
 

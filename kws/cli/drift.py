@@ -1,8 +1,8 @@
-"""Say what changed between two records of what a detector heard.
+"""Say what changed between two records of a detector's statistics.
 
 A and B are JSON files that `kws listen --monitor DIR` wrote, folders of them, or folders of
-recordings, which are heard now: those that the model was trained on show how far a device is from
-them.
+recordings, which are processed now: those that the model was trained on show how far a device is
+from them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `kws drift`."""
     parser.add_argument("before", metavar="A", type=Path, help="what it was")
     parser.add_argument("after", metavar="B", type=Path, help="what it is")
-    parser.add_argument("--model", help="the model that hears recordings (default: ours)")
+    parser.add_argument("--model", help="the model that processes recordings (default: ours)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 

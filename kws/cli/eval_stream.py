@@ -2,7 +2,7 @@
 
 Without --negatives or --input, scenes are built from the validation clips below --data, in
 silence, noise and conversation, and every folder of recordings without commands that is beside
-them is heard for false accepts.
+them is used to count false accepts.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="a packaged model's name, a folder or a manifest")
     parser.add_argument("--artefact", metavar="KEY", help="which file of it, such as window.onnx")
     add_decision(parser)
-    parser.add_argument("--no-vad", action="store_true", help="let the network hear silence too")
+    parser.add_argument("--no-vad", action="store_true", help="run the network in silence too")
     parser.add_argument("--seed", type=int, default=0, help="of the scenes (default: 0)")
     parser.add_argument(
         "--clips", type=count, default=60, help="at most so many of each word (default: 60)"

@@ -1,7 +1,7 @@
 """Take in a classifier from elsewhere, ONNX or TFLite: probe it and write its manifest.
 
-It hears one second at a time: features in, a posterior for each label out. Only the shapes can be
-probed; whether the features are the ones it was trained on shows in use (`kws eval`).
+It classifies one second at a time: features in, a posterior for each label out. Only the shapes
+can be probed; whether the features are the ones it was trained on shows in use (`kws eval`).
 """
 
 from __future__ import annotations

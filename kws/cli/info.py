@@ -107,7 +107,7 @@ def _print_model(model: dict[str, Any]) -> None:
         _row("thresholds", ", ".join(thresholds) or f"{model['decision']['threshold']:g} for each")
         if verifier := model.get("verifier"):
             file, candidate = verifier["artefact"], verifier["candidate"]
-            _row("verifier", f"{file['file']}, asked above {candidate:g} ({file['bytes']:,} bytes)")
+            _row("verifier", f"{file['file']}, runs above {candidate:g} ({file['bytes']:,} bytes)")
         points = "verified_operating_points" if model.get("verifier") else "operating_points"
         for name, value in _operating_points(model["measurements"].get(points, {})):
             _row(name, value)
@@ -126,7 +126,7 @@ def _row(name: str, value: object) -> None:
 def _operating_points(measured: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What calibration measured at each preset of each mode."""
     for mode, points in measured.items():
-        if not isinstance(points, Mapping):  # how much was heard
+        if not isinstance(points, Mapping):  # how many hours
             continue
         for name, point in points.items():
             missed = (f"{rate:.1%} in {where}" for where, rate in point["miss_rate"].items())

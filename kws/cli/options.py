@@ -36,7 +36,7 @@ def add_decision(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-verifier",
         action="store_true",
-        help="do without the larger network that confirms what the first one hears",
+        help="do without the larger network that confirms the first one's candidates",
     )
 
 

@@ -1,4 +1,4 @@
-"""Find the keywords in an archive of recordings, many times faster than it can be heard.
+"""Find the keywords in an archive of recordings, many times faster than real time.
 
 Results go into a journal, a line of JSON per recording, as they come. Started again after it was
 stopped, the same command goes on where it was.
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threshold", type=threshold, help="in (0, 1] (default: the model's own)")
     parser.add_argument("--jobs", type=count, help="processes (default: one per core)")
     parser.add_argument(
-        "--streams", type=count, default=32, help="recordings that a process hears at once (32)"
+        "--streams", type=count, default=32, help="recordings that a process computes at once (32)"
     )
     parser.add_argument(
         "--cluster", metavar="ADDRESS", help="scan on the workers of this Dask scheduler"
@@ -124,15 +124,13 @@ def _scan(paths: list[str], settings: Any, engine: Engine, keep: Any) -> float:
 
 
 def _report(results: Sequence[Scanned], left: Sequence[str], seconds: float) -> None:
-    heard = sum(each.seconds for each in results)
+    total = sum(each.seconds for each in results)
     detections = sum(len(each.detections) for each in results)
-    print(f"{len(results)} recordings, {heard / 3600:.2f} hours, {detections} keywords spotted")
+    print(f"{len(results)} recordings, {total / 3600:.2f} hours, {detections} keywords spotted")
     new = set(left)
     fresh = sum(each.seconds for each in results if each.path in new)
     if fresh and seconds:
-        print(
-            f"{fresh / 3600:.2f} hours heard in {seconds:.1f} s, {fresh / seconds:.0f}x real time"
-        )
+        print(f"{fresh / 3600:.2f} hours in {seconds:.1f} s,  {fresh / seconds:.0f}x real time")
     failed = [each for each in results if each.error]
     if failed:
         print(f"{len(failed)} could not be read to the end, first {failed[0].error}")

@@ -2,7 +2,7 @@
 
 Every voice is espeak-ng's and every noise is computed here, so that nobody else's recording is in
 the package. Each command gets the voice in which the default model knows it best, for microphones
-hear the recording too; so this is to be run again after a new model. What is spoken when goes into
+detect the words too; so this is to be run again after a new model. What is spoken when goes into
 commands.json; no detection does.
 """
 
@@ -42,7 +42,7 @@ WORDS = (
 
 @dataclass(frozen=True)
 class Voice:
-    """How espeak-ng says a word."""
+    """How espeak-ng pronounces a word."""
 
     name: str
     speed: int  # words per minute
@@ -113,7 +113,7 @@ def compose(script: Sequence[tuple[str, Voice]]) -> tuple[FloatArray, list[Spoke
 def best_voice(word: str, strict: Detector, eager: Detector) -> Voice:
     """The voice in which the word, said after another one, reaches the highest score.
 
-    Only what the strict detector hears counts. A word that is no keyword takes the first voice in
+    Only what the strict preset detects counts. A word that is no keyword takes the first voice in
     which nothing fires, not even in the eager one; the first of all where there is no such voice.
     """
     keyword = word in strict.model.manifest.keywords

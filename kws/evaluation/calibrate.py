@@ -39,14 +39,14 @@ class Peak:
     threshold: float
 
 
-def peaks(heard: PosteriorTrack, labels: Sequence[str], config: DecisionConfig) -> list[Peak]:
+def peaks(track: PosteriorTrack, labels: Sequence[str], config: DecisionConfig) -> list[Peak]:
     """Every moment worth a detection at any threshold of GRID, the best keyword of each.
 
-    Kws/decision.py asks that score >= t + a * (1 - t), where a is what other speech adds; that is
+    kws/decision.py requires score >= t + a * (1 - t), where a is what other speech adds; that is
     t <= (score - a) / (1 - a). Keywords count as other speech here though they were detected.
     """
     keywords = [label for label in labels if label not in (SILENCE, UNKNOWN)]
-    reached = _reachable(heard.rows, labels, config)
+    reached = _reachable(track.rows, labels, config)
     best = reached.argmax(axis=1)
     height = reached.max(axis=1, initial=0.0)
     found = []
@@ -58,11 +58,11 @@ def peaks(heard: PosteriorTrack, labels: Sequence[str], config: DecisionConfig) 
 
 
 def spoken_thresholds(
-    heard: PosteriorTrack, spoken: Sequence[Spoken], labels: Sequence[str], config: DecisionConfig
+    track: PosteriorTrack, spoken: Sequence[Spoken], labels: Sequence[str], config: DecisionConfig
 ) -> list[tuple[str, float]]:
     """Of each word that was spoken, the highest threshold at which it is detected; 0 for none."""
     keywords = [label for label in labels if label not in (SILENCE, UNKNOWN)]
-    reached = _reachable(heard.rows, labels, config)
+    reached = _reachable(track.rows, labels, config)
     found = []
     for word in spoken:
         first = int(word.start * 1000) // STEP_MS
@@ -169,7 +169,7 @@ def move_thresholds(
 ) -> tuple[dict[str, float], int]:
     """All thresholds moved together so that at most `target` an hour fire on the backgrounds.
 
-    They are moved as little as the target asks, and loosened where it allows more. Returns the
+    They are moved as little as the target requires, and loosened where it allows more. Returns the
     thresholds and how many false accepts are left. Where even the strictest do not meet the
     target, they are returned all the same.
     """

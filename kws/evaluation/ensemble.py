@@ -1,4 +1,4 @@
-"""Several models asked about the same clips, and their answers made one."""
+"""Several models on the same clips, and their posteriors combined."""
 
 from __future__ import annotations
 
@@ -29,48 +29,48 @@ def combinations(members: Sequence[Evaluation]) -> Iterator[tuple[str, Evaluatio
                 f"{members[0].manifest.name} has {', '.join(labels)} and "
                 f"{member.manifest.name} {', '.join(member.manifest.labels)}"
             )
-    answers = np.stack([member.posteriors for member in members])
+    posteriors = np.stack([member.posteriors for member in members])
     targets = members[0].clips.targets
-    for name, posteriors in (
-        ("majority vote", vote(answers)),
-        ("average", answers.mean(axis=0)),
-        ("weighted average", _weigh_across(answers, targets)),
+    for name, combined in (
+        ("majority vote", vote(posteriors)),
+        ("average", posteriors.mean(axis=0)),
+        ("weighted average", _weigh_across(posteriors, targets)),
     ):
-        yield name, replace(members[0], posteriors=posteriors.astype(np.float32))
+        yield name, replace(members[0], posteriors=combined.astype(np.float32))
 
 
 def member_weights(members: Sequence[Evaluation]) -> list[float]:
     """The weights of the weighted average, fitted to all clips."""
-    answers = np.stack([member.posteriors for member in members])
-    weights: list[float] = fit_weights(answers, members[0].clips.targets).tolist()
+    posteriors = np.stack([member.posteriors for member in members])
+    weights: list[float] = fit_weights(posteriors, members[0].clips.targets).tolist()
     return weights
 
 
-def vote(answers: FloatArray) -> FloatArray:
+def vote(posteriors: FloatArray) -> FloatArray:
     """Share of the members (members, clips, labels) that take each label, (clips, labels).
 
     Ties go to the label with the higher average: a hundredth of it is mixed in.
     """
-    votes = np.eye(answers.shape[2], dtype=np.float32)[answers.argmax(axis=2)].mean(axis=0)
-    shares: FloatArray = 0.99 * votes + 0.01 * answers.mean(axis=0)
+    votes = np.eye(posteriors.shape[2], dtype=np.float32)[posteriors.argmax(axis=2)].mean(axis=0)
+    shares: FloatArray = 0.99 * votes + 0.01 * posteriors.mean(axis=0)
     return shares
 
 
-def fit_weights(answers: FloatArray, targets: NDArray[np.int64]) -> NDArray[np.float64]:
+def fit_weights(posteriors: FloatArray, targets: NDArray[np.int64]) -> NDArray[np.float64]:
     """The mixture of members of least log loss: weights (members,) that add up to 1, by EM."""
-    right = answers[:, np.arange(len(targets)), targets].astype(np.float64) + 1e-9
-    weights = np.full(len(answers), 1.0 / len(answers))
+    right = posteriors[:, np.arange(len(targets)), targets].astype(np.float64) + 1e-9
+    weights = np.full(len(posteriors), 1.0 / len(posteriors))
     for _ in range(_ROUNDS):
         shares = weights[:, None] * right
         weights = (shares / shares.sum(axis=0)).mean(axis=1)
     return weights
 
 
-def _weigh_across(answers: FloatArray, targets: NDArray[np.int64]) -> FloatArray:
+def _weigh_across(posteriors: FloatArray, targets: NDArray[np.int64]) -> FloatArray:
     # Clips come sorted by class, so every second one is a fair half.
     even = np.arange(len(targets)) % 2 == 0
-    mixed: FloatArray = np.empty_like(answers[0])
+    mixed: FloatArray = np.empty_like(posteriors[0])
     for half in (even, ~even):
-        weights = fit_weights(answers[:, ~half], targets[~half])
-        mixed[half] = np.tensordot(weights, answers[:, half], axes=1)
+        weights = fit_weights(posteriors[:, ~half], targets[~half])
+        mixed[half] = np.tensordot(weights, posteriors[:, half], axes=1)
     return mixed

@@ -20,7 +20,7 @@ from kws.recordings.data import CLIP_SAMPLES, Int16Array
 from kws.recordings.mix import add_noise, level
 
 SNRS_DB = (20.0, 10.0, 5.0, 0.0, -5.0)
-PLACES_MS = (-80, 0, 80)  # of the windows that hear a clip; 0 is the clip itself
+PLACES_MS = (-80, 0, 80)  # of the windows that cover a clip; 0 is the clip itself
 _BATCH = 256  # clips; large enough that ONNX Runtime's call costs nothing
 
 
@@ -32,7 +32,7 @@ def clip_features(model: Model, audio: Int16Array) -> FloatArray:
 def windows_of_clip(
     config: FeatureConfig, places_ms: Sequence[int] = PLACES_MS
 ) -> tuple[int, list[int]]:
-    """How windows at these places hear a clip: samples of silence to put on either side of it, and
+    """How windows at these places cover a clip: samples of silence to put on either side of it, and
     the frame with which each window then begins."""
     frame_ms = 1000 * config.hop / config.sample_rate
     shifts = [round(place / frame_ms) for place in places_ms]
@@ -45,23 +45,25 @@ def clip_posteriors(
 ) -> FloatArray:
     """Posteriors (clips, labels) of audio (clips, 16000), by a model that takes whole windows.
 
-    A clip is heard as a stream hears a word: with digital silence around it, in windows that lie
-    so many milliseconds after its own, whose posteriors are averaged as the decision smooths them.
-    At the places (0,) it is the clip's own window that answers alone.
+    A clip is processed like a word in a stream: with digital silence around it, in windows that
+    lie so many milliseconds after its own, whose posteriors are averaged as the decision smooths.
+    At the places (0,) only the clip's own window is used.
     """
     rows = [np.empty((0, len(model.manifest.labels)), np.float32)]
     silence, begins = windows_of_clip(model.manifest.features, places_ms)
     for start in range(0, len(audio), _BATCH):
         clips = np.pad(audio[start : start + _BATCH], ((0, 0), (silence, silence)))
         frames = clip_features(model, clips)
-        answers = [model.backend.run(frames[:, begin : begin + model.frames]) for begin in begins]
-        rows.append(np.mean(answers, axis=0))
+        posteriors = [
+            model.backend.run(frames[:, begin : begin + model.frames]) for begin in begins
+        ]
+        rows.append(np.mean(posteriors, axis=0))
     return np.concatenate(rows)
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model said of an evaluation set."""
+    """The posteriors of a model on an evaluation set."""
 
     manifest: Manifest
     artefact: str

@@ -1,4 +1,4 @@
-"""Hear recordings once and decide on them often: the rows of posteriors, kept and replayed."""
+"""Posterior tracks: compute the posteriors of recordings once and decide on them often."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _TOO_FEW = 16  # recordings, for which a second process is not worth its start
 
 @dataclass(frozen=True)
 class PosteriorTrack:
-    """One recording as the network heard it."""
+    """The posteriors of one recording."""
 
     name: str
     seconds: float
@@ -69,8 +69,8 @@ class PosteriorRecorder:
                     rows.append(np.repeat(self._silence, rested, axis=0))
                 rows += new
             rest = audio[whole:]
-        heard = np.concatenate(rows) if rows else self._silence[:0]
-        return PosteriorTrack(name, (samples - len(tail)) / SAMPLE_RATE, heard)
+        track = np.concatenate(rows) if rows else self._silence[:0]
+        return PosteriorTrack(name, (samples - len(tail)) / SAMPLE_RATE, track)
 
 
 def record_files(
@@ -80,9 +80,9 @@ def record_files(
     jobs: int | None = None,
     verify: bool = True,
 ) -> tuple[list[PosteriorTrack], list[Problem]]:
-    """Hear files of any format and rate, on all processors unless `jobs` says how many.
+    """Process files of any format and rate, on all processors unless `jobs` says how many.
 
-    Returns what was heard, in the order of `paths`, and the files that cannot be read.
+    Returns their posterior tracks, in the order of `paths`, and the files that cannot be read.
     """
     jobs = min(jobs or os.cpu_count() or 1, -(-len(paths) // _TOO_FEW))
     outcomes: Iterable[PosteriorTrack | Problem]
@@ -96,8 +96,8 @@ def record_files(
         with ProcessPoolExecutor(jobs, context, _begin, settings) as pool:
             chunk = max(1, min(32, len(paths) // (4 * jobs)))
             outcomes = list(pool.map(_record_in_worker, paths, chunksize=chunk))
-    heard = [outcome for outcome in outcomes if isinstance(outcome, PosteriorTrack)]
-    return heard, [outcome for outcome in outcomes if isinstance(outcome, Problem)]
+    tracks = [outcome for outcome in outcomes if isinstance(outcome, PosteriorTrack)]
+    return tracks, [outcome for outcome in outcomes if isinstance(outcome, Problem)]
 
 
 def _record_file(recorder: PosteriorRecorder, path: Path) -> PosteriorTrack | Problem:

@@ -159,9 +159,9 @@ def _clip(evaluation: Evaluation, model: Model, index: int) -> str:
     audio, guess = clips.audio[index], int(evaluation.predicted[index])
     features = clip_features(model, audio[None])[0]
     picture = _draw_clip(features, occlusion(model.backend, features, guess))
-    said, heard = labels[clips.targets[index]], labels[guess]
+    spoken, returned = labels[clips.targets[index]], labels[guess]
     name, score = clips.names[index], evaluation.posteriors[index, guess]
-    caption = html.escape(f"{name}: {said} taken for {heard} ({score:.2f})")
+    caption = html.escape(f"{name}: {spoken} taken for {returned} ({score:.2f})")
     return f"<figure>{_picture(picture)}{_sound(audio)}<figcaption>{caption}</figcaption></figure>"
 
 
@@ -194,7 +194,7 @@ def _draw_confusion(figures: dict[str, Any]) -> Any:
     axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0.0, vmax=1.0)
     axes.set_xticks(range(len(labels)), labels, rotation=90)
     axes.set_yticks(range(len(labels)), labels)
-    axes.set(xlabel="taken for", ylabel="said")
+    axes.set(xlabel="taken for", ylabel="spoken")
     for row, column in np.argwhere(counts):
         colour = "white" if shares[row, column] > 0.3 else "black"
         text = str(counts[row, column])

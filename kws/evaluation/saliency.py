@@ -1,4 +1,4 @@
-"""Which part of a word decided: occlusion saliency, which needs the network's answers only.
+"""Which part of a word decided: occlusion saliency, which needs the network's posteriors only.
 
 A patch of time and frequency is silenced and the posterior of a label is read again; where it
 falls, the patch mattered (Zeiler and Fergus, arXiv 1311.2901). Gradients would cost less, but a

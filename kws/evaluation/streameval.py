@@ -42,7 +42,7 @@ class OperatingPoint:
     sensitivity: str  # for the reader: a preset's name, or the threshold
     thresholds: Mapping[str, float]
     config: DecisionConfig
-    verified: bool  # whether the model's verifier is asked
+    verified: bool  # whether the model's verifier runs
 
     @classmethod
     def of(
@@ -91,27 +91,27 @@ class Evaluator:
             "verified": self.point.verified,
         }
 
-    def detections(self, heard: PosteriorTrack, offset: float = 0.0) -> list[Detection]:
+    def detections(self, track: PosteriorTrack, offset: float = 0.0) -> list[Detection]:
         """What the operating point, moved by `offset`, finds in a recording."""
         thresholds = self.point.moved(offset) if offset else self.point.thresholds
-        return heard.detections(self._labels, thresholds, self.point.config)
+        return track.detections(self._labels, thresholds, self.point.config)
 
     def negatives(self, paths: Sequence[Path]) -> dict[str, Any]:
         """Recordings that hold no keyword; raises DataError where none can be read."""
-        heard, problems = self.record_files(paths)
-        if not heard:
+        tracks, problems = self.record_files(paths)
+        if not tracks:
             first = f"; the first that failed: {problems[0]}" if problems else ""
-            raise DataError(f"there is no recording to hear{first}")
-        return self.false_accepts(heard) | {"not_used": [str(problem) for problem in problems]}
+            raise DataError(f"there is no readable recording{first}")
+        return self.false_accepts(tracks) | {"not_used": [str(problem) for problem in problems]}
 
-    def false_accepts(self, heard: Sequence[PosteriorTrack]) -> dict[str, Any]:
+    def false_accepts(self, tracks: Sequence[PosteriorTrack]) -> dict[str, Any]:
         """The figures of recordings without keywords, all taken together."""
-        found = [self.detections(each) for each in heard]
-        hours = sum(each.seconds for each in heard) / 3600.0
+        found = [self.detections(each) for each in tracks]
+        hours = sum(each.seconds for each in tracks) / 3600.0
         everything = [detection for each in found for detection in each]
         figures = false_accept_figures(everything, hours, self._keywords)
         return figures | {
-            "recordings": len(heard),
+            "recordings": len(tracks),
             "recordings_with_false_accepts": sum(map(bool, found)),
         }
 
@@ -130,9 +130,9 @@ class Evaluator:
         """Recordings with their rows, and those that cannot be read."""
         return record_files(paths, self.model, self.vad, self.jobs, self.point.verified)
 
-    def outcome(self, heard: tuple[Scene, PosteriorTrack], offset: float = 0.0) -> Outcome:
+    def outcome(self, recorded: tuple[Scene, PosteriorTrack], offset: float = 0.0) -> Outcome:
         """What becomes of a scene's words."""
-        scene, rows = heard
+        scene, rows = recorded
         return match(scene.spoken, self.detections(rows, offset))
 
     def development(
@@ -160,15 +160,15 @@ class Evaluator:
         hum = read(noise) + [split_noise(recording)[1] for recording in read(corpus.noise)]
         chosen = choose_clips(corpus, "validation", self._keywords, clips, seed)
         scenes = build_scenes(chosen, self._keywords, hum, read(conversation), seed)
-        heard = {name: self.record(scene) for name, scene in scenes.items()}
+        recorded = {name: self.record(scene) for name, scene in scenes.items()}
         quiet: dict[str, list[PosteriorTrack]] = {}
         for name, paths in beside.items():
             quiet[name], bad = self.record_files(paths)
             problems += bad
         return {
-            "scenes": {name: self.outcome(each).figures() for name, each in heard.items()},
+            "scenes": {name: self.outcome(each).figures() for name, each in recorded.items()},
             "negatives": {name: self.false_accepts(each) for name, each in quiet.items() if each},
-            "det": list(det_curve(self, heard, quiet)),
+            "det": list(det_curve(self, recorded, quiet)),
             "not_used": [str(problem) for problem in problems],
         }
 
@@ -181,9 +181,9 @@ def det_curve(
     """False accepts per hour of each source and misses of each scene, by offset of OFFSETS."""
     for offset in OFFSETS:
         rates = {}
-        for name, heard in quiet.items():
-            hours = sum(each.seconds for each in heard) / 3600.0
-            count = sum(len(evaluator.detections(each, offset)) for each in heard)
+        for name, tracks in quiet.items():
+            hours = sum(each.seconds for each in tracks) / 3600.0
+            count = sum(len(evaluator.detections(each, offset)) for each in tracks)
             rates[name] = count / hours if hours else None
         missed = {
             name: evaluator.outcome(each, offset).figures()["miss_rate"]

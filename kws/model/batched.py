@@ -1,4 +1,4 @@
-"""Networks that hear many streams: where the graph takes a batch, one call serves all of them."""
+"""Batched streaming inference: where the graph takes a batch, one call computes all streams."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model file shows before a runtime touches it: that it is whole and keeps to itself.
+"""Safety checks of model files: complete, no external data, no custom operators.
 
 ONNX files may name other files to read weights from, and both formats may name operators whose code
 is elsewhere. A model that was downloaded gets neither. The files are read at the level of bytes
@@ -18,15 +18,15 @@ _CUSTOM = 32  # TFLite's code of an operator that is known by name only
 
 
 def check_onnx(content: bytes) -> None:
-    """Raise ModelError unless this is a whole ONNX file, without external data or custom code."""
+    """Raise ModelError unless this is a complete ONNX file without external data or custom code."""
     try:
         _check_model(memoryview(content))
     except (IndexError, ValueError, RecursionError) as error:
-        raise ModelError("this is not a whole ONNX file; export or download it again") from error
+        raise ModelError("this is not a complete ONNX file; export or download it again") from error
 
 
 def check_tflite(content: bytes) -> None:
-    """Raise ModelError unless this is a whole TFLite file without custom operators."""
+    """Raise ModelError unless this is a complete TFLite file without custom operators."""
     if content[4:8] != b"TFL3":
         raise ModelError("this is not a TFLite file; export or download it again")
     try:

@@ -77,7 +77,7 @@ def import_model(
             artefacts = {f"window.{form}": describe_artefact(copy)}
             write_manifest(replace(manifest, artefacts=artefacts), path)
         model = load_model(path)
-        _warn_of_deafness(model)
+        _warn_of_constant_output(model)
     except BaseException as error:
         for file_of_ours in (copy, path):
             file_of_ours.unlink(missing_ok=True)
@@ -89,16 +89,16 @@ def import_model(
     return model
 
 
-def _warn_of_deafness(model: Model) -> None:
-    """Say so where the network gives one answer to whatever it hears."""
+def _warn_of_constant_output(model: Model) -> None:
+    """Warn where the network returns the same posteriors for any input."""
     width = model.manifest.features.width
     generator = np.random.default_rng(0)
-    heard = generator.uniform(0.0, 15.0, (4, model.frames, width)).astype(np.float32)
-    heard[0] = 0.0
-    if np.ptp(model.backend.run(heard), axis=0).max() < 1e-3:
+    probe = generator.uniform(0.0, 15.0, (4, model.frames, width)).astype(np.float32)
+    probe[0] = 0.0
+    if np.ptp(model.backend.run(probe), axis=0).max() < 1e-3:
         logger.warning(
-            "the network answers the same to silence and to noise; are these the features that it "
-            "was trained on?"
+            "the network returns the same posteriors for silence and for noise; are these the "
+            "features that it was trained on?"
         )
 
 

@@ -56,7 +56,7 @@ class Model:
 
     @cached_property
     def verifier(self) -> Backend | None:
-        """The network that is asked for a second opinion, tried; None where there is none.
+        """The verifying network, loaded and run once; None where the model has none.
 
         It is an ONNX file, and runs beside those only: who chose TFLite may have nothing else.
         """
@@ -84,8 +84,8 @@ class Model:
                 f"{self.path}: expected a features.hop that divides the {STEP_MS} ms from one row "
                 f"of posteriors to the next, got {features.hop} samples"
             )
-        asked = self.manifest.window_hop_ms // STEP_MS
-        return WindowStream(self.backend, self.frames, features.width, steps, stride, asked)
+        query_steps = self.manifest.window_hop_ms // STEP_MS
+        return WindowStream(self.backend, self.frames, features.width, steps, stride, query_steps)
 
     @cached_property
     def stream_graph(self) -> OnnxStreamGraph:
@@ -110,7 +110,7 @@ class Model:
 
     @contextmanager
     def _blamed(self, artefact: Artefact) -> Iterator[None]:
-        """Names the artefact's file in what is said against it."""
+        """Puts the artefact's file into the message of an error."""
         path = self.path.parent / artefact.file
         try:
             yield
@@ -166,7 +166,7 @@ def _choose(
 
 
 def _check(posteriors: FloatArray, rows: int, manifest: Manifest) -> None:
-    """Refuse a network that answers otherwise than its manifest says."""
+    """Refuse posteriors that do not fit the manifest."""
     expected = (rows, len(manifest.labels))
     if posteriors.shape != expected:
         raise ModelError(

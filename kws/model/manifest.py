@@ -41,11 +41,11 @@ class Artefact:
 
 @dataclass(frozen=True)
 class VerifierEntry:
-    """A second network, asked about what the first takes for a keyword; see kws/verifier.py."""
+    """A larger network that confirms the keyword candidates of the first; see kws/verifier.py."""
 
     artefact: Artefact  # a window graph in ONNX, of the same labels and features
-    candidate: float  # posterior of a keyword, in (0, 1), above which it is asked
-    thresholds: Mapping[str, float]  # as the manifest's, for what the verifier answers
+    candidate: float  # posterior of a keyword, in (0, 1), above which it runs
+    thresholds: Mapping[str, float]  # as the manifest's, for the verifier's posteriors
     presets: Mapping[str, Mapping[str, Mapping[str, float]]]  # likewise
 
 
@@ -70,7 +70,7 @@ class Manifest:
     presets: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
     # A factory, because keys with a plain default may not be left out; see _fields.
     verifier: VerifierEntry | None = field(default_factory=lambda: None)
-    # A listener asks a window graph this often, in ms; its answer stands until the next.
+    # A window graph runs this often, in ms; its posteriors hold until the next run.
     window_hop_ms: int = field(default_factory=lambda: STEP_MS)
 
     @property
@@ -221,8 +221,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) != len(pairs):
         keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {twice!r} stands there twice")
+        duplicate = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"duplicate key {duplicate!r}")
     return content
 
 
@@ -302,8 +302,8 @@ def _labels(content: object) -> tuple[str, ...]:
     if not set(labels) - {SILENCE, UNKNOWN}:
         raise ModelError("labels holds no keyword, so there would be nothing to detect")
     if len(set(labels)) != len(labels):
-        twice = next(label for label in labels if labels.count(label) > 1)
-        raise ModelError(f"labels holds {twice!r} twice")
+        duplicate = next(label for label in labels if labels.count(label) > 1)
+        raise ModelError(f"duplicate label {duplicate!r}")
     return labels
 
 

@@ -1,4 +1,4 @@
-"""The runtimes that a model can run on, one class each; none is imported before it is asked for."""
+"""The runtimes that a model can run on, one class each; each is imported at its first use."""
 
 from __future__ import annotations
 
@@ -183,8 +183,8 @@ def _shaped(features: FloatArray, shape: Sequence[object]) -> FloatArray:
         isinstance(length, int) and length != given
         for length, given in zip(wanted, long, strict=True)
     ):
-        said = ", ".join(str(length) for length in shape)
-        raise ModelError(f"the network takes features of shape ({said}), not {features.shape}")
+        expected = ", ".join(str(length) for length in shape)
+        raise ModelError(f"the network takes features of shape ({expected}), not {features.shape}")
     lengths = iter(long)
     return features.reshape(
         len(features), *(1 if length == 1 else next(lengths) for length in shape[1:])
@@ -260,7 +260,9 @@ def _session(ort: Any, content: bytes, options: Any, provider: str) -> Any:
 
 def _cuda_session(ort: Any, content: bytes, options: Any) -> Any:
     if CUDA not in ort.get_available_providers():
-        raise BackendUnavailable(f"CUDA was asked for but is not there: {_why_no_cuda(ort, [])}")
+        raise BackendUnavailable(
+            f"CUDA was requested but is not available: {_why_no_cuda(ort, [])}"
+        )
     missing: list[str] = []
     if hasattr(ort, "preload_dlls"):
         printed = io.StringIO()
@@ -276,7 +278,7 @@ def _cuda_session(ort: Any, content: bytes, options: Any) -> Any:
     # Such a provider is replaced by the CPU's without an error.
     if CUDA not in session.get_providers():
         raise BackendUnavailable(
-            f"CUDA was asked for but does not start: {_why_no_cuda(ort, missing)}"
+            f"CUDA was requested but does not start: {_why_no_cuda(ort, missing)}"
         )
     return session
 

@@ -1,4 +1,4 @@
-"""Networks that listen: new frames in, rows of posteriors out, what came before kept between calls.
+"""Stateful streaming inference: new frames in, rows of posteriors out, context kept between calls.
 
 A stream graph computes what the new frames change and nothing else. Where a model has none, a
 window graph stands in: the same rows, each computed from its whole second.
@@ -44,7 +44,7 @@ class OnnxStreamGraph:
     """
 
     def __init__(self, content: bytes, provider: str = "cpu", silent_frames: int = 100) -> None:
-        """`silent_frames`: the least that the network must hear to forget everything else."""
+        """`silent_frames`: frames of silence after which nothing earlier has an effect."""
         self.runtime = import_onnxruntime()
         self.session = onnx_session(content, provider)
         shapes = {
@@ -171,24 +171,24 @@ class WindowStream:
         width: int,
         steps: int,
         stride: int = STEP_FRAMES,
-        asked: int = 1,
+        query_steps: int = 1,
     ) -> None:
         """The backend takes `window` frames of `width` numbers; a step is `stride` frames.
 
-        It is asked at every one of `asked` steps, which divides `steps`, about the last of them.
+        It runs once per `query_steps` steps, a divisor of `steps`, on the window of the last one.
         """
         self.frames, self.steps = steps * stride, steps
         self._backend, self._window, self._stride = backend, window, stride
-        self._asked = asked
+        self._query_steps = query_steps
         self._seen = np.zeros((window + self.frames, width), np.float32)
 
     def process(self, features: FloatArray) -> FloatArray:
         """See Stream."""
         self._seen = np.concatenate((self._seen[self.frames :], features))
-        hop = self._asked * self._stride
+        hop = self._query_steps * self._stride
         ends = range(self._window + hop, len(self._seen) + 1, hop)
         rows = self._backend.run(np.stack([self._seen[end - self._window : end] for end in ends]))
-        return rows if self._asked == 1 else rows.repeat(self._asked, axis=0)
+        return rows if self._query_steps == 1 else rows.repeat(self._query_steps, axis=0)
 
     def reset(self) -> None:
         """See Stream."""

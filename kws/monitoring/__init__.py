@@ -1,1 +1,1 @@
-"""What a running listener hears, in sums, and whether it has drifted since."""
+"""Statistics of a running detector, and whether they have drifted."""

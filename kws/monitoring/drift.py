@@ -1,4 +1,4 @@
-"""Two records of what a detector heard, compared in words."""
+"""Two records of a detector's statistics, compared in sentences."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SCORE_SHARE = 0.02
 
 
 def load_seen(place: Path, model: Model) -> Seen:
-    """What was heard: a record, a folder of records, or a folder of recordings, heard now.
+    """The statistics of a record, a folder of records, or a folder of recordings processed now.
 
     Raises DataError where a place holds none of them.
     """
@@ -39,15 +39,15 @@ def load_seen(place: Path, model: Model) -> Seen:
                 f"{place} holds nothing to compare; expected a record, a folder of records or a "
                 "folder of recordings"
             )
-        return hear(recordings, model)
+        return measure_recordings(recordings, model)
     seen = Seen()
     for record in records:
         seen.add(read_seen(record))
     return seen
 
 
-def hear(recordings: list[Path], model: Model) -> Seen:
-    """What a detector sees in recordings, each a stream of its own."""
+def measure_recordings(recordings: list[Path], model: Model) -> Seen:
+    """The statistics of recordings, each a stream of its own."""
     monitor = Monitor(model)
     with Detector(model, observer=monitor) as detector:
         for path in recordings:
@@ -60,7 +60,7 @@ def hear(recordings: list[Path], model: Model) -> Seen:
 def changes(before: Seen, after: Seen) -> Iterator[str]:
     """What is different, a sentence each; nothing where all is as it was.
 
-    Raises DataError where there is too little to compare, or two models listened.
+    Raises DataError where there is too little to compare, or the records are of two models.
     """
     Seen(model=before.model).add(after)
     for name, seen in (("first", before), ("second", after)):
@@ -94,12 +94,12 @@ def _microphone(before: Seen, after: Seen) -> Iterator[str]:
     ):
         difference = levels[1] - levels[0]
         if abs(difference) >= _LEVEL_DB:
-            word, advice = ("quieter", low) if difference < 0 else ("louder", high)
+            word, remedy = ("quieter", low) if difference < 0 else ("louder", high)
             yield (
                 f"{text} {abs(difference):.0f} dB {word}: its median level went from "
-                f"{levels[0]:.0f} to {levels[1]:.0f} dBFS{advice}."
+                f"{levels[0]:.0f} to {levels[1]:.0f} dBFS{remedy}."
             )
-    for text, advice, shares in (
+    for text, remedy, shares in (
         (
             "Clipping",
             "lower the microphone's gain",
@@ -112,7 +112,7 @@ def _microphone(before: Seen, after: Seen) -> Iterator[str]:
         ),
     ):
         if abs(shares[1] - shares[0]) >= _SHARE:
-            then = f"; {advice}" if shares[1] > shares[0] else ""
+            then = f"; {remedy}" if shares[1] > shares[0] else ""
             yield f"{text} {_went(*shares)} of the time{then}."
 
 

@@ -1,4 +1,4 @@
-"""What a deployed detector hears, as counts: how loud, how noisy, how much speech, which scores.
+"""Statistics of a deployed detector, as counts: levels, noise, share of speech, scores.
 
 No audio and no time within the hour is kept, so that a record may leave the device. `kws drift`
 compares two of them.
@@ -69,7 +69,7 @@ class Seen:
 
 
 class Monitor:
-    """Fills a record from what a detector hears: `Detector(observer=Monitor(model))`."""
+    """Collects a record from a detector's callback: `Detector(observer=Monitor(model))`."""
 
     def __init__(self, model: Model) -> None:
         self._name, self._labels = model.manifest.name, model.manifest.labels
@@ -158,7 +158,7 @@ class HourlyRecords:
             write_seen(seen, path)
         except (OSError, DataError) as error:
             if not self._warned:
-                logger.warning("what was heard is not recorded: %s", error)
+                logger.warning("the record of this hour is not written: %s", error)
             self._warned = True
 
 
@@ -183,9 +183,9 @@ def read_seen(path: Path) -> Seen:
         counts = [*seen.speech_dbfs, *seen.background_dbfs, *seen.snr_db, *seen.detections.values()]
         counts += [count for row in seen.scores.values() for count in row]
         if any(type(count) is not int or count < 0 for count in counts):
-            raise ValueError("a count that is none")
+            raise ValueError("invalid count")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} is not a record of what a detector heard ({error})") from error
+        raise DataError(f"{path} is not a record of `kws listen --monitor` ({error})") from error
     return seen
 
 

@@ -30,7 +30,7 @@ KINDS = {
     "few": "too few recordings to learn a word from",
     "reserved": "the name of a class that every model has",
     "unusable": "cannot be read, or not 16 kHz mono",
-    "silent": "nothing to hear",
+    "silent": "no sound",
     "clipped": "recorded too loud",
     "cut off": "the word runs into an end of the clip, or the clip is very short",
     "duplicate": "the same samples as another clip",
@@ -99,9 +99,9 @@ def check_data(corpus: Corpus, advance: Callable[[int], None] = lambda clips: No
                 findings.append(Finding("duplicate", path, f"of {first}"))
             if label_of(clip.word) == SILENCE:
                 continue
-            heard = _listen(clip, audio)
-            findings += heard
-            if not any(finding.kind == "silent" for finding in heard):
+            found = _listen(clip, audio)
+            findings += found
+            if not any(finding.kind == "silent" for finding in found):
                 sketches.append(sketch(fit_length(audio)))
                 spoken.append(clip)
         advance(len(batch))

@@ -1,4 +1,4 @@
-"""Clips whose word is probably another: classifiers that never heard a speaker disagree.
+"""Clips whose word is probably another: classifiers that were not trained on its speaker disagree.
 
 Each fold of speakers is judged by a classifier made from the other folds: ridge regression on
 random Fourier features (Rahimi and Recht, 2007) of a coarse spectrogram. It needs NumPy only, is
@@ -89,10 +89,10 @@ def _scores_of_held_out(
             scores[own] = products[np.ix_(own, others)] @ np.linalg.solve(square, wanted[others])
         return scores
     squares = [inputs[folds == fold].T @ inputs[folds == fold] for fold in range(FOLDS)]
-    answers = [inputs[folds == fold].T @ wanted[folds == fold] for fold in range(FOLDS)]
+    sums = [inputs[folds == fold].T @ wanted[folds == fold] for fold in range(FOLDS)]
     ridge = _RIDGE * np.eye(inputs.shape[1])
     for fold in range(FOLDS):
         square = sum(squares) - squares[fold] + ridge
-        weights = np.linalg.solve(square, sum(answers) - answers[fold])
+        weights = np.linalg.solve(square, sum(sums) - sums[fold])
         scores[folds == fold] = inputs[folds == fold] @ weights
     return scores

@@ -33,7 +33,7 @@ class ScanSettings:
     artefact: str | None = None
     provider: str | None = None
     threshold: float | None = None
-    streams: int = 32  # recordings that one process hears at once
+    streams: int = 32  # recordings that one process computes at once
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class Scanned:
 
 
 def scan_recordings(paths: Sequence[str], settings: ScanSettings) -> list[Scanned]:
-    """Hear the recordings in this process; each gives the detections that a `Detector` would.
+    """Process the recordings in this process; each gives the detections that a `Detector` would.
 
-    In the order of `paths`. A recording that cannot be read says so in its own result. Raises
+    In the order of `paths`. A recording that cannot be read has a result with the reason. Raises
     what `load_model` raises.
     """
     model = _model(settings)
@@ -122,7 +122,7 @@ def _model(settings: ScanSettings) -> Model:
 class Engine(Protocol):
     """Something that scans bundles of recordings, in any order."""
 
-    workers: int  # how many bundles it hears at once
+    workers: int  # how many bundles it processes at once
 
     def scan(
         self, bundles: Sequence[Sequence[str]], settings: ScanSettings
@@ -200,7 +200,7 @@ class Cluster:
 def connect(address: str) -> Any:
     """A Dask client of the scheduler at this address.
 
-    Raises BackendUnavailable where Dask is missing or nobody answers.
+    Raises BackendUnavailable where Dask is missing or no scheduler responds.
     """
     try:
         distributed: Any = importlib.import_module("distributed")
@@ -212,12 +212,12 @@ def connect(address: str) -> Any:
         return distributed.Client(address, timeout=10)
     except (OSError, ValueError) as error:
         raise BackendUnavailable(
-            f"no Dask scheduler answers at {address}; start one with: dask scheduler"
+            f"no Dask scheduler responds at {address}; start one with: dask scheduler"
         ) from error
 
 
 def bundled(paths: Sequence[str], workers: int = 1) -> list[list[str]]:
-    """The paths in bundles, none empty: as many for each worker, with about as much to hear.
+    """The paths in bundles, none empty: as many for each worker, with about as much audio.
 
     How much that is, the size of a file tells well enough, as one archive has one format.
     """
