@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from export.quantised import Quantisation
 from kws.frontend import FloatArray
+from kws.model.runtimes import import_onnxruntime
 from kws.recordings.data import Int16Array
 
 BATCH = 256
@@ -22,9 +22,8 @@ PROVIDER_OPTIONS = {CPU: {}, CUDA: {"use_tf32": "0"}}
 
 def onnx_providers() -> list[str]:
     """Where ONNX files can be run here: the CPU, and CUDA if onnxruntime was built for it."""
-    return [
-        provider for provider in (CPU, CUDA) if provider in onnxruntime.get_available_providers()
-    ]
+    available = import_onnxruntime().get_available_providers()
+    return [provider for provider in (CPU, CUDA) if provider in available]
 
 
 def run_onnx(
@@ -34,6 +33,7 @@ def run_onnx(
 
     A stream processes each clip step by step, from a state of zeros.
     """
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3

@@ -12,8 +12,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from kws.model.runtimes import disable_telemetry
+
 if TYPE_CHECKING:
     from export_model import Exported
+
+disable_telemetry()  # some tests import ONNX Runtime by themselves, and start programs
 
 
 @pytest.fixture(scope="session", autouse=True)

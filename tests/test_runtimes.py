@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import importlib.util
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -262,6 +263,23 @@ def test_both_onnxruntimes(
     assert "keep one" in caplog.text
     with pytest.raises(BackendUnavailable, match="overwrite each other's files"):
         OnnxBackend(b"", "cuda")
+
+
+@pytest.mark.parametrize("chosen", [None, "0", "1"])
+def test_telemetry(monkeypatch: pytest.MonkeyPatch, chosen: str | None) -> None:
+    """It is switched off before the import and, for Windows, after it; what a user set stays."""
+    installed(monkeypatch, "onnxruntime")
+    ort = fake_runtime(CPU, CPU)
+    calls = []
+    ort.disable_telemetry_events = lambda: calls.append("off")
+    modules(monkeypatch, onnxruntime=ort)
+    if chosen is None:
+        monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    else:
+        monkeypatch.setenv("ORT_DISABLE_TELEMETRY", chosen)
+    runtimes.import_onnxruntime()
+    assert (chosen or "1") == os.environ["ORT_DISABLE_TELEMETRY"]
+    assert calls == (["off"] if chosen is None else [])
 
 
 def test_cuda_active(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:

@@ -59,8 +59,10 @@ ROUNDS = 7
 LISTEN = """
 import json, sys
 import numpy as np
-import onnxruntime, webrtcvad
+import webrtcvad
 from kws import Detector
+from kws.model.runtimes import import_onnxruntime
+import_onnxruntime()
 minute = np.load(sys.argv[1])
 def megabytes(entry="VmRSS"):
     with open("/proc/self/status") as status:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from kws.errors import BackendUnavailable
+from kws.model.runtimes import import_onnxruntime
 
 PROVIDER_NAMES = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
@@ -19,8 +20,7 @@ def bound_run(content: bytes, provider: str, batch: int, threads: int) -> Callab
     `load_model` has found before that the model and the provider work here. Raises
     BackendUnavailable where the batch does not fit into the device's memory.
     """
-    import onnxruntime as ort
-
+    ort = import_onnxruntime()
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

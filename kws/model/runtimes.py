@@ -7,6 +7,7 @@ import ctypes
 import importlib
 import io
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from functools import cache
@@ -231,8 +232,28 @@ def _both_onnxruntimes() -> bool:
     return _installed("onnxruntime") and _installed("onnxruntime-gpu")
 
 
+TELEMETRY_SWITCH = "ORT_DISABLE_TELEMETRY"
+
+
+def disable_telemetry() -> bool:
+    """Switch ONNX Runtime's telemetry off before its import, here and in processes started later.
+
+    From version 1.29 on it writes a device identifier into the user's cache folder as it is
+    imported, and sends events to Microsoft. A value that the user gave the environment variable
+    stays. Returns whether the choice was ours.
+    """
+    ours = TELEMETRY_SWITCH not in os.environ
+    os.environ.setdefault(TELEMETRY_SWITCH, "1")
+    return ours
+
+
 def import_onnxruntime() -> Any:
-    """The module onnxruntime; raises BackendUnavailable with what to install."""
+    """The module onnxruntime, its telemetry off unless the user chose otherwise.
+
+    Everything in this project that loads ONNX Runtime does so here. Raises BackendUnavailable with
+    what to install.
+    """
+    ours = disable_telemetry()
     try:
         runtime = importlib.import_module("onnxruntime")
         _ = runtime.InferenceSession  # absent where an uninstall left an empty folder
@@ -246,6 +267,8 @@ def import_onnxruntime() -> Any:
         raise BackendUnavailable(
             "ONNX Runtime is not installed; pip install onnxruntime (CPU) or onnxruntime-gpu (CUDA)"
         ) from error
+    if ours and hasattr(runtime, "disable_telemetry_events"):
+        runtime.disable_telemetry_events()  # Windows' event tracing does not read the variable
     if _both_onnxruntimes():
         logger.warning(_BOTH)
     return runtime

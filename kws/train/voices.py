@@ -14,6 +14,7 @@ import soxr
 
 from kws.config import SAMPLE_RATE
 from kws.errors import DataError
+from kws.model.runtimes import disable_telemetry
 from kws.recordings.data import Int16Array
 
 HEADER = 44  # bytes of a WAV file written to a pipe, whose length field is not filled in
@@ -64,6 +65,7 @@ class Piper:
     """Any voice of Piper, a neural synthesiser, from the voice's ONNX file; JSON lies beside it."""
 
     def __init__(self, voice: Path) -> None:
+        disable_telemetry()  # Piper loads ONNX Runtime by itself
         try:
             piper: Any = importlib.import_module("piper")
         except ImportError as error:
