@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kws.audio.convert import Converter, FloatArray, Int16Array, to_int16
     from kws.audio.devices import Device, input_devices
+    from kws.audio.events import SourceEvent
     from kws.audio.file import File
+    from kws.audio.gap import Gap
     from kws.audio.microphone import Microphone
     from kws.audio.pipe import RawPcm
     from kws.audio.source import BLOCK_MS, Source, paced
@@ -19,10 +21,12 @@ __all__ = [
     "Device",
     "File",
     "FloatArray",
+    "Gap",
     "Int16Array",
     "Microphone",
     "RawPcm",
     "Source",
+    "SourceEvent",
     "input_devices",
     "paced",
     "to_int16",
@@ -34,10 +38,12 @@ _HOME = {
     "Device": "devices",
     "File": "file",
     "FloatArray": "convert",
+    "Gap": "gap",
     "Int16Array": "convert",
     "Microphone": "microphone",
     "RawPcm": "pipe",
     "Source": "source",
+    "SourceEvent": "events",
     "input_devices": "devices",
     "paced": "source",
     "to_int16": "convert",
