@@ -69,10 +69,10 @@ class Detector:
         self._observer = observer
         self._listener = Listener(model, vad, verify)
         verified = verify and model.verifier is not None
-        self._decider = Decider(
-            model.manifest.labels,
-            *decision_settings(model.manifest, threshold, sensitivity, isolated, verified),
+        self.thresholds, config = decision_settings(
+            model.manifest, threshold, sensitivity, isolated, verified
         )
+        self._decider = Decider(model.manifest.labels, self.thresholds, config)
         self._hop = np.zeros(self._listener.hop, np.int16)  # fills up block by block
         self.reset()
 

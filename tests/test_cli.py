@@ -117,17 +117,21 @@ class TestListen:
         captured = capsys.readouterr()
         assert ["low", "high"] == [line.split()[2] for line in captured.out.splitlines()]
         assert "Listening to" in captured.err
-        assert "5.0 s heard, 2 keywords spotted" in captured.err
+        assert "5.0 s of audio, 2 keywords detected" in captured.err
 
     def test_json(self, model: str, recording: str, capsys: pytest.CaptureFixture[str]) -> None:
-        """--json prints one object per detection and nothing else."""
+        """--json prints one object per event and nothing else."""
         assert main(["listen", "--input", recording, "--model", model, "--json"]) == 0
         captured = capsys.readouterr()
-        detections = [json.loads(line) for line in captured.out.splitlines()]
+        ready, *detections, end = [json.loads(line) for line in captured.out.splitlines()]
         assert ["low", "high"] == [d["keyword"] for d in detections]
+        assert (1, "ready", "tones") == (ready["v"], ready["event"], ready["model"])
+        assert ("end", "end", 5.0, 2) == tuple(
+            end[name] for name in ("event", "reason", "seconds", "detections")
+        )
         assert captured.err == ""
         for spoken, detection in zip((1.0, 3.0), detections, strict=True):
-            assert detection.keys() == {"keyword", "score", "start", "end"}
+            assert detection["event"] == "detection"
             assert 0.0 < detection["score"] <= 1.0
             assert detection["start"] <= spoken + 0.5 <= detection["end"] + 0.5
             assert spoken < detection["end"] <= spoken + 1.7
@@ -155,7 +159,7 @@ class TestListen:
     def test_pipe(self, model: str, signal_of_two: np.ndarray) -> None:
         """Raw samples on standard input; an odd byte at the end is reported, not fatal."""
         content = signal_of_two.astype("<i2").tobytes() + b"\x00"
-        done = kws("listen", "--input", "-", "--model", model, "--json", input=content)
+        done = kws("listen", "--input", "-", "--model", model, "--json-plain", input=content)
         assert done.returncode == 0
         words = [json.loads(line)["keyword"] for line in done.stdout.splitlines()]
         assert words == ["low", "high"]
@@ -239,7 +243,7 @@ class TestListen:
         assert process.returncode == 1
 
     def test_ctrl_c(self, model: str, signal_of_two: np.ndarray) -> None:
-        """Ctrl-C ends listening cleanly: what was spotted stands, exit 0, no traceback."""
+        """Ctrl-C ends listening cleanly: what was detected stands, exit 0, no traceback."""
         with subprocess.Popen(
             [sys.executable, "-m", "kws", "listen", "--input", "-", "--model", model, "--json"],
             stdin=subprocess.PIPE,
@@ -251,9 +255,10 @@ class TestListen:
             assert process.stderr is not None
             process.stdin.write(signal_of_two.astype("<i2").tobytes())
             process.stdin.flush()
-            first = process.stdout.readline()
+            ready, first = process.stdout.readline(), process.stdout.readline()
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=30) == 0
+            assert json.loads(ready)["event"] == "ready"
             assert json.loads(first)["keyword"] == "low"
             assert process.stderr.read() == b""
 

@@ -16,7 +16,15 @@ PACKAGE = ROOT / "kws"
 # Each module may import those of earlier lines only. What is not named here stands above them all.
 LAYERS = (
     {"errors", "config"},
-    {"frontend", "vad", "decision", "audio.convert", "model.manifest", "model.file_checks"},
+    {
+        "frontend",
+        "vad",
+        "decision",
+        "audio.convert",
+        "audio.events",
+        "model.manifest",
+        "model.file_checks",
+    },
     {"audio.source", "audio.devices", "audio.file", "audio.pipe", "model.runtimes"},
     {"audio.microphone"},
     {"audio"},

@@ -228,7 +228,7 @@ def test_the_commands_can_leave_it_out(capsys: pytest.CaptureFixture[str], tmp_p
         message.append(json.loads(capsys.readouterr().out))
     assert [each["verified"] for each in message] == [True, False]
     assert message[0]["thresholds"] != message[1]["thresholds"]
-    assert main(["listen", "--input", str(RECORDING), "--json", "--no-verifier"]) == 0
+    assert main(["listen", "--input", str(RECORDING), "--json-plain", "--no-verifier"]) == 0
     words = [json.loads(line)["keyword"] for line in capsys.readouterr().out.splitlines()]
     alone = Detector(verify=False)
     with File(RECORDING) as source:

@@ -62,9 +62,9 @@ class Sound:
         pytest.fail(f"{' '.join(command)} never printed {text!r}")
 
     def listen(self) -> subprocess.Popen[str]:
-        """`kws listen --json` on the default microphone, once it records."""
+        """`kws listen --json-plain` on the default microphone, once it records."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "kws", "listen", "--json"],
+            [sys.executable, "-m", "kws", "listen", "--json-plain"],
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

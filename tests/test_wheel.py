@@ -95,7 +95,7 @@ def test_no_torch(installed: Path, tmp_path: Path) -> None:
 def test_demo(installed: Path, tmp_path: Path) -> None:
     """`kws listen --demo` shows commands that are really spoken in the recording."""
     assert f"kws {__version__}\n" == run(installed / "kws", "--version", folder=tmp_path)
-    output = run(installed / "kws", "listen", "--demo", "--json", folder=tmp_path)
+    output = run(installed / "kws", "listen", "--demo", "--json-plain", folder=tmp_path)
     heard = [json.loads(line)["keyword"] for line in output.splitlines()]
     spoken = [entry["word"] for entry in json.loads(SPOKEN.read_text(encoding="utf-8"))]
     assert len(heard) >= 8

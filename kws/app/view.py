@@ -1,181 +1,318 @@
-"""What `kws listen` shows: a live line on a terminal, plain lines in a pipe, or JSON."""
+"""The live view of `kws listen`: level, gate and scores below the detections, on a terminal."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
 import sys
-from collections.abc import Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from kws.app.events import End, Event, Ready
+from kws.app.outputs.plain_lines import closing, opening, when
+from kws.audio.events import SourceEvent
+from kws.config import SAMPLE_RATE, STEP_MS
+from kws.decision import Detection
+from kws.model.manifest import Manifest
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from kws.audio import Int16Array
-    from kws.decision import Detection
+    from kws.detector import Int16Array
+    from kws.frontend import FloatArray
 
-METER_WIDTH = 20  # characters
-METER_FLOOR = -60.0  # dBFS, an empty meter
-METER_DECAY = 1.5  # dB that the meter falls per block, so that the eye can follow
+REFRESH_SECONDS = 0.25  # between two pictures; each costs a millisecond or two
+HOLD_SECONDS = 1.5  # that a peak, a word's highest score and a detected word stay
+LOAD_SECONDS = 2.0  # over which the processor time is taken
 
+FLOOR = -60.0  # dBFS, an empty meter
+CLIPPING = -1.0  # dBFS, from which the meter is red
+WORDS = 10  # that are shown at most: of more, those nearest to their thresholds
+NARROW = 64  # columns, below which a line shows one word and the state takes two lines
+METER, NARROW_METER = 20, 14  # characters
+BAR = 10  # characters
 
-class Display(Protocol):
-    """Told what happens, in this order: start, heard and detected in turn, finish."""
-
-    def start(self, source: str, keywords: Sequence[str]) -> None:
-        """Audio begins to come from a source of this name."""
-
-    def heard(self, block: Int16Array) -> None:
-        """A block of audio arrived."""
-
-    def detected(self, detection: Detection) -> None:
-        """A keyword was spotted."""
-
-    def finish(self, seconds: float) -> None:
-        """The audio ended, or somebody ended it, after so many seconds."""
-
-    def __enter__(self) -> Display: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
+Clock = Callable[[], float]
 
 
-class JsonLines:
-    """One object per detection on standard output, flushed at once, and nothing else."""
+@dataclass(frozen=True)
+class Glyphs:
+    """What the view is drawn with."""
 
-    def start(self, source: str, keywords: Sequence[str]) -> None:
-        """See Display."""
-
-    def heard(self, block: Int16Array) -> None:
-        """See Display."""
-
-    def detected(self, detection: Detection) -> None:
-        """See Display."""
-        fields = dataclasses.asdict(detection)
-        rounded = {k: round(v, 4) if isinstance(v, float) else v for k, v in fields.items()}
-        print(json.dumps(rounded, ensure_ascii=False), flush=True)
-
-    def finish(self, seconds: float) -> None:
-        """See Display."""
-
-    def __enter__(self) -> JsonLines:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
+    eighths: str  # of a character, from none to all
+    left: str
+    right: str
+    mark: str  # a threshold, a held peak
+    on: str  # a light
+    off: str
+    detected: str
 
 
-class PlainLines(JsonLines):
-    """One line per detection on standard output; what is said around them goes to stderr."""
-
-    def __init__(self) -> None:
-        self._count = 0
-
-    def start(self, source: str, keywords: Sequence[str]) -> None:
-        """See Display."""
-        print(_opening(source, keywords), file=sys.stderr, flush=True)
-
-    def detected(self, detection: Detection) -> None:
-        """See Display."""
-        self._count += 1
-        print(_line(detection), flush=True)
-
-    def finish(self, seconds: float) -> None:
-        """See Display."""
-        print(_closing(seconds, self._count), file=sys.stderr)
+UNICODE = Glyphs(" ▏▎▍▌▋▊▉█", "▕", "▏", "┃", "●", "○", "✔")
+ASCII = Glyphs(" =", "[", "]", "|", "*", "o", "+")
 
 
-class LiveLine:
-    """Detections scroll by above one line that shows time, level and the last keyword."""
+class LiveView:
+    """Detections scroll by above a few lines that are drawn anew four times a second.
 
-    def __init__(self, console: Console) -> None:
+    It is an output and an observer of the detector. A bar shows a word's score from 0 to 1; the
+    mark in it is the word's threshold, and a bar that reaches the mark is green.
+    """
+
+    def __init__(self, console: Console, clock: Clock = time.monotonic) -> None:
         from rich.live import Live
 
+        self._console, self._clock = console, clock
+        self._glyphs = UNICODE if console.encoding.lower().startswith("utf") else ASCII
+        self._words: _Words | None = None  # once ready
+        self._peak = _Held(clock)
+        self._load = _Load(clock)
+        self._level = FLOOR
         self._samples = 0
-        self._level = METER_FLOOR
-        self._count = 0
-        self._last: Detection | None = None
+        self._speech = False
+        self._lost = 0.0  # s
+        self._trouble = ""  # what the source said, while it delivers nothing
+        self._drawn = -math.inf
+        self._widths: list[int] = []  # of the lines drawn last
         self._live = Live(
-            get_renderable=self._render, console=console, refresh_per_second=12, transient=True
+            get_renderable=self.render, console=console, auto_refresh=False, transient=True
         )
 
-    def start(self, source: str, keywords: Sequence[str]) -> None:
-        """See Display."""
-        self._live.console.print(_opening(source, keywords), highlight=False, markup=False)
+    def put(self, event: Event) -> None:
+        """See Output."""
+        if isinstance(event, Ready):
+            self._words = _Words(event.manifest, event.thresholds, self._clock)
+            self._say(opening(event))
+            self._live.start()
+        elif isinstance(event, Detection) and self._words:
+            self._words.detected(event.keyword)
+            self._say(self._detection(event, self._words.thresholds[event.keyword]), "bold green")
+        elif isinstance(event, SourceEvent):
+            self._lost += event.seconds if event.kind == "lost" else 0.0
+            self._trouble = event.message if event.kind in ("gone", "waiting") else ""
+        elif isinstance(event, End):
+            self._live.stop()
+            if event.reason != "failed":  # the error says it all
+                self._say(closing(event))
+            return
+        self._draw()
 
-    def heard(self, block: Int16Array) -> None:
-        """See Display."""
-        self._samples += len(block)
-        peak = int(np.abs(block.astype(np.int32)).max()) / 32768
-        level = 20 * math.log10(peak) if peak else METER_FLOOR
-        self._level = max(level, self._level - METER_DECAY, METER_FLOOR)
+    def observe(
+        self, audio: Int16Array, rows: Sequence[FloatArray], fired: Sequence[Detection]
+    ) -> None:
+        """See kws.detector.Observer."""
+        self._samples += len(audio)
+        self._speech = bool(rows)
+        peak = int(np.abs(audio.astype(np.int32)).max()) / 32768
+        self._level = max(FLOOR, 20 * math.log10(peak)) if peak else FLOOR
+        self._peak.add(self._level)
+        self._load.update()
+        if self._words:
+            self._words.add(rows)
+        if self._clock() - self._drawn >= REFRESH_SECONDS:
+            self._draw()
 
-    def detected(self, detection: Detection) -> None:
-        """See Display."""
-        self._count += 1
-        self._last = detection
-        self._live.console.print(_line(detection), style="bold green", highlight=False)
-
-    def finish(self, seconds: float) -> None:
-        """See Display."""
+    def close(self) -> None:
+        """See Output: the cursor comes back."""
         self._live.stop()
-        self._live.console.print(_closing(seconds, self._count), highlight=False)
 
-    def _render(self) -> Text:
+    def _say(self, line: str, style: str = "") -> None:
+        self._console.print(line, style=style, highlight=False, markup=False, emoji=False)
+
+    def _draw(self) -> None:
+        if self._live.is_started:
+            self._drawn = self._clock()
+            self._mend_wrapped()
+            self._live.refresh()
+
+    def _mend_wrapped(self) -> None:
+        """A terminal that became narrower has wrapped the lines; erase what that added."""
+        from rich.control import Control
+        from rich.segment import ControlType
+
+        width = self._console.width
+        added = sum(-(-each // width) - 1 for each in self._widths if each)
+        if added > 0:
+            up = ((ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2))
+            self._console.control(Control(*up * added))
+
+    def render(self) -> Text:
+        """The lines as they are now, for the terminal's present size."""
         from rich.text import Text
 
-        from kws.config import SAMPLE_RATE
+        width, height = self._console.size
+        narrow = width < NARROW
+        lines = self._state(narrow)
+        if self._words:
+            lines += self._word_lines(self._words, narrow)
+        lines = lines[: max(1, height - 1)]
+        for line in lines:
+            line.truncate(width - 1)
+        self._widths = [line.cell_len for line in lines]
+        return Text("\n").join(lines)
 
+    def _state(self, narrow: bool) -> list[Text]:
+        from rich.text import Text
+
+        if self._trouble:
+            return [Text(f"{self._glyphs.off} {self._trouble}", style="yellow")]
         minutes, seconds = divmod(self._samples // SAMPLE_RATE, 60)
-        filled = round(METER_WIDTH * (1 - self._level / METER_FLOOR))
-        loud = "red" if self._level > -1 else "cyan"
+        clipped = self._peak.highest >= CLIPPING
+        meter = self._bar(
+            NARROW_METER if narrow else METER,
+            1 - self._level / FLOOR,
+            1 - self._peak.highest / FLOOR,
+            "red" if clipped else "cyan",
+        )
+        lights = self._glyphs.on if self._speech else self._glyphs.off
+        gate = (f"{lights} speech", "bold green" if self._speech else "dim")
+        first = Text.assemble(
+            f"{minutes:02d}:{seconds:02d} ", meter, f" {self._level:3.0f} dB  ", gate
+        )
+        second = Text.assemble(
+            (f"lost {self._lost:.1f} s", "yellow" if self._lost else "dim"),
+            (f"  cpu {self._load.percent:.1f} %", "dim"),
+        )
+        return [first, second] if narrow else [Text.assemble(first, "   ", second)]
+
+    def _word_lines(self, words: _Words, narrow: bool) -> list[Text]:
+        from rich.text import Text
+
+        shown = words.nearest(WORDS)
+        name = max(len(word) for word in shown)
+        cells = [self._cell(words, word, name) for word in shown]
+        if narrow:
+            return cells
+        half = -(-len(cells) // 2)
+        right = [*cells[half:], Text()]
+        return [Text.assemble(a, "    ", b) for a, b in zip(cells[:half], right, strict=False)]
+
+    def _cell(self, words: _Words, word: str, width: int) -> Text:
+        from rich.text import Text
+
+        score, threshold = words.score(word), words.thresholds[word]
+        reached = words.is_detected(word) or score >= threshold
+        style = "bold green" if reached else ""
+        light = self._glyphs.detected if words.is_detected(word) else " "
         return Text.assemble(
-            ("● ", "red"),
-            f"{minutes:02d}:{seconds:02d} ▕",
-            ("█" * filled, loud),
-            (" " * (METER_WIDTH - filled) + "▏ ", ""),
-            (f"{self._last.keyword} {self._last.score:.2f}" if self._last else "listening", "bold"),
-            no_wrap=True,
-            overflow="ellipsis",
+            (f"{light} {word:<{width}} ", style),
+            self._bar(BAR, score, threshold, "green" if reached else "blue"),
+            (f" {score:.2f}", style),
+            (f" of {threshold:.2f}", "dim"),
         )
 
-    def __enter__(self) -> LiveLine:
-        self._live.start()
-        return self
+    def _bar(self, width: int, value: float, mark: float, style: str) -> Text:
+        """A bar of so many characters, full at 1, with a mark in it."""
+        from rich.text import Text
 
-    def __exit__(self, *_: object) -> None:
-        self._live.stop()
+        glyphs = self._glyphs
+        parts = len(glyphs.eighths) - 1
+        filled, rest = divmod(round(min(max(value, 0.0), 1.0) * width * parts), parts)
+        bar = glyphs.eighths[-1] * filled + (glyphs.eighths[rest] if filled < width else "")
+        bar = bar.ljust(width)
+        place = min(width - 1, int(min(max(mark, 0.0), 1.0) * width))
+        return Text.assemble(
+            (glyphs.left, "dim"),
+            (bar[:place], style),
+            (glyphs.mark, "bold"),
+            (bar[place + 1 :], style),
+            (glyphs.right, "dim"),
+        )
 
-
-def open_display(as_json: bool) -> Display:
-    """JSON when asked for, the live line on a capable terminal, plain lines elsewhere."""
-    if as_json:
-        return JsonLines()
-    if sys.stdout.isatty():
-        from rich.console import Console
-
-        console = Console()
-        if not console.is_dumb_terminal:
-            return LiveLine(console)
-    return PlainLines()
-
-
-def _opening(source: str, keywords: Sequence[str]) -> str:
-    return f"Listening to {source} for: {', '.join(keywords)} (Ctrl-C ends)"
-
-
-def _line(detection: Detection) -> str:
-    return f"{detection.end:8.2f} s  {detection.keyword:<10} {detection.score:.2f}"
+    def _detection(self, detection: Detection, threshold: float) -> str:
+        over = f"+{100 * (detection.score / threshold - 1):.0f} %"
+        word = f"{when(detection)}  {self._glyphs.detected} {detection.keyword}"
+        if self._console.width < NARROW:
+            return f"{word}  {detection.score:.2f} ({over})"
+        return f"{word:<24} score {detection.score:.2f}, threshold {threshold:.2f} ({over})"
 
 
-def _closing(seconds: float, count: int) -> str:
-    return f"{seconds:.1f} s heard, {count} keyword{'' if count == 1 else 's'} spotted"
+class _Held:
+    """The highest of the values of the last HOLD_SECONDS."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._values: deque[tuple[float, float]] = deque()  # when and what, ever lower
+
+    def add(self, value: float) -> None:
+        now = self._clock()
+        while self._values and self._values[-1][1] <= value:
+            self._values.pop()
+        self._values.append((now, value))
+        while self._values[0][0] < now - HOLD_SECONDS:
+            self._values.popleft()
+
+    @property
+    def highest(self) -> float:
+        return self._values[0][1] if self._values else FLOOR
+
+
+class _Words:
+    """Each word's score, as the decision takes it: the mean of its latest posteriors."""
+
+    def __init__(self, manifest: Manifest, thresholds: Mapping[str, float], clock: Clock) -> None:
+        self.thresholds = thresholds
+        self._clock = clock
+        self._columns = [manifest.labels.index(word) for word in thresholds]
+        rows = max(1, manifest.decision.smoothing_ms // STEP_MS)
+        self._rows = np.zeros((rows, len(thresholds)), np.float32)
+        self._scores = {word: _Held(clock) for word in thresholds}
+        self._detected = dict.fromkeys(thresholds, -math.inf)  # when
+
+    def add(self, rows: Sequence[FloatArray]) -> None:
+        """The rows of one hop; none while the gate is closed, which is as though all were zero."""
+        if rows:
+            new = np.concatenate(rows)[:, self._columns]
+            self._rows = np.concatenate((self._rows, new))[-len(self._rows) :]
+        else:
+            self._rows[:] = 0.0
+        for word, score in zip(self.thresholds, self._rows.mean(axis=0).tolist(), strict=True):
+            self._scores[word].add(score)
+
+    def detected(self, word: str) -> None:
+        self._detected[word] = self._clock()
+
+    def is_detected(self, word: str) -> bool:
+        """Whether it was within the last HOLD_SECONDS."""
+        return self._clock() - self._detected[word] < HOLD_SECONDS
+
+    def score(self, word: str) -> float:
+        return self._scores[word].highest
+
+    def nearest(self, count: int) -> list[str]:
+        """At most so many words, those nearest to their thresholds, in the model's order."""
+        if len(self.thresholds) <= count:
+            return list(self.thresholds)
+        near = sorted(self.thresholds, key=lambda word: self.thresholds[word] - self.score(word))
+        return [word for word in self.thresholds if word in near[:count]]
+
+
+class _Load:
+    """The share of one processor core that this process takes, in percent."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._since, self._used = clock(), time.process_time()
+        self.percent = 0.0
+
+    def update(self) -> None:
+        now = self._clock()
+        if now - self._since >= LOAD_SECONDS:
+            used = time.process_time()
+            self.percent = 100 * (used - self._used) / (now - self._since)
+            self._since, self._used = now, used
+
+
+def open_view() -> LiveView | None:
+    """The live view where standard output is a terminal that can show it, else None."""
+    if not sys.stdout.isatty():
+        return None
+    from rich.console import Console
+
+    console = Console()
+    return None if console.is_dumb_terminal else LiveView(console)

@@ -1,16 +1,28 @@
-"""Spot keywords in the microphone, a recording, a pipe or the demonstration, until Ctrl-C."""
+"""Detect keywords in the microphone, a recording, a pipe or the demonstration, until Ctrl-C."""
 
 from __future__ import annotations
 
 import argparse
+import logging
+import os
+import sys
+from collections.abc import Iterable, Sequence
 from contextlib import closing, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kws.cli.options import add_decision
 
 if TYPE_CHECKING:
+    from kws.app.events import End
+    from kws.app.outputs import Output
+    from kws.app.session import Session
+    from kws.app.signals import StopSignals
     from kws.audio import Source
+    from kws.detector import Observer
+    from kws.model.load import Model
+
+logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,55 +39,97 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--model", help="a packaged model's name, a folder or a manifest")
     add_decision(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON object per detection")
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument(
+        "--json", action="store_true", help="one JSON object per event (docs/listening.md)"
+    )
+    shown.add_argument(
+        "--json-plain",
+        action="store_true",
+        help="one JSON object per detection, as --json wrote it in 0.1; goes after this release",
+    )
+    shown.add_argument("--quiet", action="store_true", help="detections only, one a line")
+    parser.add_argument(
+        "--service",
+        action="store_true",
+        help="run under a service manager: SIGHUP reads the model again instead of stopping",
+    )
     parser.add_argument(
         "--monitor",
         metavar="DIR",
         type=Path,
-        help="write what is heard, as counts and without any audio, into a small file per hour",
+        help="write levels and scores, as counts and without any audio, into a small file per hour",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Listen until the audio ends or Ctrl-C; returns the exit code."""
-    from kws import Detector
-    from kws.app.view import open_display
+    """Listen until the audio ends or a signal comes; returns the exit code."""
+    from kws.app.signals import Stopped, StopSignals
+
+    with StopSignals(reload=options.service) as signals:
+        with suppress(Stopped):  # to stop is how one ends listening, so it is no failure
+            _listen(options, signals)
+        if signals.torn:  # what could not be written cannot be written at exit either
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _listen(options: argparse.Namespace, signals: StopSignals) -> None:
+    from kws.app.outputs import Outputs
+    from kws.app.outputs.systemd import Systemd
+    from kws.app.session import Session
+    from kws.app.view import LiveView
     from kws.audio import paced
-    from kws.config import SAMPLE_RATE
+    from kws.errors import KwsError
     from kws.model.load import load_model
+
+    model = load_model(options.model)
+    display, systemd = _open_display(options), Systemd()
+    with Outputs([systemd, display]) as outputs:
+        session = Session(outputs, signals)
+        observers: list[Observer] = [systemd]
+        if isinstance(display, LiveView):
+            observers.append(display)
+        with closing(_open_source(options, session)) as source:
+            name = "the demonstration recording" if options.demo else source.name
+            blocks: Iterable[Any] = paced(source) if options.demo else source
+            while True:
+                end = _run(options, session, model, observers, blocks, name)
+                if end.reason != "reload":
+                    return
+                signals.clear()
+                try:
+                    model = load_model(options.model)
+                except KwsError as error:
+                    logger.error("the model is not read again, the old one goes on: %s", error)
+
+
+def _run(
+    options: argparse.Namespace,
+    session: Session,
+    model: Model,
+    observers: Sequence[Observer],
+    source: Iterable[Any],
+    name: str,
+) -> End:
+    from kws import Detector
+    from kws.app.session import Observers
     from kws.monitoring.monitor import HourlyRecords
 
-    heard = 0
-    model = load_model(options.model)
-    with (
-        HourlyRecords(options.monitor, model) if options.monitor else nullcontext() as observer,
-        closing(_open_source(options)) as source,
-        Detector(
+    with HourlyRecords(options.monitor, model) if options.monitor else nullcontext() as records:
+        everyone = Observers([*observers, records] if records else observers)
+        with Detector(
             model,
             threshold=options.threshold,
             sensitivity=options.sensitivity,
             isolated=not options.connected,
             verify=not options.no_verifier,
-            observer=observer,
-        ) as detector,
-        open_display(options.json) as display,
-    ):
-        name = "the demonstration recording" if options.demo else source.name
-        display.start(name, detector.model.manifest.keywords)
-        # Ctrl-C is how one ends listening, so it is no failure.
-        with suppress(KeyboardInterrupt):
-            for block in paced(source) if options.demo else source:
-                heard += len(block)
-                display.heard(block)
-                for detection in detector.process(block):
-                    display.detected(detection)
-            for detection in detector.finish():
-                display.detected(detection)
-        display.finish(heard / SAMPLE_RATE)
-    return 0
+            observer=everyone,
+        ) as detector:
+            return session.run(detector, source, name)
 
 
-def _open_source(options: argparse.Namespace) -> Source:
+def _open_source(options: argparse.Namespace, session: Session) -> Source:
     from kws.audio import File, Microphone, RawPcm
 
     if options.demo:
@@ -85,6 +139,21 @@ def _open_source(options: argparse.Namespace) -> Source:
     if options.input == "-":
         return RawPcm()
     return File(options.input) if options.input else Microphone(options.device)
+
+
+def _open_display(options: argparse.Namespace) -> Output:
+    """What was asked for, else the live view on a capable terminal and plain lines elsewhere."""
+    from kws.app.outputs.json_lines import JsonLines, PlainJsonLines
+    from kws.app.outputs.plain_lines import PlainLines
+    from kws.app.view import open_view
+
+    if options.json:
+        return JsonLines()
+    if options.json_plain:
+        return PlainJsonLines()
+    if options.quiet:
+        return PlainLines(quiet=True)
+    return open_view() or PlainLines()
 
 
 def _device(text: str) -> int | str:

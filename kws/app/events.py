@@ -1,0 +1,68 @@
+"""What an app learns while it listens, and how that is written as JSON (docs/listening.md)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from kws.audio.events import SourceEvent
+from kws.decision import Detection
+from kws.model.manifest import Manifest
+
+VERSION = 1  # of the JSON form; it rises when a field changes its meaning or goes
+
+Reason: TypeAlias = Literal["end", "signal", "reload", "failed"]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The first block of audio has come: from now on words are detected."""
+
+    time: float  # Unix seconds
+    source: str  # its name, for people
+    manifest: Manifest  # the model's
+    thresholds: Mapping[str, float]  # score in (0, 1] from which a word counts, by keyword
+
+
+@dataclass(frozen=True)
+class End:
+    """Listening is over."""
+
+    time: float  # Unix seconds
+    reason: Reason  # the audio ended, a signal came, a new configuration is read, or an error
+    seconds: float  # of audio that were processed
+    detections: int
+    message: str = ""  # of the error, where that is the reason
+
+
+Event: TypeAlias = Ready | Detection | SourceEvent | End
+
+
+def as_json(event: Event) -> dict[str, Any]:
+    """The event as an object of the schema in events.schema.json: plain types, rounded."""
+    fields: dict[str, Any]
+    if isinstance(event, Ready):
+        fields = {"time": event.time, "source": event.source, "model": event.manifest.name}
+        fields["thresholds"] = dict(event.thresholds)
+    else:
+        fields = dataclasses.asdict(event)
+        fields.pop("kind", None)
+    return {"v": VERSION, "event": event_name(event), **_rounded(fields)}
+
+
+def event_name(event: Event) -> str:
+    """The word for it in the field "event"."""
+    if isinstance(event, SourceEvent):
+        return event.kind
+    return type(event).__name__.lower()
+
+
+def _rounded(value: Any) -> Any:
+    """Floats to four digits, which is 0.1 ms."""
+    if isinstance(value, float):
+        return round(value, 4)
+    if isinstance(value, Mapping):
+        return {key: _rounded(each) for key, each in value.items()}
+    return value
