@@ -16,12 +16,12 @@ from kws.evaluation.evaluate import add_noise_to_all
 from kws.recordings.data import (
     CLIP_SAMPLES,
     Int16Array,
-    corpus_root,
     find_recordings,
     fit_length,
     read_recordings,
 )
-from kws.train.materials import HELD_OUT_NOISE, HELD_OUT_PHRASES, HELD_OUT_WORDS
+from kws.recordings.held_out import NOISE_FOLDERS
+from kws.recordings.negatives import negatives
 
 ROOMS = 40
 SNRS_DB = (20.0, 10.0, 5.0, 0.0)
@@ -35,7 +35,7 @@ def conditions(
     clean = load_evaluation_set(data, labels, "validation")
     yield "clean", clean
     noise, _, _ = read_recordings(
-        path for kind in HELD_OUT_NOISE for path in find_recordings(data / "noise" / kind)
+        path for kind in NOISE_FOLDERS for path in find_recordings(data / "noise" / kind)
     )
     for snr_db in snrs_db:
         noisy = add_noise_to_all(clean, labels, noise, snr_db)
@@ -50,13 +50,10 @@ def conditions(
 
 
 def unseen_words(data: Path) -> Iterator[tuple[str, list[Int16Array]]]:
-    """Recordings of the words and phrases that training leaves out, of all speakers."""
-    words = corpus_root(data)
-    for folder in (
-        *(words / word for word in HELD_OUT_WORDS),
-        *(data / "other_words" / phrase for phrase in HELD_OUT_PHRASES),
-    ):
-        yield folder.name, read_recordings(find_recordings(folder))[0]
+    """Recordings of the words and phrases that training leaves out, by their source."""
+    for name, paths in negatives(data, held_out=True).items():
+        if name.startswith("other_words/"):
+            yield name.removeprefix("other_words/"), read_recordings(paths)[0]
 
 
 def seconds_of(recordings: Sequence[Int16Array]) -> tuple[Int16Array, NDArray[np.int64]]:

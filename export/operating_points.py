@@ -35,11 +35,10 @@ from kws.model.manifest import (
 from kws.recordings.data import (
     corpus_root,
     find_corpus,
-    find_recordings,
     read_recordings,
     split_noise,
 )
-from kws.train.materials import HELD_OUT_NOISE, HELD_OUT_PHRASES
+from kws.recordings.negatives import negatives
 
 # False accepts per hour on this material, and the margin for what is not like it, in log-odds.
 # The network was trained on the material: sounds that are new to it score higher. Two
@@ -97,13 +96,8 @@ def _calibrate(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     manifest = model.manifest
     corpus = find_corpus(corpus_root(folder))
-    quiet_paths = [
-        path
-        for kind in ("speech/librispeech", "other_words", "noise")
-        if (folder / kind).is_dir()
-        for path in find_recordings(folder / kind)
-        if path.parent.name not in (*HELD_OUT_NOISE, *HELD_OUT_PHRASES)
-    ]
+    without = negatives(folder, held_out=False, keywords=manifest.keywords)
+    quiet_paths = [path for paths in without.values() for path in paths]
     quiet, _ = record_files([*quiet_paths, *corpus.noise], model, verify=verify)
     noise = [split_noise(recording)[0] for recording in read_recordings(corpus.noise)[0]]
     noise += read_recordings([p for p in quiet_paths if p.parent.parent.name == "noise"])[0]

@@ -11,8 +11,9 @@ pytest.importorskip("torch", reason="training needs torch")
 
 from kws.config import KEYWORDS, LABELS
 from kws.errors import DataError
+from kws.recordings.sentences import SpokenWord
 from kws.train.fit import FitConfig, fit
-from kws.train.materials import load_material
+from kws.train.materials import cut_word, load_material
 from kws.train.sampler import SamplerConfig
 
 
@@ -103,3 +104,64 @@ def test_without_validation_clips_nothing_is_trained(folder: Path) -> None:
     (folder / "validation_list.txt").write_text("")
     with pytest.raises(DataError, match="no clip for the split validation"):
         load_material(folder, LABELS, None)
+
+
+def beside(folder: Path) -> Path:
+    """A data folder that holds the corpus beside other material."""
+    data = folder / "data"
+    data.mkdir()
+    corpus = data / "speech_commands"
+    corpus.mkdir()
+    for path in list(folder.iterdir()):
+        if path != data:
+            path.rename(corpus / path.name)
+    return data
+
+
+def test_all_material_is_read(folder: Path) -> None:
+    """Other words by file name, cut words, sentences without commands, synthesised words."""
+    data = beside(folder)
+    talk = data / "speech" / "speechocean"
+    write(talk / "0001_1.wav", sound(1, 2.0))
+    write(talk / "0001_2.wav", sound(2, 3.0))
+    (talk / "transcripts.tsv").write_text(
+        "file\tspeaker\ttext\n0001_1.wav\t0001\tstop cars\n0001_2.wav\t0001\tbears\n"
+    )
+    (talk / "words.tsv").write_text(
+        "file\tword\tstart\tend\tspeaker\tage\tgender\n"
+        "0001_1.wav\tstop\t0.1\t0.5\t0001\t6\tm\n0001_1.wav\tcars\t0.5\t1.0\t0001\t6\tm\n"
+    )
+    write(data / "other_words" / "arabic" / "left_1.wav", sound(3))
+    write(data / "other_words" / "arabic" / "stop_1.wav", sound(3))  # held out
+    write(data / "other_words" / "dsp20" / "print_01_02.wav", sound(4))  # held out
+    write(data / "noise" / "rain" / "a.wav", sound(5, 2.0))  # held out
+    write(data / "noise" / "wind" / "a.wav", sound(6, 2.0))
+    write(data / "synthetic" / "voice" / "_other_" / "bar_1.wav", sound(7))
+    write(data / "synthetic" / "voice" / "go" / "1.wav", sound(8))
+    material = load_material(data, LABELS, None)
+    assert {"words of sentences": 1, "arabic": 1, "synthesised words": 1} == {
+        name: len(clips) for name, clips in material.words.items() if name not in KEYWORDS
+    }
+    assert 2 == len(material.words["go"])
+    assert [3 * 16_000] == [len(each) for each in material.speech["speech/speechocean"]]
+    assert 1 == len(material.noise["noise"])
+    expected = ("speech_commands", "speech/speechocean", "other_words/arabic", "noise/wind")
+    assert (*expected, "synthetic/voice") == material.sources
+
+
+def test_missing_folders_are_named(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Speech Commands alone is enough."""
+    material = load_material(beside(folder), LABELS, None)
+    assert ("speech_commands",) == material.sources
+    for kind in ("noise", "other_words", "speech", "synthetic"):
+        assert f"data/{kind}; training goes on without it" in caplog.text
+
+
+def test_a_cut_word_lies_in_the_middle() -> None:
+    """As long as its times say, with a margin, and silence around it."""
+    recording = np.full(32_000, 1000, np.int16)
+    clip = cut_word(recording, SpokenWord("car", 1.0, 1.3))
+    (loud,) = np.nonzero(clip)
+    assert 16_000 == len(clip)
+    assert 0.36 == pytest.approx((loud[-1] - loud[0]) / 16_000, abs=0.01)
+    assert 8_000 == pytest.approx((loud[-1] + loud[0]) / 2, abs=100)

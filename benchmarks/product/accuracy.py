@@ -27,7 +27,7 @@ from kws.evaluation.evaluate import Evaluation, clip_posteriors
 from kws.model.load import Model, load_model
 from kws.model.manifest import DEFAULT_MODEL, Manifest, find_manifest, read_manifest
 from kws.recordings.data import Int16Array, corpus_root, find_corpus, read_recordings, split_noise
-from kws.train.materials import HELD_OUT_NOISE, HELD_OUT_PHRASES, HELD_OUT_WORDS
+from kws.recordings.held_out import NOISE_FOLDERS
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -65,9 +65,8 @@ def measure(model: str | None, data: Path) -> dict[str, Any]:
         "model": manifest.name,
         "parameters": manifest.parameters,
         "held_out": {
-            "words": HELD_OUT_WORDS,
-            "phrases": HELD_OUT_PHRASES,
-            "noise": HELD_OUT_NOISE,
+            "words": tuple(unseen),
+            "noise": NOISE_FOLDERS,
         },
         "artefacts": {},
         "not_run": {},

@@ -42,11 +42,10 @@ from kws.recordings.data import (
     Int16Array,
     corpus_root,
     find_corpus,
-    find_recordings,
     read_recordings,
     split_noise,
 )
-from kws.train.materials import HELD_OUT_NOISE, HELD_OUT_PHRASES
+from kws.recordings.negatives import negatives
 
 CONVERSATION = "speech/orders"
 GATED = ("noise 20 dB", "noise 10 dB", "noise 5 dB")
@@ -86,10 +85,7 @@ print(json.dumps(dict(zip(names, (model, first, last, peak)))))
 
 def held_out(folder: Path) -> dict[str, list[Path]]:
     """The recordings without commands that training never sees, by source."""
-    sources = [CONVERSATION]
-    sources += [f"other_words/{name}" for name in HELD_OUT_PHRASES]
-    sources += [f"noise/{name}" for name in HELD_OUT_NOISE]
-    return {name: find_recordings(folder / name) for name in sources}
+    return negatives(folder, held_out=True)
 
 
 def scenes_of(model: Model, folder: Path, clips: int) -> dict[str, Scene]:

@@ -24,11 +24,11 @@ from kws.recordings.data import (
     Problem,
     corpus_root,
     find_corpus,
-    find_recordings,
     read_clips,
     read_recordings,
     split_noise,
 )
+from kws.recordings.negatives import negatives
 
 SNRS_DB = (20.0, 10.0, 5.0, 0.0)
 OFFSETS = (-3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0)  # of the DET, in log-odds
@@ -147,7 +147,7 @@ class Evaluator:
         each noise of the corpus, which training leaves out.
         """
         corpus = find_corpus(corpus_root(folder))
-        beside = dict(_sources(folder))
+        beside = negatives(folder, keywords=self._keywords)
         problems: list[Problem] = []
 
         def read(paths: Sequence[Path]) -> list[Int16Array]:
@@ -227,14 +227,6 @@ def build_scenes(
             for snr_db in SNRS_DB:
                 scenes[f"{name} {snr_db:g} dB"] = scene(commands, background, snr_db)
     return scenes
-
-
-def _sources(folder: Path) -> Iterator[tuple[str, list[Path]]]:
-    """Folders of recordings without commands below a data folder, by name."""
-    for kind in ("speech", "other_words", "noise"):
-        if (folder / kind).is_dir():
-            for source in sorted(path for path in (folder / kind).iterdir() if path.is_dir()):
-                yield f"{kind}/{source.name}", find_recordings(source)
 
 
 def rows_of_figures(figures: Mapping[str, Any], path: str = "") -> Iterator[str]:

@@ -1,21 +1,22 @@
 """The recordings that a training run draws from, decoded once into memory.
 
 `DIR` is either a folder in the layout of Speech Commands, or a folder that holds one as
-`speech_commands` and, beside it, any of `noise/<class>/`, `other_words/<word>/` and
-`speech/librispeech/`. What the project reports on is held out here: speakers of the validation
-and testing splits, the words and noise classes named below, and all of `speech/orders`.
+`speech_commands` and, beside it, any of `noise/<class>/`, `other_words/<source>/`,
+`speech/<source>/` and `synthetic/<voice>/`. What the project reports on is left out, see
+`kws.recordings.held_out`; so are sentences that hold a command, as far as transcripts tell.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kws.config import KEYWORDS, SILENCE
+from kws.config import KEYWORDS, SAMPLE_RATE, SILENCE
 from kws.errors import DataError
 from kws.evaluation.evalset import load_evaluation_set
 from kws.recordings.data import (
@@ -32,14 +33,21 @@ from kws.recordings.data import (
     read_recordings,
     split_noise,
 )
+from kws.recordings.held_out import is_held_out
+from kws.recordings.negatives import WITHOUT_COMMANDS, sentences, sources
+from kws.recordings.sentences import SpokenWord, sounds_like_command
 from kws.train.tones import bursts, strikes, tones
 
-HELD_OUT_WORDS = ("cat", "marvin")  # of Speech Commands
-HELD_OUT_PHRASES = ("jarvis", "view_glass")  # of other_words
-HELD_OUT_NOISE = ("clock_tick", "rain", "rooster")  # of noise
 MADE = {"tones": (tones, 300), "bursts": (bursts, 300), "strikes": (strikes, 600)}  # noises
 OTHER = "_other_"  # the folder of synthesised speech that is no command
 SYNTHESISED, SPOKEN = "synthesised words", "words of running speech"  # sources
+SINGLE = ("other_words/arabic", "other_words/dsp20")  # of one word a clip, and no command
+CUT = "words of sentences"  # source
+SHORTEST, LONGEST = 0.15, 0.9  # seconds of a word that is cut out of a sentence
+MOST_OF_ONE = 30  # cuts of one word
+MARGIN = SAMPLE_RATE * 30 // 1000  # samples kept at both ends of a cut, and faded
+
+_NO_CLIPS: Int16Array = np.empty((0, CLIP_SAMPLES), np.int16)
 
 logger = logging.getLogger(__name__)
 
@@ -67,11 +75,12 @@ def load_material(
 ) -> Material:
     """Decode everything a run needs; raises DataError where words or noise are missing.
 
-    `synthetic` is a folder that `python -m kws.train.synthesize` has written: its commands join
-    the words, and runs of several words are speech. `others` is one of `kws.train.spoken`.
+    `synthetic` is a folder that `python -m kws.train.synthesize` has written, and is used beside
+    those below `DIR/synthetic`: their commands join the words, and runs of several words are
+    speech. `others` is one of `kws.train.spoken`. Where a folder is missing, a warning names it.
     """
     corpus = find_corpus(corpus_root(folder))
-    training = [clip for clip in corpus.split("training") if clip.word not in HELD_OUT_WORDS]
+    training = corpus.split("training")
     spoken = [clip for clip in training if label_of(clip.word, labels) != SILENCE]
     audio, used, problems = read_clips(spoken)
     words: dict[str, Int16Array] = {}
@@ -85,7 +94,7 @@ def load_material(
             f"{corpus.root} has no training clips of {', '.join(missing)}; every keyword needs "
             f"some{first}"
         )
-    sources = [str(corpus.root.name)]
+    used_sources = [str(corpus.root.name)]
 
     noise, _, bad = read_recordings(corpus.noise)
     problems += bad
@@ -106,49 +115,101 @@ def load_material(
         noises[SILENCE], _, bad = read_recordings(silence)
         problems += bad
     speech: dict[str, list[Int16Array]] = {}
-    for kind, held_out, target in (
-        ("noise", HELD_OUT_NOISE, noises),
-        ("other_words", HELD_OUT_PHRASES, speech),
-        ("speech/librispeech", (), speech),
-    ):
+    for kind in ("noise", "other_words", "speech", "synthetic"):
         if not (folder / kind).is_dir():
             logger.warning("no folder %s; training goes on without it", folder / kind)
-            continue
-        paths = [p for p in find_recordings(folder / kind) if p.parent.name not in held_out]
-        recordings, _, bad = read_recordings(paths)
+    for name, place in sources(folder):
+        kind, _, source = name.partition("/")
+        if kind == "speech" and name not in WITHOUT_COMMANDS:
+            recordings, cuts, bad = _read_speech(place)
+            words[CUT] = np.concatenate((words.get(CUT, _NO_CLIPS), cuts))
+            speech[name] = recordings
+        else:
+            paths = [path for path in find_recordings(place) if not is_held_out(path)]
+            recordings, _, bad = read_recordings(paths)
+            if name in SINGLE and recordings:
+                words[source] = np.stack([fit_length(each) for each in recordings])
+            elif kind == "noise":
+                noises.setdefault(kind, []).extend(recordings)
+            else:
+                speech.setdefault(kind, []).extend(recordings)
         problems += bad
-        target[kind] = recordings
-        sources.append(kind)
-    if synthetic is not None:
-        synthesised, used, bad = read_clips(find_corpus(synthetic).clips)
-        problems += bad
-        for word in words.keys() & set(KEYWORDS):
-            own = [index for index, clip in enumerate(used) if clip.word == word]
-            words[word] = np.concatenate((words[word], synthesised[own]))
-        recordings, _, bad = read_recordings(find_recordings(synthetic / OTHER))
-        problems += bad
-        single = [each for each in recordings if len(each) <= CLIP_SAMPLES]
-        if single:
-            words[SYNTHESISED] = np.stack([fit_length(each) for each in single])
-        speech[SYNTHESISED] = [each for each in recordings if len(each) > CLIP_SAMPLES]
-        sources.append(SYNTHESISED)
+        if recordings:
+            used_sources.append(name)
+    below = folder / "synthetic"
+    places = sorted(path for path in below.iterdir() if path.is_dir()) if below.is_dir() else []
+    for place in [*places, *([synthetic] if synthetic is not None else [])]:
+        problems += _add_synthesised(place, words, speech)
+        used_sources.append(f"synthetic/{place.name}" if place in places else SYNTHESISED)
     if others is not None:
         recordings, _, bad = read_recordings(find_recordings(others))
         problems += bad
         if not recordings:
             raise DataError(f"{others} holds no recordings; write some with kws.train.spoken")
         words[SPOKEN] = np.stack([fit_length(each) for each in recordings])
-        sources.append(SPOKEN)
+        used_sources.append(SPOKEN)
 
     validation = load_evaluation_set(folder, labels, "validation")
     problems += validation.problems
     for problem in problems:
         logger.warning("not used: %s", problem)
     return Material(
-        words=words,
+        words={word: clips for word, clips in words.items() if len(clips)},
         speech={source: found for source, found in speech.items() if found},
         noise={source: found for source, found in noises.items() if found},
         validation=(validation.audio, validation.targets),
-        sources=tuple(sources),
+        sources=tuple(used_sources),
         problems=tuple(problems),
     )
+
+
+def _read_speech(folder: Path) -> tuple[list[Int16Array], Int16Array, list[Problem]]:
+    """Training's sentences without a command, words cut out of all of them, and the problems.
+
+    The cuts are (n, 16000), each in the middle of silence.
+    """
+    found, problems = sentences(folder, held_out=False)
+    audio, used, bad = read_recordings(each.path for each in found)
+    by_path = {each.path: each for each in found}
+    counted: Counter[str] = Counter()
+    running, cuts = [], []
+    for recording, path in zip(audio, used, strict=True):
+        sentence = by_path[path]
+        if not sentence.holds():
+            running.append(recording)
+        for word in sentence.words:
+            seconds = word.end - word.start
+            if sounds_like_command(word.word) or not SHORTEST <= seconds <= LONGEST:
+                continue
+            counted[word.word] += 1
+            if counted[word.word] <= MOST_OF_ONE:
+                cuts.append(cut_word(recording, word))
+    return running, np.stack(cuts) if cuts else _NO_CLIPS, problems + bad
+
+
+def cut_word(recording: Int16Array, word: SpokenWord) -> Int16Array:
+    """A word of a recording in the middle of one second of silence, its ends faded."""
+    first, last = round(word.start * SAMPLE_RATE), round(word.end * SAMPLE_RATE)
+    piece = recording[max(0, first - MARGIN) : last + MARGIN].astype(np.float32)
+    ramp = np.minimum(1.0, np.arange(len(piece), dtype=np.float32) / MARGIN)
+    return fit_length((piece * ramp * ramp[::-1]).astype(np.int16))
+
+
+def _add_synthesised(
+    folder: Path, words: dict[str, Int16Array], speech: dict[str, list[Int16Array]]
+) -> list[Problem]:
+    """Add what machines have spoken to words and speech; returns what could not be used."""
+    audio, used, problems = read_clips(find_corpus(folder).clips)
+    for word in words.keys() & set(KEYWORDS):
+        own = [index for index, clip in enumerate(used) if clip.word == word]
+        words[word] = np.concatenate((words[word], audio[own]))
+    if not (folder / OTHER).is_dir():
+        return problems
+    recordings, _, bad = read_recordings(find_recordings(folder / OTHER))
+    single = [fit_length(each) for each in recordings if len(each) <= CLIP_SAMPLES]
+    if single:
+        words[SYNTHESISED] = np.concatenate((words.get(SYNTHESISED, _NO_CLIPS), np.stack(single)))
+    running = [each for each in recordings if len(each) > CLIP_SAMPLES]
+    if running:
+        speech.setdefault(SYNTHESISED, []).extend(running)
+    return problems + bad
