@@ -22,7 +22,7 @@ from kws.errors import KwsError, ModelError
 from kws.evaluation.calibrate import choose_thresholds, peaks, spoken_thresholds
 from kws.evaluation.replay import PosteriorRecorder, PosteriorTrack, record_files
 from kws.evaluation.scenes import Scene
-from kws.evaluation.streameval import Evaluator, OperatingPoint, build_scenes, choose_clips
+from kws.evaluation.streameval import Evaluator, build_scenes, choose_clips
 from kws.model.load import Model, load_model
 from kws.model.manifest import (
     MODES,
@@ -32,6 +32,7 @@ from kws.model.manifest import (
     read_manifest,
     write_manifest,
 )
+from kws.operating_point import OperatingPoint
 from kws.recordings.data import (
     corpus_root,
     find_corpus,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,7 @@ class Detection:
     score: float  # smoothed posterior, in (0, 1]
     start: float  # seconds of stream time; the keyword lies between start and end
     end: float  # seconds of stream time; when it was decided
+    time: float | None = None  # Unix seconds of `end`, where the source knows
 
 
 class Deciders:
@@ -51,9 +52,11 @@ class Deciders:
         thresholds: Mapping[str, float],
         config: DecisionConfig | None = None,
         streams: int = 1,
+        keywords: Collection[str] | None = None,
     ) -> None:
         """`labels` in the order of the posteriors; keywords that `thresholds` lacks take the
-        configuration's. Silence and unknown are never detected."""
+        configuration's. Silence and unknown are never detected, nor what is not among `keywords`
+        (default: all)."""
         self.config = config = config or DecisionConfig()
         self._keywords = [label for label in labels if label not in (SILENCE, UNKNOWN)]
         # What is kept of a row of posteriors: each keyword's, and how much of it is other speech.
@@ -63,8 +66,9 @@ class Deciders:
         self._columns = [labels.index(label) for label in kept]
         self._thresholds = np.array([thresholds.get(keyword, config.threshold) for keyword in kept])
         self._released = (self._thresholds * config.release).astype(np.float32)
-        if self._uses_context:
-            self._released[-1] = np.inf  # never up
+        for column, label in enumerate(kept):
+            if label == UNKNOWN or (keywords is not None and label not in keywords):
+                self._released[column] = np.inf  # never up
         self._smoothed = max(1, _rows(config.smoothing_ms))
         self._context_end = self._smoothed + _rows(config.lead_ms)  # rows ago
         self._context_begin = self._context_end + _rows(config.context_ms)
@@ -210,9 +214,10 @@ class Decider:
         labels: Sequence[str],
         thresholds: Mapping[str, float],
         config: DecisionConfig | None = None,
+        keywords: Collection[str] | None = None,
     ) -> None:
         """See Deciders."""
-        self._one = Deciders(labels, thresholds, config)
+        self._one = Deciders(labels, thresholds, config, keywords=keywords)
 
     def reset(self) -> None:
         """Forget the rows and detections so far."""

@@ -23,6 +23,10 @@ class BackendUnavailable(KwsError):
     """The runtime that a model needs is not installed or does not work on this machine."""
 
 
+class SettingError(KwsError, ValueError):
+    """A setting has a value that does not exist or does not fit the model."""
+
+
 class DataError(KwsError):
     """A folder of recordings is missing, empty or not in the expected layout."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from functools import lru_cache
 
 import numpy as np
@@ -155,76 +154,3 @@ def _log_mel_of_few(framed: NDArray[np.int16], config: FeatureConfig) -> FloatAr
         # Not a BLAS product, whose bits would depend on how many frames there are.
         features = (features[:, :, None] * cosines(config)).sum(axis=1)
     return features
-
-
-class StreamingFrontend:
-    """`log_mel` of a stream that comes in blocks of any size.
-
-    It keeps the latest audio and computes frames on demand: those that nobody requests
-    cost nothing, so that a gate may let silence pass and still look back when speech begins.
-    """
-
-    def __init__(self, config: FeatureConfig | None = None, memory: int | None = None) -> None:
-        """`memory` is how many samples back a frame may begin; by default one second."""
-        self.config = config or FeatureConfig()
-        self._memory = self.config.sample_rate if memory is None else memory
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget the audio so far."""
-        self._blocks: deque[NDArray[np.int16]] = deque()
-        self._kept = 0  # samples in _blocks
-        self._heard = 0  # samples since the stream began
-        self._made = np.empty((0, self.config.width), np.float32)
-        self._made_first = 0  # frame number of _made[0]
-
-    def append(self, audio: NDArray[np.int16]) -> None:
-        """Append a block, shape (samples,), int16; it is copied."""
-        self._blocks.append(audio.copy())
-        self._kept += len(audio)
-        self._heard += len(audio)
-        while self._kept - len(self._blocks[0]) >= self._memory:
-            self._kept -= len(self._blocks.popleft())
-
-    @property
-    def complete(self) -> int:
-        """How many frames of the stream can be made by now; the next one has this number."""
-        return frame_count(self._heard, self.config)
-
-    def frames(self, first: int, last: int) -> FloatArray:
-        """Frames first, ..., last - 1 of the stream, bit for bit those of `log_mel` on the whole.
-
-        Frames of negative number are 0.0, as if digital silence had gone before. Raises ValueError
-        where a frame is not complete yet or its audio is no longer kept.
-        """
-        begin = max(first, 0)
-        oldest = -(-(self._heard - self._kept) // self.config.hop)
-        made_last = self._made_first + len(self._made)
-        if not self._made_first <= begin <= made_last:
-            self._made, self._made_first, made_last = self._made[:0], begin, begin
-        if last > self.complete or (made_last < oldest and last > made_last):
-            raise ValueError(
-                f"frames {first} to {last} were requested, but only {oldest} to {self.complete} "
-                "can be made of the audio that is kept"
-            )
-        if last > made_last:
-            new = log_mel(self._audio_from(made_last * self.config.hop, last), self.config)
-            self._made = np.concatenate((self._made[begin - self._made_first :], new))
-            self._made_first = begin
-        wanted = self._made[begin - self._made_first : max(last, begin) - self._made_first]
-        if first >= 0:
-            return wanted
-        silence = np.zeros((min(last, 0) - first, self.config.width), np.float32)
-        return np.concatenate((silence, wanted))
-
-    def _audio_from(self, sample: int, last: int) -> NDArray[np.int16]:
-        """The samples from that one of the stream up to the end of frame last - 1."""
-        latest: list[NDArray[np.int16]] = []
-        origin = self._heard  # the sample that `latest` begins with
-        for block in reversed(self._blocks):
-            latest.append(block)
-            origin -= len(block)
-            if origin <= sample:
-                break
-        end = (last - 1) * self.config.hop + self.config.window
-        return np.concatenate(latest[::-1])[sample - origin : end - origin]

@@ -13,7 +13,7 @@ from kws.errors import BackendUnavailable
 
 
 class SpeechGate:
-    """Tells frame by frame whether the network should listen.
+    """Tells frame by frame whether the network should run.
 
     Raises BackendUnavailable where webrtcvad is missing or does not import.
     """
@@ -28,8 +28,8 @@ class SpeechGate:
         self._vad = self._webrtcvad.Vad(self.config.aggressiveness)
         self._open_for = -1  # ms left without further speech
 
-    def process(self, audio: NDArray[np.int16]) -> bool:
-        """Whether the gate is open after this audio, int16, of one or more `config.frame_ms`."""
+    def is_open(self, audio: NDArray[np.int16]) -> bool:
+        """Take the next audio, int16, one or more `config.frame_ms`; whether it leaves it open."""
         frame_ms, hangover_ms = self.config.frame_ms, self.config.hangover_ms
         size = SAMPLE_RATE * frame_ms // 1000 * audio.itemsize
         content, is_speech = audio.tobytes(), self._vad.is_speech

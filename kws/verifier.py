@@ -46,7 +46,7 @@ class Verifier:
         recent.extend([self._silence] * len(recent))
         self._levels[stream] = self._candidate
 
-    def process(
+    def verified(
         self, chosen: Sequence[int], features: FloatArray, posteriors: FloatArray
     ) -> FloatArray:
         """Posteriors (chosen, steps, labels), verified where they hold a candidate.

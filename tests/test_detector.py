@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kws import Detection, Detector, load_model
 from kws.config import SAMPLE_RATE
-from kws.errors import AudioError, ModelError
+from kws.errors import AudioError, KwsError, ModelError, SettingError
 from kws.model.load import Model
 
 pytest.importorskip("onnxruntime")
@@ -58,9 +58,6 @@ class Counting:
     def run(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         self.seen += list(features)
         return self.backend.run(features)
-
-    def reset(self) -> None:
-        self.backend.reset()
 
 
 def counting(model: Model) -> tuple[Model, Counting]:
@@ -196,7 +193,7 @@ def test_threshold(model: Model) -> None:
     late = Detector(model, threshold=0.95).process(audio)[0]
     assert early.end < late.end
     for wrong in (0.0, -0.1, 1.01, float("nan")):
-        with pytest.raises(ValueError, match="a threshold in"):
+        with pytest.raises(SettingError, match="a threshold in"):
             Detector(model, threshold=wrong)
 
 
@@ -237,7 +234,7 @@ def test_loud_garbage(model: Model) -> None:
     for garbage in (
         square,
         np.full(SAMPLE_RATE, -32768, np.int16),
-        np.full(SAMPLE_RATE, 1e30, np.float32),
+        np.full(SAMPLE_RATE, 7.9, np.float32),
     ):
         detector.process(garbage)
     detector.process(say(1.5))
@@ -268,12 +265,16 @@ def test_reset(model: Model) -> None:
     assert first == detector.process(audio)
 
 
-def test_context_manager(model: Model) -> None:
-    """Leaving the block forgets the audio; the detector can be used again."""
+def test_closed(model: Model) -> None:
+    """Leaving the block closes the detector, and every later use of it says so."""
     audio = say(0.5, "low", 1.0)
     with Detector(model) as detector:
-        first = detector.process(audio)
-    assert first == detector.process(audio)
+        assert ["low"] == words(detector.process(audio))
+    detector.close()
+    for use in (lambda: detector.process(audio), detector.finish, detector.reset):
+        with pytest.raises(KwsError, match="this Detector is closed; make a new one"):
+            use()
+    assert ("low", "high") == detector.keywords
 
 
 def test_listen(model: Model) -> None:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from kws.config import FeatureConfig
-from kws.frontend import StreamingFrontend, cosines, frame_count, log_mel, mel_filters
-from kws.recordings.data import find_corpus, read_recording
+from kws.frontend import cosines, frame_count, log_mel, mel_filters
 
 CONFIG = FeatureConfig()
 
@@ -119,97 +115,6 @@ def test_too_many_bands() -> None:
         log_mel(np.zeros(480, np.int16), FeatureConfig(bands=120))
 
 
-def cut(audio: NDArray[np.int16], places: list[int]) -> list[NDArray[np.int16]]:
-    """The blocks between those places."""
-    return np.split(audio, sorted(places))
-
-
-blocks = st.lists(st.integers(0, 4 * 16_000), max_size=40)
-
-
-@settings(max_examples=60, deadline=None)
-@given(places=blocks)
-def test_stream_equals_whole(places: list[int], noise: NDArray[np.int16]) -> None:
-    """However the audio is cut, empty blocks included, the frames are those of the whole."""
-    frontend = StreamingFrontend(CONFIG, memory=len(noise))
-    frames = [np.empty((0, 40), np.float32)]
-    made = 0
-    for block in cut(noise, places):
-        frontend.append(block)
-        frames.append(frontend.frames(made, frontend.complete).copy())
-        made = frontend.complete
-    assert np.array_equal(log_mel(noise, CONFIG), np.concatenate(frames))
-
-
-@settings(max_examples=60, deadline=None)
-@given(places=blocks, asked=st.sets(st.integers(0, 40)))
-def test_frames_on_demand(places: list[int], asked: set[int], noise: NDArray[np.int16]) -> None:
-    """The last second is right whenever it is asked for, and silence before the beginning."""
-    whole = np.concatenate((np.zeros((98, 40), np.float32), log_mel(noise, CONFIG)))
-    frontend = StreamingFrontend(CONFIG)
-    for index, block in enumerate(cut(noise, places)):
-        frontend.append(block)
-        if index in asked:
-            last = frontend.complete
-            assert np.array_equal(whole[last : last + 98], frontend.frames(last - 98, last))
-
-
-def test_sample_by_sample(noise: NDArray[np.int16]) -> None:
-    """Blocks of one sample give the same frames."""
-    audio = noise[:1_000]
-    frontend = StreamingFrontend(CONFIG)
-    for sample in audio:
-        frontend.append(np.array([sample]))
-    assert np.array_equal(log_mel(audio, CONFIG), frontend.frames(0, frontend.complete))
-
-
-def test_real_clips_stream(recordings: Path) -> None:
-    """Real clips in blocks of 20 ms have the frames of the whole file."""
-    for clip in find_corpus(recordings).clips[::2000]:
-        audio = read_recording(clip.path)
-        frontend = StreamingFrontend(CONFIG)
-        frames = [np.empty((0, 40), np.float32)]
-        made = 0
-        for block in np.split(audio, range(320, len(audio), 320)):
-            frontend.append(block)
-            frames.append(frontend.frames(made, frontend.complete).copy())
-            made = frontend.complete
-        assert np.array_equal(log_mel(audio, CONFIG), np.concatenate(frames)), clip.path
-
-
-def test_blocks_are_copied(noise: NDArray[np.int16]) -> None:
-    """A caller may reuse the array that it passed."""
-    frontend = StreamingFrontend(CONFIG)
-    buffer = noise[:480].copy()
-    frontend.append(buffer)
-    buffer[:] = 0
-    assert np.array_equal(log_mel(noise[:480], CONFIG), frontend.frames(0, 1))
-
-
-def test_memory_is_bounded(noise: NDArray[np.int16]) -> None:
-    """Frames whose audio has been dropped, or has not come, are refused."""
-    frontend = StreamingFrontend(CONFIG, memory=8_000)
-    for block in np.split(noise, 40):
-        frontend.append(block)
-    with pytest.raises(ValueError, match="only"):
-        frontend.frames(0, 10)
-    with pytest.raises(ValueError, match="only"):
-        frontend.frames(frontend.complete - 5, frontend.complete + 1)
-    last = frontend.complete
-    assert np.array_equal(log_mel(noise, CONFIG)[-40:], frontend.frames(last - 40, last))
-
-
-def test_reset(noise: NDArray[np.int16]) -> None:
-    """After a reset nothing of the old stream is left."""
-    frontend = StreamingFrontend(CONFIG)
-    frontend.append(noise[:5_000])
-    frontend.frames(0, frontend.complete)
-    frontend.reset()
-    frontend.append(noise[5_000:6_000])
-    assert 4 == frontend.complete
-    assert np.array_equal(log_mel(noise[5_000:6_000], CONFIG), frontend.frames(0, 4))
-
-
 def test_cepstral_coefficients(noise: NDArray[np.int16]) -> None:
     """The transform is orthonormal: all coefficients give the bands back, fewer are the first."""
     bands = log_mel(noise)
@@ -220,18 +125,6 @@ def test_cepstral_coefficients(noise: NDArray[np.int16]) -> None:
     assert np.array_equal(log_mel(noise, whole)[:, :10], log_mel(noise, few))
     assert 10 == few.width
     assert not log_mel(np.zeros(16_000, np.int16), few).any()
-
-
-def test_cepstral_coefficients_stream(noise: NDArray[np.int16]) -> None:
-    """MFCC of 40 ms every 20 ms, 49 frames of 10: the same bits in a stream as on the whole."""
-    config = FeatureConfig(window=640, hop=320, fft_size=1024, coefficients=10)
-    assert (49, 10) == log_mel(noise[:16_000], config).shape
-    frontend = StreamingFrontend(config)
-    made = []
-    for first in range(0, len(noise), 777):
-        frontend.append(noise[first : first + 777])
-        made.append(frontend.frames(sum(map(len, made)), frontend.complete))
-    assert np.array_equal(log_mel(noise, config), np.concatenate(made))
 
 
 @pytest.mark.parametrize("coefficients", [-1, 41])

@@ -17,11 +17,14 @@ PACKAGE = ROOT / "kws"
 LAYERS = (
     {"errors", "config"},
     {
+        "guard",
         "frontend",
         "vad",
         "decision",
+        "audio.block",
         "audio.convert",
         "audio.events",
+        "audio.gap",
         "model.manifest",
         "model.file_checks",
     },
@@ -30,9 +33,10 @@ LAYERS = (
     {"audio"},
     {"model.streaming"},
     {"model.load"},
-    {"model.batched", "model.import_model", "verifier"},
-    {"listener"},
-    {"detector"},
+    {"model.batched", "model.import_model", "verifier", "streaming_frontend", "operating_point"},
+    {"gated_stream"},
+    {"keyword_streams"},
+    {"detector", "pool"},
 )
 # What stands beside the listening path; each package may import those of earlier places only.
 BESIDE = ("recordings", "evaluation", "monitoring", "scanning")

@@ -62,22 +62,13 @@ def hear(pool: DetectorPool, streams: list[Int16Array], longest: int) -> list[li
     return found
 
 
-def assert_same(expected: list[list[Detection]], actual: list[list[Detection]]) -> None:
-    """Words and times exactly; scores but for the rounding of a batch."""
-    assert [[(x.keyword, x.start, x.end) for x in each] for each in expected] == [
-        [(x.keyword, x.start, x.end) for x in each] for each in actual
-    ]
-    scores = [[x.score for each in some for x in each] for some in (expected, actual)]
-    assert scores[0] == pytest.approx(scores[1], abs=1e-5)
-
-
 @pytest.mark.parametrize("longest", [700, 20_000])
 def test_same_detections_window_by_window(windows: Model, longest: int) -> None:
     """Streams of a model of windows, in blocks shorter and longer than a hop."""
     streams = sentences(5)
     expected = [list(Detector(windows).listen([audio])) for audio in streams]
     assert any(expected)
-    assert_same(expected, hear(DetectorPool(windows, len(streams)), streams, longest))
+    assert expected == hear(DetectorPool(windows, len(streams)), streams, longest)
 
 
 @pytest.mark.parametrize("vad", [True, False])
@@ -93,7 +84,7 @@ def test_same_detections_in_batches(shipped: Model, recordings: Path, vad: bool)
     options: dict[str, Any] = {"vad": vad, "threshold": 0.4, "isolated": False}
     expected = [list(Detector(shipped, **options).listen([audio])) for audio in streams]
     assert any(expected)
-    assert_same(expected, hear(DetectorPool(shipped, len(streams), **options), streams, 3_000))
+    assert expected == hear(DetectorPool(shipped, len(streams), **options), streams, 3_000)
 
 
 def test_a_batch_gives_the_rows_of_single_streams(shipped: Model) -> None:
@@ -105,15 +96,15 @@ def test_a_batch_gives_the_rows_of_single_streams(shipped: Model) -> None:
     bands = shipped.manifest.features.bands
     for chosen in ([0, 1, 2], [1], [0, 2], [0, 1, 2]):
         features = generator.random((len(chosen), together.frames, bands), np.float32)
-        rows = together.process(chosen, features)
+        rows = together.posteriors(chosen, features)
         single = [
-            alone[number].process(each) for number, each in zip(chosen, features, strict=True)
+            alone[number].posteriors(each) for number, each in zip(chosen, features, strict=True)
         ]
         assert rows == pytest.approx(np.stack(single), abs=1e-6)
     together.reset(1)
     alone[1].reset()
-    rows = together.process([1], features[:1])
-    assert rows[0] == pytest.approx(alone[1].process(features[0]), abs=1e-6)
+    rows = together.posteriors([1], features[:1])
+    assert rows[0] == pytest.approx(alone[1].posteriors(features[0]), abs=1e-6)
 
 
 def test_a_model_of_windows_is_not_batched(windows: Model) -> None:

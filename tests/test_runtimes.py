@@ -86,7 +86,6 @@ def test_onnx_posteriors(features: NDArray[np.float32]) -> None:
     posteriors = backend.run(features)
     assert ((3, LABELS), np.float32) == (posteriors.shape, posteriors.dtype)
     assert np.allclose(1.0, posteriors.sum(axis=1), atol=1e-6)
-    backend.reset()
     alone = np.concatenate([backend.run(window[None]) for window in features])
     assert np.abs(alone - posteriors).max() < 1e-6
 
@@ -150,7 +149,6 @@ def test_tflite_posteriors(
     expected = softmax(features.reshape(3, -1) @ weights.T)
     assert ((3, LABELS), np.float32) == (posteriors.shape, posteriors.dtype)
     assert np.abs(expected - posteriors).max() < tolerance
-    backend.reset()
     assert np.array_equal(posteriors[1:2], backend.run(features[1:2]))
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from kws.config import SAMPLE_RATE, STEP_MS
 from kws.errors import ModelError
 from kws.frontend import log_mel
-from kws.listener import Listener
+from kws.gated_stream import GatedStreams
 from kws.model.load import Model, load_model
 from kws.model.manifest import MODELS, read_manifest
 from kws.model.streaming import OnnxStreamGraph, TfliteStream, WindowStream
@@ -45,10 +45,13 @@ def speech(recordings: Path) -> Int16Array:
     return np.concatenate(parts)
 
 
-def hops(listener: Listener, audio: Int16Array) -> list[tuple[int, list[Rows]]]:
-    """What each whole hop of the audio gives."""
-    size = listener.hop
-    return [listener.process(audio[i : i + size]) for i in range(0, len(audio) - size + 1, size)]
+def hops(streams: GatedStreams, audio: Int16Array) -> list[tuple[int, list[Rows]]]:
+    """What each whole hop of the audio gives the first stream: steps rested, and its rows."""
+    size, found = streams.hop, []
+    for i in range(0, len(audio) - size + 1, size):
+        rows = streams.process([0], audio[None, i : i + size])
+        found.append((sum(each.rested[0] for each in rows), [each.posteriors[0] for each in rows]))
+    return found
 
 
 def offline(model: Model, audio: Int16Array) -> Rows:
@@ -62,9 +65,8 @@ def offline(model: Model, audio: Int16Array) -> Rows:
 
 def test_stream_equals_windows(model: Model, speech: Int16Array) -> None:
     """Every row of the stream is that of the window graph on the second before it."""
-    found = np.concatenate(
-        [row for _, rows in hops(Listener(model, vad=False, verify=False), speech) for row in rows]
-    )
+    streams = GatedStreams(model, vad=False, verify=False)
+    found = np.concatenate([row for _, rows in hops(streams, speech) for row in rows])
     expected = offline(model, speech)
     # The newest two frames of the first row reach beyond the start of the audio's own frames.
     assert len(found) - len(expected) in (0, 1, 2)
@@ -80,10 +82,10 @@ def test_a_window_may_stand_for_several_steps(model: Model, speech: Int16Array) 
         for query_steps in (1, 3)
     )
     for first in range(0, len(features) - 12, 12):
-        rows = every.process(features[first : first + 12])
+        rows = every.posteriors(features[first : first + 12])
         expected = rows[[2, 2, 2, 5, 5, 5]]
         np.testing.assert_allclose(
-            third.process(features[first : first + 12]), expected, atol=TOLERANCE
+            third.posteriors(features[first : first + 12]), expected, atol=TOLERANCE
         )
 
 
@@ -92,38 +94,39 @@ def test_the_larger_model_is_asked_once_a_hop() -> None:
     assert accurate.manifest.window_hop_ms == accurate.manifest.decision.hop_ms
     stream = accurate.open_stream()
     noise = np.random.default_rng(0).random((stream.frames, 40), np.float32) * 10.0
-    rows = stream.process(noise)
+    rows = stream.posteriors(noise)
     assert (stream.steps, 12) == rows.shape
     assert np.array_equal(rows[0], rows[-1])
 
 
 def test_a_reset_leaves_nothing(model: Model, speech: Int16Array) -> None:
-    """After a reset the rows are those of a new listener, bit for bit."""
-    listener = Listener(model)
-    first = hops(listener, speech)
-    hops(listener, speech[::-1].copy()[: 7 * listener.hop])
-    listener.reset()
-    second = hops(listener, speech)
+    """After a reset the rows are those of a new stream, bit for bit."""
+    streams = GatedStreams(model)
+    first = hops(streams, speech)
+    hops(streams, speech[::-1].copy()[: 7 * streams.hop])
+    streams.reset(0)
+    second = hops(streams, speech)
     assert [r for r, _ in first] == [r for r, _ in second]
     for (_, left), (_, right) in zip(first, second, strict=True):
         assert all(np.array_equal(a, b) for a, b in zip(left, right, strict=True))
 
 
-def test_listeners_share_a_model(model: Model, speech: Int16Array) -> None:
+def test_streams_share_a_model(model: Model, speech: Int16Array) -> None:
     """Two streams on one loaded model do not disturb each other."""
-    alone = hops(Listener(model, False), speech)
-    one, other = Listener(model, False), Listener(model, False)
+    alone = hops(GatedStreams(model, vad=False), speech)
+    one, other = GatedStreams(model, vad=False), GatedStreams(model, vad=False)
     size = one.hop
     for index, (_, expected) in enumerate(alone):
-        _, found = one.process(speech[index * size : (index + 1) * size])
-        other.process(np.roll(speech, 12_345)[index * size : (index + 1) * size])
-        assert np.array_equal(expected[0], found[0])
+        hop = slice(index * size, (index + 1) * size)
+        (found,) = one.process([0], speech[None, hop])
+        other.process([0], np.roll(speech, 12_345)[None, hop])
+        assert np.array_equal(expected[0], found.posteriors[0])
 
 
 def test_gaps_of_the_gate(model: Model, speech: Int16Array) -> None:
     """Rested and heard rows together are one per 20 ms, and no row comes twice."""
-    listener = Listener(model)
-    outcome = hops(listener, speech)
+    streams = GatedStreams(model)
+    outcome = hops(streams, speech)
     rows = sum(rested + sum(map(len, new)) for rested, new in outcome)
     last = max(index for index, (_, new) in enumerate(outcome) if new)
     assert (last + 1) * model.manifest.decision.hop_ms // STEP_MS == rows
@@ -131,10 +134,10 @@ def test_gaps_of_the_gate(model: Model, speech: Int16Array) -> None:
 
 
 def test_after_a_second_the_gap_is_forgotten(model: Model, speech: Int16Array) -> None:
-    """Where the gate stays open for a second, the rows are those of a listener without a gate."""
+    """Where the gate stays open for a second, the rows are those of a stream without a gate."""
     gated, free = (
-        hops(Listener(model, verify=False), speech),
-        hops(Listener(model, vad=False, verify=False), speech),
+        hops(GatedStreams(model, verify=False), speech),
+        hops(GatedStreams(model, vad=False, verify=False), speech),
     )
     compared = 0
     open_for = 0
@@ -166,7 +169,7 @@ def test_silent_start_is_digital_silence(model: Model) -> None:
     silence = np.zeros(10 * SAMPLE_RATE, np.int16)
     noise = np.random.default_rng(1).normal(0, 300, SAMPLE_RATE).astype(np.int16)
     noise[:960] = 0  # the frames that reach back before the stream are zeros, sound or not
-    new, old = Listener(model, False), Listener(model, False)
+    new, old = GatedStreams(model, vad=False), GatedStreams(model, vad=False)
     whole = len(silence) - len(silence) % old.hop
     hops(old, silence[:whole])
     for (_, left), (_, right) in zip(hops(new, noise), hops(old, noise), strict=True):
@@ -188,16 +191,16 @@ def test_tflite_stream_equals_windows(key: str, tolerance: float, speech: Int16A
     """A TFLite stream, too, gives the rows of the window graph of its kind, again after a reset."""
     pytest.importorskip("ai_edge_litert", reason="no TFLite runtime: `pip install ai-edge-litert`")
     stream = load_model(artefact=key)
-    listener = Listener(stream, False)
+    streams = GatedStreams(stream, vad=False)
     audio = speech[: 6 * SAMPLE_RATE]
-    found = np.concatenate([row for _, rows in hops(listener, audio) for row in rows])
+    found = np.concatenate([row for _, rows in hops(streams, audio) for row in rows])
     window = load_model(artefact=key.replace("stream", "window"))
     expected = np.concatenate(
-        [row for _, rows in hops(Listener(window, False), audio) for row in rows]
+        [row for _, rows in hops(GatedStreams(window, vad=False), audio) for row in rows]
     )
     assert np.abs(expected - found).max() < tolerance
-    listener.reset()
-    again = np.concatenate([row for _, rows in hops(listener, audio) for row in rows])
+    streams.reset(0)
+    again = np.concatenate([row for _, rows in hops(streams, audio) for row in rows])
     np.testing.assert_array_equal(found, again)
 
 

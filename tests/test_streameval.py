@@ -89,7 +89,7 @@ def test_processes_do_not_matter(
 def test_same_as_the_detector(model: Model) -> None:
     """What is replayed from kept rows is what a Detector finds, at any threshold."""
     from kws.evaluation.replay import PosteriorRecorder
-    from kws.evaluation.streameval import OperatingPoint
+    from kws.operating_point import OperatingPoint
 
     audio = audio_of(1.0, "low", 0.8, "high", 0.3, "unknown", 0.7, "low")
     blocks = np.array_split(audio, 37)
@@ -189,7 +189,7 @@ def test_move_thresholds(model: Model) -> None:
     """All thresholds move until no more fires than is wanted, and no further than that."""
     from kws.evaluation.calibrate import move_thresholds
     from kws.evaluation.replay import PosteriorTrack
-    from kws.evaluation.streameval import OperatingPoint
+    from kws.operating_point import OperatingPoint
 
     rows = np.zeros((1000, 4), np.float32)
     for start, height in ((100, 0.7), (400, 0.8), (700, 0.9)):
@@ -287,7 +287,7 @@ def test_presets(sensitivity: str, tones: Path, tmp_path: Path) -> None:
 
     with pytest.raises(ModelError, match="has no preset isolated"):
         Detector(tones, sensitivity=sensitivity)
-    with pytest.raises(ValueError, match="low, medium, high, not 'extreme'"):
+    with pytest.raises(ValueError, match="'extreme'; the sensitivities are low, medium"):
         Detector(tones, sensitivity="extreme")
     copy = Path(shutil.copytree(tones, tmp_path / "copy"))
     presets = {"isolated": {"low": {"low": 0.97, "high": 0.97}, "high": {"low": 0.3, "high": 0.3}}}

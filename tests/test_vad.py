@@ -44,7 +44,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
 def run(gate: SpeechGate, speech: str) -> str:
     """Feed a frame per character, "s" for speech; "o" where the gate is open after it."""
     frames = [np.full(FRAME, character == "s", np.int16) for character in speech]
-    return "".join("o" if gate.process(frame) else "." for frame in frames)
+    return "".join("o" if gate.is_open(frame) else "." for frame in frames)
 
 
 @pytest.mark.usefixtures("scripted")
@@ -73,15 +73,15 @@ def test_silence() -> None:
     """Digital silence and a faint hum never open the gate."""
     gate = SpeechGate(VadConfig(aggressiveness=3))
     hum = np.round(3 * np.sin(2 * np.pi * 50 * np.arange(FRAME) / 16_000)).astype(np.int16)
-    assert not any(gate.process(np.zeros(FRAME, np.int16)) for _ in range(200))
-    assert not any(gate.process(hum) for _ in range(200))
+    assert not any(gate.is_open(np.zeros(FRAME, np.int16)) for _ in range(200))
+    assert not any(gate.is_open(hum) for _ in range(200))
 
 
 def test_frame_lengths(noise: NDArray[np.int16]) -> None:
     """All three frame lengths of webrtcvad work."""
     for frame_ms in (10, 20, 30):
         gate = SpeechGate(VadConfig(frame_ms=frame_ms))
-        assert isinstance(gate.process(noise[: 16 * frame_ms]), bool)
+        assert isinstance(gate.is_open(noise[: 16 * frame_ms]), bool)
 
 
 def test_spoken_words_open_it(recordings: Path) -> None:
@@ -93,7 +93,7 @@ def test_spoken_words_open_it(recordings: Path) -> None:
         gate.reset()
         audio = read_recording(clip.path)
         opened += any(
-            gate.process(audio[start : start + FRAME])
+            gate.is_open(audio[start : start + FRAME])
             for start in range(0, len(audio) - FRAME + 1, FRAME)
         )
     assert len(clips) > 20

@@ -18,7 +18,7 @@ from kws.cli import main
 from kws.config import STEP_MS
 from kws.demo import RECORDING
 from kws.frontend import FloatArray, log_mel
-from kws.listener import Listener
+from kws.gated_stream import GatedStreams
 from kws.model.load import Model
 from kws.model.manifest import MODELS, MODES, SENSITIVITIES, read_manifest, write_manifest
 from kws.pool import DetectorPool
@@ -66,9 +66,8 @@ def with_verifier(model: Model, posteriors: list[float]) -> tuple[Model, Constan
 
 def rows_of(model: Model, audio: Int16Array, verify: bool) -> FloatArray:
     """Every row of posteriors of a recording, without the gate."""
-    listener = Listener(model, vad=False, verify=verify)
-    hops = range(0, len(audio) - listener.hop + 1, listener.hop)
-    rows = [row for at in hops for row in listener.process(audio[at : at + listener.hop])[1]]
+    streams = GatedStreams(model, vad=False, verify=verify)
+    rows = [row.posteriors[0] for hop in streams.cut([audio]) for row in streams.process(*hop)]
     return np.concatenate(rows)
 
 

@@ -29,7 +29,6 @@ from kws.evaluation.replay import PosteriorTrack
 from kws.evaluation.scenes import Scene, build_scene, word_extent
 from kws.evaluation.streameval import (
     Evaluator,
-    OperatingPoint,
     build_scenes,
     choose_clips,
     det_curve,
@@ -38,6 +37,7 @@ from kws.evaluation.streamplots import write_plots
 from kws.frontend import FloatArray, log_mel
 from kws.model.load import Model, load_model
 from kws.model.manifest import MODES, SENSITIVITIES
+from kws.operating_point import OperatingPoint
 from kws.recordings.data import (
     Int16Array,
     corpus_root,
@@ -111,7 +111,7 @@ def quality(
     points = {}
     for mode in MODES:
         for sensitivity in SENSITIVITIES:
-            point = OperatingPoint.of(model, sensitivity, isolated=mode == MODES[0])
+            point = OperatingPoint.of(model, sensitivity=sensitivity, isolated=mode == MODES[0])
             points[f"{mode} {sensitivity}"] = _point(Evaluator(model, point), everything, heard)
     if default.point.verified:
         points["isolated medium, without verifier"] = default_point(model, scenes, folder, False)
@@ -282,7 +282,7 @@ def _network_ms(model: Model, features: FloatArray) -> float:
     ]
     begun = time.process_time()
     for hop in hops:
-        stream.process(hop)
+        stream.posteriors(hop)
     spent = time.process_time() - begun
     return spent * 1e5 / (len(hops) * stream.frames)  # a frame is a hundredth of a second
 

@@ -100,9 +100,9 @@ def pool_stages(model: Model, count: int, pool_ms: float, rounds: int) -> Curve:
     features = log_mel_of_frames(framed, config).reshape(count, network.frames, -1)
     gates = [SpeechGate(manifest.vad) for _ in hops]
     calls: dict[str, Callable[[], object]] = {
-        "webrtcvad": lambda: [gate.process(each) for gate, each in zip(gates, hops, strict=True)],
+        "webrtcvad": lambda: [gate.is_open(each) for gate, each in zip(gates, hops, strict=True)],
         "front end": lambda: log_mel_of_frames(framed, config),
-        "network": lambda: network.process(range(count), features),
+        "network": lambda: network.posteriors(range(count), features),
     }
     taken = {
         name: 1e3 * timing.cpu * SAMPLE_RATE / hop / count

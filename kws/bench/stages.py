@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,10 +11,10 @@ import numpy as np
 from kws.audio import BLOCK_MS, Converter, Int16Array
 from kws.config import SAMPLE_RATE, STEP_MS
 from kws.decision import Decider
-from kws.frontend import StreamingFrontend
-from kws.listener import Listener
+from kws.gated_stream import GatedStreams
 from kws.model.load import Model
 from kws.model.manifest import Manifest
+from kws.streaming_frontend import StreamingFrontend
 from kws.vad import SpeechGate
 
 DEVICE_RATE = 48_000  # Hz, of most microphones
@@ -38,7 +39,7 @@ def stages(model: Model, audio: Int16Array) -> dict[str, Stage]:
     per_second = SAMPLE_RATE / hop
     found = {
         "resample": Stage(_resample(), 1000 / BLOCK_MS),
-        "front end": Stage(_front_end(manifest, audio, hop), per_second),
+        "front end": Stage(_front_end(manifest, audio, stream.frames), per_second),
         "vad": Stage(_gate(manifest, audio[:hop]), per_second),
         "decision": Stage(_decision(manifest, stream.steps), per_second),
     }
@@ -52,7 +53,7 @@ def network(model: Model) -> Stage:
     stream, features = model.open_stream(), model.manifest.features
     frames = np.zeros((stream.frames, features.width), np.float32)
     per_second = SAMPLE_RATE / (stream.frames * features.hop)
-    return Stage(lambda: stream.process(frames), per_second)
+    return Stage(lambda: stream.posteriors(frames), per_second)
 
 
 def _resample() -> Callable[[], object]:
@@ -61,32 +62,31 @@ def _resample() -> Callable[[], object]:
     return lambda: converter.convert(block)
 
 
-def _front_end(manifest: Manifest, audio: Int16Array, hop: int) -> Callable[[], object]:
-    frontend = StreamingFrontend(manifest.features)
-    frontend.append(audio[:SAMPLE_RATE])
-    block = audio[:hop]
+def _front_end(manifest: Manifest, audio: Int16Array, frames: int) -> Callable[[], object]:
+    frontend = StreamingFrontend(manifest.features, 1, frames, 1)
+    hop = audio[None, : frames * manifest.features.hop]
+    numbers = itertools.count()
 
     def step() -> object:
-        made = frontend.complete
-        frontend.append(block)
-        return frontend.frames(made, frontend.complete)
+        frontend.append([0], hop)
+        return frontend.features([0], [next(numbers)])
 
     return step
 
 
 def _gate(manifest: Manifest, audio: Int16Array) -> Callable[[], object]:
     gate = SpeechGate(manifest.vad)
-    return lambda: gate.process(audio)
+    return lambda: gate.is_open(audio)
 
 
 def _verifier(model: Model, audio: Int16Array) -> Stage:
-    listener, verifier = Listener(model, vad=False), model.verifier
-    assert listener.verifier is not None
+    streams, verifier = GatedStreams(model, vad=False), model.verifier
+    assert streams.verifier is not None
     assert verifier is not None
-    for begin in range(0, len(audio) - listener.hop + 1, listener.hop):
-        listener.process(audio[begin : begin + listener.hop])
+    for hop in streams.cut([audio]):
+        streams.process(*hop)
     second = np.zeros((1, model.frames, model.manifest.features.width), np.float32)
-    per_second = listener.verifier.queries * SAMPLE_RATE / len(audio)
+    per_second = streams.verifier.queries * SAMPLE_RATE / len(audio)
     return Stage(lambda: verifier.run(second), per_second)
 
 

@@ -42,9 +42,9 @@ def run(options: argparse.Namespace) -> int:
     from kws.evaluation.calibrate import move_thresholds, thresholds_as_stored
     from kws.evaluation.replay import record_files
     from kws.evaluation.spotting import poisson_upper
-    from kws.evaluation.streameval import OperatingPoint
     from kws.model.load import load_model
     from kws.model.manifest import write_manifest
+    from kws.operating_point import OperatingPoint
     from kws.recordings.data import find_recordings
 
     model = load_model(options.model)

@@ -59,9 +59,10 @@ def run(options: argparse.Namespace) -> int:
 
     from kws.errors import DataError, writing
     from kws.evaluation.scenes import read_scene
-    from kws.evaluation.streameval import Evaluator, OperatingPoint, rows_of_figures
+    from kws.evaluation.streameval import Evaluator, rows_of_figures
     from kws.evaluation.streamplots import require_matplotlib, write_plots
     from kws.model.load import load_model
+    from kws.operating_point import OperatingPoint
     from kws.recordings.data import find_recordings
 
     if (options.input is None) != (options.labels is None):
@@ -71,10 +72,10 @@ def run(options: argparse.Namespace) -> int:
     model = load_model(options.model, artefact=options.artefact)
     point = OperatingPoint.of(
         model,
-        options.sensitivity,
-        options.threshold,
-        not options.connected,
-        not options.no_verifier,
+        threshold=options.threshold,
+        sensitivity=options.sensitivity,
+        isolated=not options.connected,
+        verify=not options.no_verifier,
     )
     evaluator = Evaluator(model, point, vad=not options.no_vad, jobs=options.jobs)
     if options.negatives:

@@ -16,7 +16,7 @@ from kws.config import KEYWORD_CONTEXT_WEIGHT, SILENCE, STEP_MS, UNKNOWN, Decisi
 from kws.evaluation.replay import PosteriorTrack
 from kws.evaluation.scenes import Spoken
 from kws.evaluation.spotting import SLACK
-from kws.evaluation.streameval import OperatingPoint
+from kws.operating_point import OperatingPoint
 
 GRID = np.round(np.arange(0.10, 0.981, 0.01), 2)
 RATE = 10.0  # false accepts per hour, at which there are enough to tell keywords apart by

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,8 @@ from kws.config import SAMPLE_RATE, SILENCE, DecisionConfig
 from kws.decision import Decider, Detection
 from kws.errors import KwsError
 from kws.frontend import FloatArray
-from kws.listener import Listener
+from kws.gated_stream import GatedStreams
+from kws.keyword_streams import clip_end, silence_after
 from kws.model.load import Model, load_model
 from kws.recordings.data import Problem
 
@@ -36,10 +37,15 @@ class PosteriorTrack:
     rows: FloatArray  # (rows, labels), one per 20 ms; of silence while the gate was closed
 
     def detections(
-        self, labels: Sequence[str], thresholds: Mapping[str, float], config: DecisionConfig
+        self,
+        labels: Sequence[str],
+        thresholds: Mapping[str, float],
+        config: DecisionConfig,
+        keywords: Collection[str] | None = None,
     ) -> list[Detection]:
         """What a detector with these settings finds in the recording."""
-        return Decider(labels, thresholds, config).update(self.rows)
+        found = Decider(labels, thresholds, config, keywords).update(self.rows)
+        return [clip_end(each, self.seconds) for each in found]
 
 
 class PosteriorRecorder:
@@ -47,28 +53,23 @@ class PosteriorRecorder:
 
     def __init__(self, model: Model, vad: bool = True, verify: bool = True) -> None:
         self.model = model
-        self._listener = Listener(model, vad, verify)
+        self._streams = GatedStreams(model, 1, vad, verify)
         self._silence = np.zeros((1, len(model.manifest.labels)), np.float32)
         if SILENCE in model.manifest.labels:
             self._silence[0, model.manifest.labels.index(SILENCE)] = 1.0
 
     def record(self, name: str, blocks: Iterable[Int16Array]) -> PosteriorTrack:
         """A whole recording, given block by block, and the silence after it."""
-        self._listener.reset()
-        hop, samples = self._listener.hop, 0
-        rest = np.empty(0, np.int16)
+        streams = self._streams
+        streams.reset(0)
+        samples = 0
         rows: list[FloatArray] = []
-        tail = np.zeros(SAMPLE_RATE * self.model.manifest.vad.hangover_ms // 1000, np.int16)
+        tail = silence_after(self.model.manifest)
         for block in itertools.chain(blocks, (tail,)):
             samples += len(block)
-            audio = np.concatenate((rest, block))
-            whole = len(audio) - len(audio) % hop
-            for start in range(0, whole, hop):
-                rested, new = self._listener.process(audio[start : start + hop])
-                if rested:
-                    rows.append(np.repeat(self._silence, rested, axis=0))
-                rows += new
-            rest = audio[whole:]
+            for hop in streams.cut([block]):
+                for new in streams.process(*hop):
+                    rows += [np.repeat(self._silence, new.rested[0], axis=0), new.posteriors[0]]
         track = np.concatenate(rows) if rows else self._silence[:0]
         return PosteriorTrack(name, (samples - len(tail)) / SAMPLE_RATE, track)
 

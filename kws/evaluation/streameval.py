@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kws.config import DecisionConfig
 from kws.decision import Detection
 from kws.errors import DataError
 from kws.evaluation.replay import PosteriorRecorder, PosteriorTrack, record_files
 from kws.evaluation.scenes import Scene, build_scene
 from kws.evaluation.spotting import Outcome, false_accept_figures, match
 from kws.model.load import Model
-from kws.model.manifest import MODES
+from kws.operating_point import OperatingPoint
 from kws.recordings.data import (
     Clip,
     Corpus,
@@ -34,41 +32,6 @@ SNRS_DB = (20.0, 10.0, 5.0, 0.0)
 OFFSETS = (-3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0)  # of the DET, in log-odds
 
 
-@dataclass(frozen=True)
-class OperatingPoint:
-    """Which of a model's thresholds and decision settings are measured."""
-
-    mode: str  # one of MODES
-    sensitivity: str  # for the reader: a preset's name, or the threshold
-    thresholds: Mapping[str, float]
-    config: DecisionConfig
-    verified: bool  # whether the model's verifier runs
-
-    @classmethod
-    def of(
-        cls,
-        model: Model,
-        sensitivity: str | None = None,
-        threshold: float | None = None,
-        isolated: bool = True,
-        verify: bool = True,
-    ) -> OperatingPoint:
-        """What `Detector` would take for the same arguments."""
-        manifest, mode = model.manifest, MODES[0 if isolated else 1]
-        verified = verify and model.verifier is not None
-        config = manifest.decision if isolated else manifest.decision.connected()
-        if threshold is not None:
-            thresholds = dict.fromkeys(manifest.keywords, threshold)
-            return cls(mode, f"threshold {threshold:g}", thresholds, config, verified)
-        thresholds = dict(manifest.operating_point(mode, sensitivity, verified))
-        return cls(mode, sensitivity or "default", thresholds, config, verified)
-
-    def moved(self, offset: float) -> dict[str, float]:
-        """The thresholds, each `offset` higher in log-odds."""
-        odds = {word: value / (1.0 - value + 1e-9) for word, value in self.thresholds.items()}
-        return {word: 1.0 - 1.0 / (1.0 + each * np.exp(offset)) for word, each in odds.items()}
-
-
 class Evaluator:
     """Measures one model at one operating point."""
 
@@ -77,7 +40,7 @@ class Evaluator:
     ) -> None:
         self.model, self.point, self.vad, self.jobs = model, point, vad, jobs
         self._labels = model.manifest.labels
-        self._keywords = model.manifest.keywords
+        self._keywords = point.keywords
 
     def settings(self) -> dict[str, Any]:
         """What was measured, for JSON."""
@@ -94,7 +57,7 @@ class Evaluator:
     def detections(self, track: PosteriorTrack, offset: float = 0.0) -> list[Detection]:
         """What the operating point, moved by `offset`, finds in a recording."""
         thresholds = self.point.moved(offset) if offset else self.point.thresholds
-        return track.detections(self._labels, thresholds, self.point.config)
+        return track.detections(self._labels, thresholds, self.point.config, self._keywords)
 
     def negatives(self, paths: Sequence[Path]) -> dict[str, Any]:
         """Recordings that hold no keyword; raises DataError where none can be read."""

@@ -18,7 +18,7 @@ class Streams(Protocol):
     frames: int  # new feature frames of each stream that a call takes
     steps: int  # rows of posteriors that it gives for each
 
-    def process(self, chosen: Sequence[int], features: FloatArray) -> FloatArray:
+    def posteriors(self, chosen: Sequence[int], features: FloatArray) -> FloatArray:
         """Posteriors (chosen, steps, labels) of the next features (chosen, frames, bands).
 
         `chosen` are the numbers of the streams, ascending.
@@ -30,7 +30,7 @@ class Streams(Protocol):
 
 def open_streams(model: Model, count: int) -> Streams:
     """So many streams through a model: in batches where its file is a stream graph of ONNX."""
-    if model.artefact.startswith("stream") and model.artefact.endswith(".onnx"):
+    if count > 1 and model.artefact.startswith("stream") and model.artefact.endswith(".onnx"):
         return OnnxStreams(model.stream_graph, count)
     return SeparateStreams([model.open_stream() for _ in range(count)])
 
@@ -43,7 +43,7 @@ class OnnxStreams:
         self._graph = graph
         self._states = np.repeat(graph.silent_state, count, axis=0)
 
-    def process(self, chosen: Sequence[int], features: FloatArray) -> FloatArray:
+    def posteriors(self, chosen: Sequence[int], features: FloatArray) -> FloatArray:
         """See Streams."""
         everyone = len(chosen) == len(self._states)
         state = self._states if everyone else self._states[chosen]
@@ -63,18 +63,22 @@ class OnnxStreams:
 
 
 class SeparateStreams:
-    """Streams of any other kind, one after the other."""
+    """Streams of any other kind, or one alone: one after the other, each with its own state."""
 
     def __init__(self, streams: Sequence[Stream]) -> None:
         self.frames, self.steps = streams[0].frames, streams[0].steps
         self._streams = streams
 
-    def process(self, chosen: Sequence[int], features: FloatArray) -> FloatArray:
+    def posteriors(self, chosen: Sequence[int], features: FloatArray) -> FloatArray:
         """See Streams."""
-        rows = [
-            self._streams[index].process(each) for index, each in zip(chosen, features, strict=True)
-        ]
-        return np.stack(rows)
+        if len(chosen) == 1:
+            return self._streams[chosen[0]].posteriors(features[0])[None]
+        return np.stack(
+            [
+                self._streams[index].posteriors(each)
+                for index, each in zip(chosen, features, strict=True)
+            ]
+        )
 
     def reset(self, stream: int) -> None:
         """See Streams."""

@@ -94,14 +94,14 @@ class Model:
             content = self._content(self.artefact)
             graph = OnnxStreamGraph(content, self.provider or "cpu", self.frames)
             silence = np.zeros((graph.frames, self.manifest.features.width), np.float32)
-            _check(OnnxStream(graph).process(silence), graph.steps, self.manifest)
+            _check(OnnxStream(graph).posteriors(silence), graph.steps, self.manifest)
         return graph
 
     def _tflite_stream(self, steps: int) -> Stream:
         with self._blamed(self.manifest.artefacts[self.artefact]):
             stream = TfliteStream(self._content(self.artefact), steps, self.frames)
             silence = np.zeros((stream.frames, self.manifest.features.width), np.float32)
-            _check(stream.process(silence), stream.steps, self.manifest)
+            _check(stream.posteriors(silence), stream.steps, self.manifest)
             stream.reset()
         return stream
 

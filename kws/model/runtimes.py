@@ -37,9 +37,6 @@ class Backend(Protocol):
         Raises ModelError where the network takes features of another shape.
         """
 
-    def reset(self) -> None:
-        """Forget what earlier features left behind; a graph of whole windows keeps nothing."""
-
 
 def open_backend(kind: str, content: bytes, provider: str | None = None) -> Backend:
     """Load a model file's content: kind "onnx" or "tflite", provider "cpu" (the default) or "cuda".
@@ -114,9 +111,6 @@ class OnnxBackend:
         posteriors: FloatArray = np.concatenate(rows).reshape(len(features), -1)
         return posteriors
 
-    def reset(self) -> None:
-        """See Backend.reset."""
-
 
 def tflite_interpreter(content: bytes) -> Any:
     """An interpreter of ai-edge-litert or tflite-runtime on one thread, ready to be invoked.
@@ -158,9 +152,6 @@ class TfliteBackend:
         self._interpreter.invoke()
         posteriors = self._interpreter.get_tensor(self._output["index"])
         return dequantise(posteriors.reshape(1, -1), self._output)
-
-    def reset(self) -> None:
-        """See Backend.reset."""
 
 
 def _only(inputs: Sequence[str], outputs: Sequence[str]) -> str:

@@ -30,7 +30,7 @@ class Stream(Protocol):
     frames: int  # new feature frames that a call takes
     steps: int  # rows of posteriors that it gives, evenly spaced; the last one is of now
 
-    def process(self, features: FloatArray) -> FloatArray:
+    def posteriors(self, features: FloatArray) -> FloatArray:
         """Posteriors (steps, labels) of the next features (frames, bands); float32 both."""
 
     def reset(self) -> None:
@@ -92,7 +92,7 @@ class OnnxStream:
             self._bindings.append(binding)
         self._turn = 0
 
-    def process(self, features: FloatArray) -> FloatArray:
+    def posteriors(self, features: FloatArray) -> FloatArray:
         """See Stream."""
         self._features[0] = features
         self._graph.session.run_with_iobinding(self._bindings[self._turn])
@@ -133,10 +133,10 @@ class TfliteStream:
         ]
         silence = np.zeros((self.frames, self.width), np.float32)
         for _ in range(-(-silent_frames // self.frames)):
-            self.process(silence)
+            self.posteriors(silence)
         self._silent = self._states
 
-    def process(self, features: FloatArray) -> FloatArray:
+    def posteriors(self, features: FloatArray) -> FloatArray:
         """See Stream."""
         return np.concatenate(
             [
@@ -182,7 +182,7 @@ class WindowStream:
         self._query_steps = query_steps
         self._seen = np.zeros((window + self.frames, width), np.float32)
 
-    def process(self, features: FloatArray) -> FloatArray:
+    def posteriors(self, features: FloatArray) -> FloatArray:
         """See Stream."""
         self._seen = np.concatenate((self._seen[self.frames :], features))
         hop = self._query_steps * self._stride

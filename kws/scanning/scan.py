@@ -15,8 +15,8 @@ from typing import Any, Protocol
 from kws.audio import File, Int16Array
 from kws.config import SAMPLE_RATE
 from kws.decision import Detection
-from kws.detector import clip_ends, silence_after
 from kws.errors import AudioError, BackendUnavailable, KwsError
+from kws.keyword_streams import clip_end, silence_after
 from kws.model.load import Model, load_model
 from kws.pool import DetectorPool
 
@@ -104,8 +104,8 @@ class _Lane:
 
     def result(self) -> Scanned:
         """What was found, once `done`."""
-        detections = clip_ends(self.detections, self._samples)
         seconds = self._samples / SAMPLE_RATE
+        detections = [clip_end(each, seconds) for each in self.detections]
         return Scanned(self._path, seconds, tuple(detections), self._error)
 
 

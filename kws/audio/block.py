@@ -1,0 +1,40 @@
+"""What a block of audio must be before a detector takes it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kws.errors import AudioError
+
+# Of floats, whose full scale is 1: a hot signal is less and clipped, int16 as floats is far more.
+LARGEST = 8.0
+
+
+def check_block(pcm: NDArray[Any]) -> None:
+    """Raise AudioError, which says what to do, for a block that is not 16 kHz mono audio.
+
+    Expected: shape (samples,), int16, or float32 within -LARGEST and LARGEST.
+    """
+    wanted = "expected a one-dimensional NumPy array of int16 or float32"
+    if not isinstance(pcm, np.ndarray):
+        raise AudioError(f"{wanted}, got {type(pcm).__name__}; np.frombuffer(data, np.int16) helps")
+    if pcm.dtype not in (np.int16, np.float32):
+        raise AudioError(f"{wanted}, got {pcm.dtype}; convert it, floats to the range -1 to 1")
+    if pcm.ndim != 1:
+        raise AudioError(f"{wanted}, got shape {pcm.shape}; take one channel of it")
+    if pcm.dtype != np.float32 or not len(pcm):
+        return
+    low, high = float(pcm.min()), float(pcm.max())
+    if low >= -LARGEST and high <= LARGEST:
+        return
+    finite = np.isfinite(pcm)
+    if not finite.all():
+        bad = len(pcm) - int(np.count_nonzero(finite))
+        raise AudioError(f"{bad} of {len(pcm)} samples are NaN or infinite; the block was left out")
+    raise AudioError(
+        f"expected float32 samples in the range -1 to 1, got {low:g} to {high:g}; "
+        "divide int16 samples by 32768 as you convert them, or pass them as int16"
+    )

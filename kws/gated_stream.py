@@ -1,0 +1,179 @@
+"""The streaming engine, for any number of streams: hops, gate, pre-roll, catch-up, verifier.
+
+Audio goes in, rows of posteriors come out, one per 20 ms while somebody speaks. What comes out of a
+stream depends on its audio alone: not on how it was cut into blocks, nor on other streams.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kws.audio import to_int16
+from kws.config import SAMPLE_RATE, STEP_MS
+from kws.errors import ModelError
+from kws.frontend import FloatArray
+from kws.model.batched import open_streams
+from kws.model.load import Model
+from kws.streaming_frontend import StreamingFrontend
+from kws.vad import SpeechGate
+from kws.verifier import Verifier
+
+Int16Array = NDArray[np.int16]
+
+_AT_ONCE = 12  # hops; of a longer block of floats no second copy as a whole is made
+_NOTHING: Int16Array = np.empty(0, np.int16)
+
+
+@dataclass(frozen=True)
+class GatedRows:
+    """What the network made of one hop of some streams."""
+
+    streams: Sequence[int]  # their numbers, ascending
+    rested: Sequence[int]  # of each, steps just before this hop through which the network rested
+    posteriors: FloatArray  # (streams, steps, labels), a row per 20 ms, verified
+    features: FloatArray  # (streams, frames, width), log-mel, that the posteriors were made of
+
+
+class GatedStreams:
+    """A fixed number of streams through the gate and the network of one model.
+
+    While the gate of a stream is closed, nothing of it is computed. As it opens, the network begins
+    again in digital silence and catches up on the pre-roll.
+    """
+
+    def __init__(
+        self, model: Model, streams: int = 1, vad: bool = True, verify: bool = True
+    ) -> None:
+        """With `verify` the model's verifier, where it has one, is queried about candidates.
+
+        Raises BackendUnavailable where webrtcvad does not import, and ModelError where the
+        manifest's times do not fit its network.
+        """
+        manifest = model.manifest
+        self._network = open_streams(model, streams)
+        self.hop = self._network.frames * manifest.features.hop  # samples
+        hop_ms = self.hop * 1000 // SAMPLE_RATE
+        if hop_ms != self._network.steps * STEP_MS:
+            raise ModelError(
+                f"{model.path}: expected a row of posteriors per {STEP_MS} ms, "
+                f"got {self._network.steps} in {hop_ms} ms"
+            )
+        if vad and hop_ms % manifest.vad.frame_ms:
+            raise ModelError(
+                f"{model.path}: expected a vad.frame_ms that divides {hop_ms}, "
+                f"got {manifest.vad.frame_ms}"
+            )
+        self._gates = [SpeechGate(manifest.vad) for _ in range(streams)] if vad else None
+        self._preroll = -(-manifest.vad.preroll_ms // hop_ms)  # hops
+        self.verifier = (
+            Verifier(model, self._network.frames, streams) if verify and model.verifier else None
+        )
+        self._frontend = StreamingFrontend(
+            manifest.features, streams, self._network.frames, self._preroll + 1
+        )
+        self._pending: list[Int16Array] = [_NOTHING] * streams  # less than a hop each
+        self._received = [0] * streams  # whole hops
+        self._processed = [0] * streams  # of them, by the network, or rested through
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def reset(self, stream: int) -> None:
+        """Begin one stream anew, as though digital silence had gone before."""
+        if self._gates:
+            self._gates[stream].reset()
+        self._restart(stream)
+        self._frontend.reset(stream)
+        self._pending[stream] = _NOTHING
+        self._received[stream] = self._processed[stream] = 0
+
+    def samples(self, stream: int) -> int:
+        """How many samples of a stream have come since it began."""
+        return self._received[stream] * self.hop + len(self._pending[stream])
+
+    def cut(self, blocks: Sequence[NDArray[Any] | None]) -> Iterator[tuple[list[int], Int16Array]]:
+        """The next block of each stream in whole hops: streams, ascending, and hops (streams, hop).
+
+        A block has shape (samples,), int16 or float32, and any length; None is one of no samples.
+        What does not fill a hop waits for the next call. All of it must be taken.
+        """
+        longest = max((len(block) for block in blocks if block is not None), default=0)
+        for begin in range(0, longest, _AT_ONCE * self.hop):
+            yield from self._cut(blocks, begin, begin + _AT_ONCE * self.hop)
+
+    def _cut(
+        self, blocks: Sequence[NDArray[Any] | None], first: int, last: int
+    ) -> Iterator[tuple[list[int], Int16Array]]:
+        """As `cut`, of these samples of each block."""
+        hop = self.hop
+        whole: dict[int, Int16Array] = {}
+        for stream, block in enumerate(blocks):
+            if block is None or len(block) <= first:
+                continue
+            part = block[first:last]
+            audio = part if part.dtype == np.int16 else to_int16(part)
+            if len(self._pending[stream]):
+                audio = np.concatenate((self._pending[stream], audio))
+            if len(audio) >= hop:
+                whole[stream] = audio
+            rest = len(audio) % hop
+            # A copy: blocks are the caller's, and may be long.
+            self._pending[stream] = audio[len(audio) - rest :].copy() if rest else _NOTHING
+        longest = max(map(len, whole.values()), default=0)
+        for begin in range(0, longest - hop + 1, hop):
+            end = begin + hop
+            ready = [stream for stream, audio in whole.items() if len(audio) >= end]
+            if len(ready) == 1:
+                yield ready, whole[ready[0]][None, begin:end]
+            else:
+                yield ready, np.stack([whole[stream][begin:end] for stream in ready])
+
+    def process(self, streams: Sequence[int], hops: Int16Array) -> list[GatedRows]:
+        """Rows of the next hop (streams, hop) of each of these streams; none of a closed gate.
+
+        Where a gate has just opened, its stream comes several times: the pre-roll, then this hop.
+        """
+        self._frontend.append(streams, hops)
+        for stream in streams:
+            self._received[stream] += 1
+        if self._gates:
+            gates = self._gates
+            streams = [
+                stream
+                for stream, hop in zip(streams, hops, strict=True)
+                if gates[stream].is_open(hop)
+            ]
+        rested = [self._rest(stream) for stream in streams]
+        rows = []
+        while streams:  # once, but for those that catch up
+            numbers = [self._processed[stream] for stream in streams]
+            features = self._frontend.features(streams, numbers)
+            posteriors = self._network.posteriors(streams, features)
+            if self.verifier:
+                posteriors = self.verifier.verified(streams, features, posteriors)
+            rows.append(GatedRows(streams, rested, posteriors, features))
+            for stream in streams:
+                self._processed[stream] += 1
+            streams = [s for s in streams if self._processed[s] < self._received[s]]
+            rested = [0] * len(streams)
+        return rows
+
+    def _rest(self, stream: int) -> int:
+        """Skip what is older than the pre-roll of a gate that has just opened; returns steps."""
+        rested = self._received[stream] - 1 - self._preroll - self._processed[stream]
+        if not self._gates or rested <= 0:
+            return 0
+        self._restart(stream)
+        self._processed[stream] += rested
+        return rested * self._network.steps
+
+    def _restart(self, stream: int) -> None:
+        """Let the networks begin again, as though digital silence had gone before."""
+        self._network.reset(stream)
+        if self.verifier:
+            self.verifier.reset(stream)

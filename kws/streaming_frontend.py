@@ -1,0 +1,83 @@
+"""Log-mel frames of many streams, hop by hop: the latest audio is kept, frames are made on demand.
+
+Frames that nobody wants cost nothing, so that a gate may let silence pass and still look back when
+speech begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kws.config import FeatureConfig
+from kws.frontend import FloatArray, log_mel_of_frames
+
+Int16Array = NDArray[np.int16]
+
+
+class StreamingFrontend:
+    """`log_mel` of a fixed number of streams: the latest hops of each, and the frames in them.
+
+    A hop ends with the newest whole frame; its first frames begin in the audio before it. Frames
+    that begin before their stream does are 0.0, as if digital silence had gone before.
+    """
+
+    def __init__(self, config: FeatureConfig, streams: int, frames: int, kept: int) -> None:
+        """A hop is `frames` frames long; the latest `kept` hops of each stream are kept."""
+        self._config, self._frames, self._kept = config, frames, kept
+        hop = frames * config.hop  # samples
+        # So many frames of a hop begin before it, in hops whose audio must be there too.
+        self._early = -(-(config.window - config.hop) // config.hop)
+        self._overlap = self._early * config.hop  # samples
+        self._places = kept + -(-self._overlap // hop)
+        # Hop n of a stream lies in place n modulo `_places`. Before the first place stands the end
+        # of the last one, in which the frames of the first begin.
+        self._samples = np.zeros((streams, self._overlap + self._places * hop), np.int16)
+        self._hops = self._samples[:, self._overlap :].reshape(streams, self._places, hop)
+        stream, sample = self._samples.strides
+        self._framed = np.lib.stride_tricks.as_strided(
+            self._samples,
+            (streams, self._places, frames, config.window),
+            (stream, hop * sample, config.hop * sample, sample),
+            writeable=False,
+        )
+        self._count = [0] * streams
+
+    def reset(self, stream: int) -> None:
+        """Forget the audio of one stream; its next hop is its first, number 0."""
+        self._samples[stream] = 0
+        self._count[stream] = 0
+
+    def append(self, streams: Sequence[int], hops: Int16Array) -> None:
+        """Copy the next hop (streams, hop), int16, of each of these streams."""
+        for stream, hop in zip(streams, hops, strict=True):
+            place = self._count[stream] % self._places
+            self._hops[stream, place] = hop
+            self._count[stream] += 1
+            if place == self._places - 1:
+                samples = self._samples[stream]
+                samples[: self._overlap] = samples[len(samples) - self._overlap :]
+
+    def features(self, streams: Sequence[int], numbers: Sequence[int]) -> FloatArray:
+        """Frames (streams, frames, width), float32, of one hop of each stream, by its number.
+
+        Bit for bit those of `log_mel` on the whole stream. Raises ValueError where a hop has not
+        come yet or its audio is no longer kept.
+        """
+        for stream, number in zip(streams, numbers, strict=True):
+            count = self._count[stream]
+            if not max(0, count - self._kept) <= number < count:
+                raise ValueError(f"hop {number} is not among the latest {self._kept} of {count}")
+        if len(streams) == 1:  # without the copy that picking several needs
+            framed = self._framed[streams[0], numbers[0] % self._places]
+        else:
+            framed = self._framed[streams, np.array(numbers) % self._places]
+            framed = framed.reshape(-1, self._config.window)
+        features = log_mel_of_frames(framed, self._config)
+        features = features.reshape(len(streams), self._frames, -1)
+        for place, number in enumerate(numbers):
+            if number * self._frames < self._early:
+                features[place, : self._early - number * self._frames] = 0.0
+        return features
