@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Any
 from kws.errors import KwsError
 
 if TYPE_CHECKING:
+    from kws.app.listener import Listener
     from kws.decision import Detection
     from kws.detector import Detector
     from kws.model.load import load_model
 
-__all__ = ["Detection", "Detector", "KwsError", "__version__", "load_model"]
+__all__ = ["Detection", "Detector", "KwsError", "Listener", "__version__", "load_model"]
 
 __version__ = "0.1.0"
 
 _HOME = {
     "Detection": "kws.decision",
     "Detector": "kws.detector",
+    "Listener": "kws.app.listener",
     "load_model": "kws.model.load",
 }
 

@@ -143,7 +143,9 @@ def test_public_names() -> None:
     """Every public name is there, and no other is made up."""
     import kws
 
-    assert {"Detection", "Detector", "KwsError", "__version__", "load_model"} == set(kws.__all__)
+    assert {"Detection", "Detector", "KwsError", "Listener", "__version__", "load_model"} == set(
+        kws.__all__
+    )
     for name in kws.__all__:
         assert getattr(kws, name)
     with pytest.raises(AttributeError, match="no attribute 'Detektor'"):
