@@ -48,12 +48,13 @@ class FeatureConfig:
     def __post_init__(self) -> None:
         _require(self.sample_rate == SAMPLE_RATE, f"a sample_rate of {SAMPLE_RATE}", self)
         _require(
-            1 <= self.hop <= self.window <= self.fft_size <= 65_536,
-            "1 <= hop <= window <= fft_size <= 65536",
+            16 <= self.hop <= self.window <= self.fft_size <= 16_384,
+            "16 <= hop <= window <= fft_size <= 16384",
             self,
         )
         _require(self.window <= self.sample_rate, "a window of at most one second", self)
-        _require(1 <= self.bands <= self.fft_size // 2, "1 <= bands <= fft_size / 2", self)
+        most = min(self.fft_size // 2, 1_024)
+        _require(1 <= self.bands <= most, "1 <= bands <= fft_size / 2 and <= 1024", self)
         _require(
             0.0 <= self.low_hz < self.high_hz <= self.sample_rate / 2,
             "0 <= low_hz < high_hz <= sample_rate / 2",

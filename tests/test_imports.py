@@ -15,7 +15,8 @@ PACKAGE = ROOT / "kws"
 
 # Each module may import those of earlier lines only. What is not named here stands above them all.
 LAYERS = (
-    {"errors", "config"},
+    {"errors", "config", "text"},
+    {"model.files"},
     {
         "guard",
         "frontend",

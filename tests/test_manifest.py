@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -91,6 +92,23 @@ ARTEFACT = {"file": "m.onnx", "sha256": "0" * 64, "bytes": 1}
         (lambda m: m.update(labels=["silence", "unknown"]), "labels holds no keyword"),
         (lambda m: m.update(labels=[]), "labels holds no keyword"),
         (lambda m: m.update(labels=["low", 3]), "labels should be of type str"),
+        (lambda m: m.update(labels=["low", "a\x1b[2J"]), r"labels holds a control character"),
+        (lambda m: m.update(labels=["low", "\ud800"]), r"a lone surrogate: '\\ud800'"),
+        (lambda m: m.update(labels=["low", "\u202eon"]), "labels holds a control character"),
+        (lambda m: m.update(labels=["low", "[/x]"]), r"none of \[\]<>.* got '\[/x\]'"),
+        (lambda m: m.update(labels=["low", "<b>"]), "none of"),
+        (lambda m: m.update(labels=["low", " on"]), "no spaces around them"),
+        (lambda m: m.update(labels=["low", "two\nlines"]), "printable characters"),
+        (lambda m: m.update(labels=["low", ""]), "labels should have 1 to 64 characters, got 0"),
+        (lambda m: m.update(labels=["low", "a" * 65]), "1 to 64 characters, got 65"),
+        (lambda m: m.update(labels=[f"word{i}" for i in range(10_001)]), "at most 10000"),
+        (lambda m: m.update(description="\x9b2J"), "description holds a control character"),
+        (lambda m: m["provenance"].update(a=["\x1b]0;b\x07"]), "provenance.a holds a control"),
+        (lambda m: m["measurements"].update({"\x1b": 1}), "measurements holds a control"),
+        (lambda m: m["measurements"].update(a=10**400), "measurements.a holds a number beyond"),
+        (lambda m: m["thresholds"].update(low=10**400), "thresholds.low holds a number beyond"),
+        (lambda m: m["decision"].update(threshold=-(10**20)), "decision.threshold holds a number"),
+        (lambda m: m.update(parameters=-1), "parameters should be at least 0"),
         (lambda m: m["thresholds"].update(low=0.0), r"thresholds.low should be in \(0, 1\]"),
         (lambda m: m["thresholds"].update(low=1.01), "thresholds.low should be in"),
         (lambda m: m["thresholds"].update(low="0.5"), "thresholds.low should be of type float"),
@@ -98,7 +116,9 @@ ARTEFACT = {"file": "m.onnx", "sha256": "0" * 64, "bytes": 1}
         (lambda m: m["thresholds"].update(middle=0.5), "'middle', which is not a keyword"),
         (lambda m: m["features"].update(bands=40.0), "features.bands should be of type int"),
         (lambda m: m["features"].update(bands=True), "features.bands should be of type int"),
-        (lambda m: m["features"].update(hop=0), "features: expected 1 <= hop"),
+        (lambda m: m["features"].update(hop=0), "features: expected 16 <= hop"),
+        (lambda m: m["features"].update(fft_size=65_536), "fft_size <= 16384"),
+        (lambda m: m["features"].update(fft_size=16_384, bands=8_000), "and <= 1024"),
         (lambda m: m["features"].update(sample_rate=8000), "a sample_rate of 16000"),
         (lambda m: m["features"].update(high_hz=9000.0), "high_hz <= sample_rate / 2"),
         (lambda m: m["vad"].update(frame_ms=25), "a frame_ms of 10, 20 or 30"),
@@ -114,6 +134,8 @@ ARTEFACT = {"file": "m.onnx", "sha256": "0" * 64, "bytes": 1}
         (lambda m: m.update(artefacts={"window.onnx": {**ARTEFACT, "sha256": "X"}}), "sha256"),
         (lambda m: m.update(artefacts={"window.onnx": {**ARTEFACT, "url": ""}}), "unknown key"),
         (lambda m: m.update(artefacts={"window.onnx": []}), "should be of type dict"),
+        (lambda m: m["artefacts"]["window.onnx"].update(bytes=0), "bytes should be at least 1"),
+        (lambda m: m["artefacts"]["window.onnx"].update(bytes=2**40), "at most 268435456"),
         (lambda m: m.update(parameters=-0.5), "parameters should be of type int"),
         (lambda m: m.update(provenance=[]), "provenance should be of type dict"),
     ],
@@ -175,8 +197,38 @@ def test_hash(folder: Path) -> None:
     with pytest.raises(ModelError, match=r"m\.onnx is missing"):
         load_model(folder)
     model.mkdir()
-    with pytest.raises(ModelError, match=r"cannot read .*m\.onnx"):
+    with pytest.raises(ModelError, match=r"m\.onnx is not a regular file"):
         load_model(folder)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "larger"])
+@pytest.mark.parametrize("name", ["m.onnx", "tones.json"])
+def test_reading_is_bounded(folder: Path, kind: str, name: str) -> None:
+    """A pipe is not waited for, a device is not read, and of a larger file only the beginning."""
+    path = folder / name
+    path.unlink()
+    if kind == "pipe":
+        if not hasattr(os, "mkfifo"):
+            pytest.skip("no named pipes here")
+        os.mkfifo(path)
+    elif kind == "device":
+        if not Path("/dev/zero").exists():
+            pytest.skip("no /dev/zero here")
+        path.symlink_to("/dev/zero")
+    else:
+        path.write_bytes(b" ")
+        os.truncate(path, 1 << 40)  # sparse: it takes no room
+    reason = "has more than the" if kind == "larger" else "is not a regular file"
+    with pytest.raises(ModelError, match=reason):
+        load_model(folder / "tones.json")
+
+
+def test_links_are_followed(folder: Path, tmp_path: Path) -> None:
+    """A link to the right file elsewhere, as caches make them, is the file."""
+    elsewhere = tmp_path / "blob"
+    (folder / "m.onnx").rename(elsewhere)
+    (folder / "m.onnx").symlink_to(elsewhere)
+    assert load_model(folder).artefact
 
 
 def test_find(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,6 +244,8 @@ def test_find(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         find_manifest("tonnes")
     with pytest.raises(ModelError, match="holds none"):
         find_manifest(tmp_path)
+    (folder / "._tones.json").write_bytes(b"\0\5\x16\7")  # of macOS, beside each file
+    assert path == find_manifest(folder)
     (folder / "other.json").write_text("{}")
     with pytest.raises(ModelError, match=r"holds other\.json, tones\.json"):
         find_manifest(folder)

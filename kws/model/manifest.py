@@ -5,16 +5,17 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from kws.config import SILENCE, STEP_MS, UNKNOWN, DecisionConfig, FeatureConfig, VadConfig
 from kws.errors import ModelError
+from kws.model.files import MANIFEST_BYTES, NETWORK_BYTES, read_file
+from kws.text import printable
 
 VERSION = 1
 DEFAULT_MODEL = "commands"
@@ -24,6 +25,11 @@ MODELS = Path(__file__).parent.parent / "models"
 
 # <graph>[.int8].<format>: "window" takes one second, "stream" one step and its state.
 ARTEFACT_KEY = re.compile(r"(window|stream)(_audio)?(\.int8)?\.(onnx|tflite)")
+
+LARGEST = 10**15  # of any number
+LONGEST_LABEL = 64  # characters
+MOST_LABELS = 10_000
+MARKUP = "[]<>{}\\"  # characters that no label may hold
 
 _AGAIN = "copy or install the model again"
 
@@ -125,17 +131,19 @@ def find_manifest(model: str | os.PathLike[str] | None = None) -> Path:
     if isinstance(model, str) and model in packaged_models():
         return MODELS / f"{model}.json"
     path = Path(model)
-    if path.is_file():
+    # Of os.path, whose functions are False where a path cannot be looked at.
+    if os.path.exists(path) and not os.path.isdir(path):
         return path
-    if not path.is_dir():
+    if not os.path.isdir(path):
         known = ", ".join(packaged_models()) or "none"
         raise ModelError(
             f"there is no model {str(model)!r}: it is neither a packaged model ({known}) nor a "
             "folder or manifest; check the spelling or give a path"
         )
-    found = sorted(path.glob("*.json"))
+    # Not what macOS puts beside files on foreign disks, ._name.json.
+    found = sorted(each for each in path.glob("*.json") if not each.name.startswith("."))
     if len(found) != 1:
-        names = ", ".join(p.name for p in found) or "none"
+        names = ", ".join(printable(each.name) for each in found[:9]) or "none"
         raise ModelError(
             f"{path} should hold exactly one manifest (*.json) but holds {names}; "
             "give the path of the manifest itself"
@@ -155,14 +163,16 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_bytes(), object_pairs_hook=_unique, parse_constant=_not_json)
-    except OSError as error:
+        text = read_file(path, MANIFEST_BYTES)
+        content = json.loads(text, object_pairs_hook=_unique, parse_constant=_not_json)
+    except FileNotFoundError as error:
         raise ModelError(f"cannot read the manifest {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise ModelError(
             f"{path} is not a manifest, the .json beside a model: it is not valid JSON ({error})"
         ) from error
     try:
+        _check_contents(content, "the manifest")
         return _decode(content)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
@@ -183,7 +193,9 @@ def write_manifest(manifest: Manifest, path: str | os.PathLike[str]) -> None:
     for name in content.keys() & set(mappings):
         content[name] = json.loads(json.dumps(content[name], sort_keys=True))
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    _decode(json.loads(text))
+    content = json.loads(text, parse_constant=_not_json)
+    _check_contents(content, "the manifest")
+    _decode(content)
     unfinished = path.with_name(path.name + ".part")
     unfinished.write_text(text, encoding="utf-8", newline="\n")
     unfinished.replace(path)
@@ -199,15 +211,14 @@ def describe_artefact(path: str | os.PathLike[str]) -> Artefact:
 def read_artefact(folder: Path, artefact: Artefact) -> bytes:
     """An artefact's content, once its size and hash have proven to be the manifest's.
 
-    Raises ModelError where the file is missing, unreadable or another one.
+    No more is read than the manifest says. Raises ModelError where the file is missing, unreadable,
+    no regular file or another one.
     """
     path = folder / artefact.file
     try:
-        content = path.read_bytes()
+        content = read_file(path, artefact.bytes)
     except FileNotFoundError as error:
         raise ModelError(f"{path} is missing though the manifest names it; {_AGAIN}") from error
-    except OSError as error:
-        raise ModelError(f"cannot read {path}: {error.strerror}") from error
     digest = hashlib.sha256(content).hexdigest()
     if (len(content), digest) != (artefact.bytes, artefact.sha256):
         raise ModelError(
@@ -220,10 +231,18 @@ def read_artefact(folder: Path, artefact: Artefact) -> bytes:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) != len(pairs):
-        keys = [key for key, _ in pairs]
-        duplicate = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"duplicate key {duplicate!r}")
+        raise ValueError(f"duplicate key {_duplicate([key for key, _ in pairs])!r:.60}")
     return content
+
+
+def _duplicate(names: Iterable[str]) -> str:
+    """The first name that has been there before."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    raise ValueError("no duplicate")
 
 
 def _not_json(constant: str) -> float:
@@ -235,7 +254,7 @@ def _decode(content: object) -> Manifest:
     version = content.get("version") if isinstance(content, dict) else None
     if type(version) is not int or version != VERSION:
         raise ModelError(
-            f"expected a manifest of version {VERSION}, got version {version!r}; "
+            f"expected a manifest of version {VERSION}, got version {version!r:.60}; "
             "use the kws release that the model was made for"
         )
     raw = _fields(Manifest, content, "the manifest")
@@ -251,7 +270,7 @@ def _decode(content: object) -> Manifest:
         decision=_section(DecisionConfig, raw["decision"], "decision"),
         thresholds=_thresholds(raw["thresholds"], keywords, "thresholds"),
         artefacts=_artefacts(raw["artefacts"]),
-        parameters=_value(int, raw["parameters"], "parameters"),
+        parameters=_count(raw["parameters"], "parameters"),
         licence=_value(str, raw["licence"], "licence"),
         provenance=_value(dict, raw["provenance"], "provenance"),
         measurements=_value(dict, raw["measurements"], "measurements"),
@@ -268,7 +287,7 @@ def _fields(kind: type, content: object, where: str) -> dict[str, Any]:
     names = [entry.name for entry in fields]
     if unknown := sorted(given.keys() - set(names)):
         raise ModelError(
-            f"{where} has the unknown key {unknown[0]!r}; known are {', '.join(names)}"
+            f"{where} has the unknown key {unknown[0]!r:.60}; known are {', '.join(names)}"
         )
     optional = {f.name for f in fields if f.default_factory is not dataclasses.MISSING}
     if missing := [name for name in names if name not in given and name not in optional]:
@@ -292,19 +311,70 @@ def _value(kind: type, value: object, where: str) -> Any:
         return float(value)
     if type(value) is not kind:
         raise ModelError(f"{where} should be of type {kind.__name__}, got {value!r:.60}")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ModelError(f"{where} should be a finite number, got {value}")
     return value
+
+
+def _check_contents(content: object, where: str) -> None:
+    """Refuse text that could steer a terminal and numbers that no program counts with.
+
+    It looks into every key and value, those that are only kept and shown included. Line breaks may
+    stay.
+    """
+    if isinstance(content, str):
+        lines = content.replace("\n", "")
+        if lines != printable(lines):
+            raise ModelError(
+                f"{where} holds a control character or a lone surrogate: {content!a:.60}"
+            )
+    elif isinstance(content, int | float):
+        if not -LARGEST <= content <= LARGEST:  # not float(), which overflows
+            raise ModelError(f"{where} holds a number beyond {LARGEST}: {content!r:.60}")
+    elif isinstance(content, list):
+        for each in content:
+            _check_contents(each, where)
+    elif isinstance(content, dict):
+        for key, each in content.items():
+            _check_contents(key, where)
+            _check_contents(each, key if where == "the manifest" else f"{where}.{key}"[:80])
+
+
+def check_labels(labels: Sequence[str]) -> None:
+    """Raise ModelError unless these can be the labels of a model.
+
+    At most MOST_LABELS, one of them a keyword, none twice; each of 1 to LONGEST_LABEL characters
+    that can be shown, without spaces around them and without any of MARKUP, which a terminal
+    library or a web page would take for its own.
+    """
+    for label in labels:
+        if not 1 <= len(label) <= LONGEST_LABEL:
+            raise ModelError(
+                f"labels should have 1 to {LONGEST_LABEL} characters, got {len(label)}: "
+                f"{label!a:.40}"
+            )
+        if label != printable(label) or label != label.strip() or set(label) & set(MARKUP):
+            raise ModelError(
+                f"labels should hold printable characters, none of {MARKUP} and no spaces around "
+                f"them, got {label!a}"
+            )
+    if not set(labels) - {SILENCE, UNKNOWN}:
+        raise ModelError("labels holds no keyword, so there would be nothing to detect")
+    if len(labels) > MOST_LABELS:
+        raise ModelError(f"labels should hold at most {MOST_LABELS}, got {len(labels)}")
+    if len(set(labels)) != len(labels):
+        raise ModelError(f"duplicate label {_duplicate(labels)!r}")
 
 
 def _labels(content: object) -> tuple[str, ...]:
     labels = tuple(_value(str, label, "labels") for label in _value(list, content, "labels"))
-    if not set(labels) - {SILENCE, UNKNOWN}:
-        raise ModelError("labels holds no keyword, so there would be nothing to detect")
-    if len(set(labels)) != len(labels):
-        duplicate = next(label for label in labels if labels.count(label) > 1)
-        raise ModelError(f"duplicate label {duplicate!r}")
+    check_labels(labels)
     return labels
+
+
+def _count(content: object, where: str) -> int:
+    count: int = _value(int, content, where)
+    if count < 0:
+        raise ModelError(f"{where} should be at least 0, got {count}")
+    return count
 
 
 def _window_hop(content: object, hop_ms: int) -> int:
@@ -365,7 +435,9 @@ def _artefacts(content: object) -> dict[str, Artefact]:
     for key, entry in _value(dict, content, "artefacts").items():
         where = f"artefacts.{key}"
         if not ARTEFACT_KEY.fullmatch(key):
-            raise ModelError(f"{where} is no known kind of artefact, such as window.onnx")
+            raise ModelError(
+                f"artefacts.{key:.40} is no known kind of artefact, such as window.onnx"
+            )
         artefacts[key] = _artefact(entry, where)
     if not artefacts:
         raise ModelError("artefacts is empty, so there is nothing to run")
@@ -379,6 +451,10 @@ def _artefact(content: object, where: str) -> Artefact:
         raise ModelError(
             f"{where}.file should be a file name in the manifest's own folder, "
             f"got {artefact.file!r}"
+        )
+    if not 0 < artefact.bytes <= NETWORK_BYTES:
+        raise ModelError(
+            f"{where}.bytes should be at least 1 and at most {NETWORK_BYTES}, got {artefact.bytes}"
         )
     if not re.fullmatch(r"[0-9a-f]{64}", artefact.sha256):
         raise ModelError(f"{where}.sha256 should be 64 hexadecimal digits")

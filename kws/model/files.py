@@ -1,0 +1,39 @@
+"""Files of models: read with a bound on their size, and only where they are regular files."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from kws.errors import ModelError
+from kws.text import printable
+
+MANIFEST_BYTES = 4 << 20  # the largest manifest that is read
+NETWORK_BYTES = 256 << 20  # the largest network
+
+
+def read_file(path: Path, limit: int) -> bytes:
+    """The content of a regular file of at most `limit` bytes; links are followed.
+
+    Raises FileNotFoundError where there is none, and ModelError for anything else that is in the
+    way: a folder, a device, a pipe, a larger file, a file that may not be read.
+    """
+    shown = printable(str(path))
+    # Without a wait for a writer, should it be a pipe.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a device can have effects
+            raise ModelError(f"{shown} is not a regular file; give the file itself")
+        with open(os.open(path, flags), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ModelError(f"{shown} is not a regular file; give the file itself")
+            content = file.read(limit + 1)
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a path with a null character
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise ModelError(f"cannot read {shown}: {reason or error}") from error
+    if len(content) > limit:
+        raise ModelError(f"{shown} has more than the {limit:,} bytes that were expected of it")
+    return content
