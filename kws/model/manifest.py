@@ -452,9 +452,9 @@ def _artefact(content: object, where: str) -> Artefact:
             f"{where}.file should be a file name in the manifest's own folder, "
             f"got {artefact.file!r}"
         )
-    if not 0 < artefact.bytes <= NETWORK_BYTES:
+    if not 0 <= artefact.bytes <= NETWORK_BYTES:
         raise ModelError(
-            f"{where}.bytes should be at least 1 and at most {NETWORK_BYTES}, got {artefact.bytes}"
+            f"{where}.bytes should be at least 0 and at most {NETWORK_BYTES}, got {artefact.bytes}"
         )
     if not re.fullmatch(r"[0-9a-f]{64}", artefact.sha256):
         raise ModelError(f"{where}.sha256 should be 64 hexadecimal digits")

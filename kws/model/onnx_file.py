@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from kws.errors import ModelError
+from kws.text import printable
 
 # The fields of ONNX's messages (onnx.proto of IR version 13) by number. int: 64 bits; small: 32
 # bits or an enumeration; float, double: themselves; bytes, text: themselves; else a message. A star
@@ -162,7 +163,7 @@ def check_onnx(content: bytes) -> None:
         if reader.odd:
             raise ValueError("a tag of more than 32 bits")
     except (IndexError, ValueError) as error:
-        raise ModelError("this is not a whole ONNX file; export or download it again") from error
+        raise ModelError("this is not a complete ONNX file; export or download it again") from error
 
 
 class _Reader:
@@ -187,6 +188,8 @@ class _Reader:
                 self.odd = True
                 tag &= 0xFFFF_FFFF  # as protobuf does
             number, wire = tag >> 3, tag & 7
+            if number not in known and depth == 0:
+                raise ValueError("no field of a model")
             if number not in known:
                 raise ModelError(
                     f"it holds field {number} of {kind}, which this release does not know; "
@@ -330,8 +333,8 @@ def _check_node(node: _Message, own: frozenset[tuple[str, str]]) -> None:
     if (domain, name) not in own:
         if domain not in DOMAINS or (domain == "com.microsoft" and name not in MICROSOFT):
             raise ModelError(
-                f"the operator {name!r:.60} of {domain!r:.60} is a custom one, whose code is not "
-                "in the file and is not run; export the model with ONNX's own operators"
+                f"the operator {printable(name):.60} of {domain!r:.60} is a custom one, whose code "
+                "is not in the file and is not run; export the model with ONNX's own operators"
             )
         if domain in STANDARD and name in UNBOUNDED:
             raise ModelError(

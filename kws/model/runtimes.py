@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from kws.errors import BackendUnavailable, ModelError
 from kws.frontend import FloatArray
-from kws.model.file_checks import check_onnx, check_tflite
+from kws.model.onnx_file import check_onnx
+from kws.model.tflite_file import check_tflite
 
 logger = logging.getLogger(__name__)
 

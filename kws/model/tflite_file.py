@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from kws.errors import ModelError
+from kws.text import printable
 
 # The fields of TFLite's tables (schema.fbs, version 3) in their order. i1 to i8, u1 to u8 and f4
 # are numbers of so many bytes, text is text, [x] is a vector of such, and a name is another table.
@@ -230,8 +231,8 @@ def _check_operator_code(code: _Table) -> None:
     if operator == _CUSTOM:
         name = code.texts.get(1, "")
         raise ModelError(
-            f"the operator {name!r:.60} is a custom one, whose code is not in the file and is not "
-            "run; convert the model with TFLite's own operators"
+            f"the operator {printable(name):.60} is a custom one, whose code is not in the file "
+            "and is not run; convert the model with TFLite's own operators"
         )
     if operator not in OPERATORS:
         raise ModelError(
