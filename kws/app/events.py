@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from kws.audio.events import SourceEvent
 from kws.decision import Detection
 from kws.model.manifest import Manifest
 
+SCHEMA = Path(__file__).parent / "events.schema.json"
 VERSION = 1  # of the JSON form; it rises when a field changes its meaning or goes
 
 Reason: TypeAlias = Literal["end", "signal", "reload", "failed"]
@@ -46,6 +48,10 @@ def as_json(event: Event) -> dict[str, Any]:
     if isinstance(event, Ready):
         fields = {"time": event.time, "source": event.source, "model": event.manifest.name}
         fields["thresholds"] = dict(event.thresholds)
+    elif isinstance(event, Detection):
+        spoken: float | None = getattr(event, "time", None)
+        fields = {"time": spoken, "keyword": event.keyword, "score": event.score}
+        fields |= {"start": event.start, "end": event.end}
     else:
         fields = dataclasses.asdict(event)
         fields.pop("kind", None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
 from kws.app.events import Event, as_json
@@ -27,10 +26,9 @@ class PlainJsonLines:
     def put(self, event: Event) -> None:
         """See Output."""
         if isinstance(event, Detection):
-            fields = dataclasses.asdict(event)
+            content = as_json(event)
             kept = ("keyword", "score", "start", "end")
-            rounded = {k: round(v, 4) if isinstance(v, float) else v for k, v in fields.items()}
-            write_line(json.dumps({name: rounded[name] for name in kept}))
+            write_line(json.dumps({name: content[name] for name in kept}))
 
     def close(self) -> None:
         """See Output."""
