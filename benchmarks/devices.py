@@ -1,4 +1,4 @@
-"""Devices to hear words through: a telephone line, a quiet microphone, one that clips."""
+"""Simulated devices: a telephone line, a quiet microphone, one that clips."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def over_telephone(clips: Int16Array) -> Int16Array:
     soundfile.write(line, sent.T.ravel(), LINE_RATE, format="WAV", subtype="ULAW")
     line.seek(0)
     received, _ = soundfile.read(line, dtype="float32")
-    heard = soxr.resample(received.reshape(len(clips), -1).T, LINE_RATE, SAMPLE_RATE).T
-    return _converted(heard * 32768.0)
+    received_clips = soxr.resample(received.reshape(len(clips), -1).T, LINE_RATE, SAMPLE_RATE).T
+    return _converted(received_clips * 32768.0)
 
 
 def with_gain(clips: Int16Array, gain_db: float) -> Int16Array:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.devices import LOUD_DB, QUIET_DB, over_telephone, with_gain
-from benchmarks.simulated_rooms import hear, simulate
+from benchmarks.simulated_rooms import in_room, simulate
 from kws.evaluation.evalset import EvaluationSet, load_evaluation_set
 from kws.evaluation.evaluate import add_noise_to_all
 from kws.recordings.data import (
@@ -42,8 +42,10 @@ def conditions(
         yield f"{snr_db:g} dB", replace(clean, audio=noisy)
     rooms = simulate(ROOMS, seed=0)
     chosen = np.random.default_rng(0).integers(len(rooms), size=len(clean.audio))
-    heard = [hear(clip, rooms[room]) for clip, room in zip(clean.audio, chosen, strict=True)]
-    yield "rooms", replace(clean, audio=np.stack(heard))
+    rooms_audio = [
+        in_room(clip, rooms[room]) for clip, room in zip(clean.audio, chosen, strict=True)
+    ]
+    yield "rooms", replace(clean, audio=np.stack(rooms_audio))
     yield "telephone", replace(clean, audio=over_telephone(clean.audio))
     yield "quiet", replace(clean, audio=with_gain(clean.audio, QUIET_DB))
     yield "clipped", replace(clean, audio=with_gain(clean.audio, LOUD_DB))

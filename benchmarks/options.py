@@ -1,4 +1,4 @@
-"""What benchmarks that train or ask checkpoints have in common on the command line."""
+"""What benchmarks that train or run checkpoints have in common on the command line."""
 
 from __future__ import annotations
 

@@ -142,15 +142,15 @@ HEADLINES = (
         "{:.2f} ms",
     ),
     Headline(
-        "pymicro-wakeword in the same run, one wake word, times ours",
+        "pymicro-wakeword in the same run, one wake word, relative processor time",
         "peers",
-        ("processor_time", "pymicro-wakeword", "speech", "times_ours"),
+        ("processor_time", "pymicro-wakeword", "speech", "relative_processor_time"),
         "{:.1f}",
     ),
     Headline(
-        "pocketsphinx in the same run, the same ten words, times ours",
+        "pocketsphinx in the same run, the same ten words, relative processor time",
         "peers",
-        ("processor_time", "pocketsphinx 1e-2", "speech", "times_ours"),
+        ("processor_time", "pocketsphinx 1e-2", "speech", "relative_processor_time"),
         "{:.1f}",
     ),
     Headline(
@@ -211,14 +211,14 @@ def results_page(results: Mapping[str, Mapping[str, Any]]) -> str:
     parts = [
         "# Results",
         "Written by `python -m benchmarks.report` from the files in `results/`, each of which the "
-        "command below it writes anew. Shares lie between 0 and 1. `KWS_DATA` names the folder "
+        "command below it writes again. Shares lie between 0 and 1. `KWS_DATA` names the folder "
         "with the recordings. A commit with a + was measured with changes on top.",
     ]
     if reached := list(targets.rows(results)):
         parts += [
             "## targets",
             "What we set out to reach, on the development material; where it is missed, by how "
-            "much. Clips are heard in three windows, as docs/words.md says.",
+            "much. Clips are processed in three windows, as docs/words.md says.",
             _table(("what", "target", "measured", "missed by", "in"), reached),
         ]
     for name, result in results.items():

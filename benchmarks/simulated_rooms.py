@@ -1,4 +1,4 @@
-"""Rooms to hear words in: shoebox impulse responses by the image source method."""
+"""Simulated rooms: shoebox impulse responses by the image source method."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Room:
 def simulate(count: int, seed: int, t60: tuple[float, float] = (0.2, 0.6)) -> list[Room]:
     """Rooms of 2.5 to 7 m, with reverberation times over the range and talkers 0.5 to 4 m away.
 
-    Sabine's formula gives walls whose simulated response decays more slowly than asked for, so the
+    Sabine's formula gives walls whose simulated response decays more slowly than requested, so the
     walls are corrected once by what was measured, and a room that is still outside the range is
-    drawn anew.
+    drawn again.
     """
     generator = np.random.default_rng(seed)
     rooms: list[Room] = []
@@ -51,12 +51,12 @@ def simulate(count: int, seed: int, t60: tuple[float, float] = (0.2, 0.6)) -> li
     return rooms
 
 
-def hear(clip: Int16Array, room: Room) -> Int16Array:
+def in_room(clip: Int16Array, room: Room) -> Int16Array:
     """The clip as the room's microphone gets it, as loud and as early as it was; same length."""
     size = 1 << (len(clip) + len(room.response) - 1).bit_length()
     spectrum = np.fft.rfft(clip.astype(np.float64), size) * np.fft.rfft(room.response, size)
-    heard = np.fft.irfft(spectrum, size)[: len(clip)]
-    loud = heard * (level(clip) / max(level(heard), 1e-9))
+    reverberant = np.fft.irfft(spectrum, size)[: len(clip)]
+    loud = reverberant * (level(clip) / max(level(reverberant), 1e-9))
     clipped: Int16Array = np.clip(np.round(loud), -32768, 32767).astype(np.int16)
     return clipped
 

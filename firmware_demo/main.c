@@ -1,11 +1,11 @@
-/* The demonstration: what the board hears, spotted. The same file on every board. */
+/* The demonstration: spots keywords in the board's audio. The same file on every board. */
 #include "port.h"
 
-#define BLOCK 160 /* samples that are asked for at once; any number will do */
+#define BLOCK 160 /* samples that are read at once; any number will do */
 
 static uint64_t memory[KWS_MEMORY_BYTES / 8];
 
-static void hear(kws_detector *detector, const int16_t *samples, size_t count)
+static void process(kws_detector *detector, const int16_t *samples, size_t count)
 {
     while (count > 0) {
         size_t used;
@@ -27,7 +27,7 @@ int main(void)
         return 1;
     }
     for (size_t count; (count = port_samples(samples, BLOCK)) > 0;) {
-        hear(detector, samples, count);
+        process(detector, samples, count);
     }
     return 0;
 }

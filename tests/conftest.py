@@ -22,7 +22,7 @@ disable_telemetry()  # some tests import ONNX Runtime by themselves, and start p
 
 @pytest.fixture(scope="session", autouse=True)
 def interruptible() -> Iterator[None]:
-    """Programs that the tests start hear Ctrl-C, even where a background shell ignores it."""
+    """Programs that the tests start get Ctrl-C, even where a background shell ignores it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

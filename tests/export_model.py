@@ -42,7 +42,7 @@ def random_network(seed: int = 0) -> Network:
 
 @torch.no_grad()
 def _spread(network: Network) -> None:
-    """Make each class the answer for some noise, and the answers firm."""
+    """Make each class the highest for some noise, and the posteriors firm."""
     torch.nn.init.normal_(network.classifier.weight)
     features = np.stack([log_mel(clip) for clip in random_audio(seed=9)])
     logits = network(torch.from_numpy(features))[:, -1]
@@ -61,7 +61,7 @@ def random_audio(clips: int = CLIPS, seed: int = 0) -> np.ndarray:
 
 
 def clips_for(network: Network) -> EvaluationSet:
-    """Noise, and as the truth about each clip what the network says of it."""
+    """Noise, and as each clip's label the network's own."""
     audio = random_audio()
     features = np.stack([log_mel(clip) for clip in audio])
     with torch.no_grad():

@@ -142,7 +142,7 @@ def test_other_parts_of_one_name_are_rows_of_their_own(tmp_path: Path) -> None:
 
 
 def test_runs_of_other_recordings_say_which(tmp_path: Path) -> None:
-    """What one of them has heard and the other has not."""
+    """What one of them was trained on and the other was not."""
     runs = []
     for name, sources in (("both", ["clips", "synthesised"]), ("clips", ["clips"])):
         path = write_run(tmp_path / name, 0) / "last.pt"
@@ -179,14 +179,14 @@ def test_unseen_words_are_counted_at_a_recall() -> None:
     targets = np.repeat([0, 1], 50)  # go, unknown
     clips = EvaluationSet(percent[:, None], targets, ("",) * 100, "all", ())
 
-    def answer(audio: np.ndarray) -> np.ndarray:
-        """What a clip's only sample says that its posterior of go is, in per cent."""
+    def posteriors(audio: np.ndarray) -> np.ndarray:
+        """A clip's only sample is its posterior of go, in per cent."""
         return np.concatenate((audio / 100, 1 - audio / 100), axis=1).astype(np.float32)
 
     # Three of a hundred of 50 commands: one, the one that scores 0.51.
     seconds = np.array([[51], [10], [52], [51], [99]], np.int16)
     owners = np.array([0, 1, 1, 2, 3])
-    found = measure(answer, Conditions(("go", "unknown"), {"clean": clips}, seconds, owners))
+    found = measure(posteriors, Conditions(("go", "unknown"), {"clean": clips}, seconds, owners))
     assert {"clean": 1.0, "worst recall": 1.0, "unseen taken": 0.5} == found
 
 
@@ -253,14 +253,14 @@ def fake_export(status: int) -> Callable[[list[str]], int]:
 
 @pytest.mark.parametrize("verified", [False, True])
 def test_seeds_in_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verified: bool) -> None:
-    """Runs of other seeds alone are exported, heard and told as a mean and a deviation."""
-    heard = iter((0.1, 0.2, 0.6))
+    """Runs of other seeds alone are exported, measured and told as a mean and a deviation."""
+    rates = iter((0.1, 0.2, 0.6))
     rate = "conversation and noise, false accepts per hour"
 
     def figures(model: Model, *_: Any, verify: bool) -> dict[str, Any]:
         assert "commands" == model.manifest.name
         assert verified == verify
-        missed = next(heard)
+        missed = next(rates)
         return {
             "thresholds": {"yes": 0.5},
             rate: 2.0,
@@ -271,7 +271,7 @@ def test_seeds_in_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verif
     monkeypatch.setattr(stream_seeds, "export", fake_export(0))
     monkeypatch.setattr(stream_seeds, "scenes_of", lambda *_: {})
     calibrated: list[list[str]] = []
-    monkeypatch.setattr(stream_seeds, "calibrate", lambda said: calibrated.append(said) or 0)
+    monkeypatch.setattr(stream_seeds, "calibrate", lambda options: calibrated.append(options) or 0)
     monkeypatch.setattr(stream_seeds, "default_point", figures)
     runs = [write_run(tmp_path / f"seed{seed}", seed) for seed in range(3)]
     name = "stream_seeds_verified" if verified else "stream_seeds"
@@ -279,7 +279,7 @@ def test_seeds_in_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verif
     wanted = ["--verifier", str(tmp_path / "C" / "last.pt")] if verified else []
     assert 0 == stream_seeds.main([*map(str, runs), "--data", str(tmp_path), *wanted])
     assert (3 if verified else 0) == len(calibrated)
-    assert all(Path(said[-1]).name == "both.json" for said in calibrated)
+    assert all(Path(options[-1]).name == "both.json" for options in calibrated)
     content = read_results(tmp_path / "results")[name]
     command = "python -m benchmarks.studies.stream_seeds seed0 seed1 seed2"
     assert command + (" --verifier C/last.pt" if verified else "") == content["command"]
@@ -314,7 +314,7 @@ def test_seeds_in_streams_are_of_equal_runs(
 
 
 def test_runs_of_before_an_option_are_told_from_those_with_it(tmp_path: Path) -> None:
-    """Noises were not always heard at any speed and in rooms; what does so now is another run."""
+    """Noises did not always have any speed and rooms; a run that has them now is another run."""
     before = ablation.read_run(write_run(tmp_path / "before", 0), "last.pt")
     options = {"room": 0.25, "noisy": 0.6, "noise_made": 0.35, "noise_rate": 1.5, "noise_room": 0.3}
     now = ablation.read_run(write_run(tmp_path / "now", 1, sampler=options), "last.pt")

@@ -1,4 +1,4 @@
-"""`kws bench` on tiny inputs: what it measures, what it says; never how fast anything is."""
+"""`kws bench` on tiny inputs: what it measures and prints; never how fast anything is."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class TestTiming:
             ratio([1.0], [1.0, 2.0])
 
     def test_compare_times_every_candidate(self) -> None:
-        """Keys of any kind come back with as many calls as were asked for."""
+        """Keys of any kind come back with as many calls as were requested."""
         found = compare({("x", 1): lambda: None, ("y", 2): lambda: None}, rounds=2, calls=5)
         assert {("x", 1): 10, ("y", 2): 10} == {key: each.calls for key, each in found.items()}
 
@@ -118,11 +118,11 @@ class TestMeasure:
         assert "numpy" in found["versions"]
 
     def test_cold_start_that_fails_is_one_line(self, tmp_path: Path) -> None:
-        """The process's last line is what is said."""
+        """The process's last line is the message."""
         with pytest.raises(KwsError, match=r"fresh process could not load .*missing"):
             cold_start(tmp_path / "missing.json", "window.onnx", "cpu")
 
-    def test_a_batch_that_does_not_run_is_said(self, tones: Path) -> None:
+    def test_a_batch_that_does_not_run_is_reported(self, tones: Path) -> None:
         """A graph refuses a batch of nothing; its reason comes in one line."""
         with pytest.raises(BackendUnavailable, match="batch of -1 does not run on cpu"):
             bound_run((tones / "m.onnx").read_bytes(), "cpu", -1, 1)

@@ -46,9 +46,9 @@ def test_figures_and_file(
     assert {"date", "commit", "machine", "command", "figures"} == content.keys()
     assert str(data) not in out.read_text()
     found = content["figures"]["artefacts"]["window.onnx"]
-    heard_through = {"telephone", "quiet", "clipped"}
+    devices_used = {"telephone", "quiet", "clipped"}
     snrs = {"20 dB", "10 dB", "5 dB", "0 dB"}
-    assert {"clean", *snrs, "rooms", *heard_through} == found["conditions"].keys()
+    assert {"clean", *snrs, "rooms", *devices_used} == found["conditions"].keys()
     assert 1.0 == found["conditions"]["clean"]["accuracy"]
     assert 1.0 == found["conditions"]["clean"]["accuracy_of_one_window"]
     assert {"clips": 4, "taken": 1, "share": 0.25, "as": {"high": 1}} == found["unseen_words"][
@@ -78,7 +78,7 @@ def test_a_missing_folder_is_one_line(
     assert not (tmp_path / "o").exists()
 
 
-def test_rooms_have_the_reverberation_that_was_asked_for() -> None:
+def test_rooms_have_the_reverberation_that_was_requested() -> None:
     """Each lies in the range, and they do not all have the same time."""
     found = simulated_rooms.simulate(4, seed=3)
     times = [room.t60 for room in found]
@@ -91,20 +91,20 @@ def test_a_room_delays_nothing_and_keeps_the_level() -> None:
     room = simulated_rooms.simulate(1, seed=0)[0]
     click = np.zeros(16_000, np.int16)
     click[4000] = 20_000
-    assert abs(int(np.abs(simulated_rooms.hear(click, room)).argmax()) - 4000) <= 32
+    assert abs(int(np.abs(simulated_rooms.in_room(click, room)).argmax()) - 4000) <= 32
     word = tone("low")
-    assert level(word) == pytest.approx(level(simulated_rooms.hear(word, room)), rel=0.01)
-    assert not simulated_rooms.hear(np.zeros(16_000, np.int16), room).any()
+    assert level(word) == pytest.approx(level(simulated_rooms.in_room(word, room)), rel=0.01)
+    assert not simulated_rooms.in_room(np.zeros(16_000, np.int16), room).any()
 
 
 def test_a_telephone_line_has_no_upper_bands_and_8_bits() -> None:
     """A voice's band arrives in time with some noise, what lies above 4 kHz does not."""
     time = np.arange(16_000) / 16_000
     low, high = (8000 * np.sin(2 * np.pi * hertz * time) for hertz in (1000, 5000))
-    heard = devices.over_telephone(np.stack((low, low + high)).astype(np.int16))
-    assert (2, 16_000) == heard.shape
+    received = devices.over_telephone(np.stack((low, low + high)).astype(np.int16))
+    assert (2, 16_000) == received.shape
     middle = slice(1000, -1000)  # a filter rings at the ends
-    noise = heard[:, middle] - low[middle]
+    noise = received[:, middle] - low[middle]
     ratio_db = 10 * np.log10(np.mean(low**2) / np.mean(noise**2, axis=1))
     assert np.all((30 < ratio_db) & (ratio_db < 45))
 

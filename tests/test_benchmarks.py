@@ -76,7 +76,7 @@ def test_floor_of_the_shipped_model() -> None:
 
 
 def test_growth(tmp_path: Path) -> None:
-    """Three curves with the points that were asked for, and a picture of each."""
+    """Three curves with the points that were requested, and a picture of each."""
     pytest.importorskip("matplotlib", reason="curves are drawn with matplotlib")
     found = growth.measure(0.3, 1, streams=(1, 2), widths=(8, 16), steps=(1, 3))
     assert ["1 streams", "2 streams"] == list(found["streams"])
@@ -183,12 +183,12 @@ class TestPeers:
         assert ("none", None, None) == tuple(found["others"].values())
 
     def test_a_spotter_in_its_own_process(self, tmp_path: Path) -> None:
-        """Ours answers for each file with times and what it found, from a clean start."""
+        """Ours returns times and detections for each file, from a clean start."""
         (tmp_path / "a.raw").write_bytes(np.zeros(8_000, np.int16).tobytes())
         with closing(Running(Peer("ours", "kws", "window.onnx"))) as running:
-            answers = [running.hear(tmp_path / "a.raw") for _ in range(2)]
-        assert [[], []] == [each["found"] for each in answers]
-        assert all(each["cpu_s"] >= 0.0 for each in answers)
+            replies = [running.process(tmp_path / "a.raw") for _ in range(2)]
+        assert [[], []] == [each["found"] for each in replies]
+        assert all(each["cpu_s"] >= 0.0 for each in replies)
 
     def test_a_spotter_that_does_not_start(self) -> None:
         """It is named rather than waited for."""
@@ -204,7 +204,7 @@ class TestEnvironments:
     def test_an_existing_environment_is_kept(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """It is made once, and again when other packages are asked for."""
+        """It is made once, and again when other packages are requested."""
         made: list[Path] = []
         monkeypatch.setattr("benchmarks.environments.FOLDER", tmp_path)
         monkeypatch.setattr(

@@ -66,7 +66,7 @@ class TestFront:
 
     @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["listen", "--help"]])
     def test_help_loads_nothing_heavy(self, arguments: list[str]) -> None:
-        """Help and version need no NumPy, so that they answer at once."""
+        """Help and version need no NumPy, so that they are fast."""
         program = (
             "import sys\nfrom kws.cli import main\n"
             f"try: main({arguments!r})\n"
@@ -196,7 +196,7 @@ class TestListen:
     def test_garbage_in_a_float_file(
         self, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """NaN and huge floats are heard as something harmless, and said."""
+        """NaN and huge floats are made harmless, with a warning."""
         audio = tone("low", seconds=3.0).astype("f4") / 32768
         audio[: SAMPLE_RATE // 2], audio[40_000:] = np.nan, 1e30
         soundfile.write(tmp_path / "a.wav", audio, SAMPLE_RATE, subtype="FLOAT")

@@ -55,7 +55,7 @@ def test_what_cannot_be_converted_is_named(tmp_path: Path) -> None:
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
-    """A folder that exists is left alone, and one without recordings is said to be so."""
+    """A folder that exists is left alone, and one without recordings is an error."""
     write(tmp_path / "in" / "x" / "a.wav", 8_000)
     with pytest.raises(DataError, match="already exists"):
         convert(tmp_path / "in", tmp_path)
@@ -65,7 +65,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It says how many; a place that cannot be written is one line and exit code 1."""
+    """It prints how many; a place that cannot be written is one line and exit code 1."""
     write(tmp_path / "in" / "x" / "a.wav", 48_000, channels=2)
     arguments = ["data", "convert", str(tmp_path / "in"), "--out"]
     assert 0 == main([*arguments, str(tmp_path / "out")])

@@ -146,7 +146,7 @@ def test_speaker_on_two_sides(folder: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Text, JSON and CSV say the same."""
+    """Text, JSON and CSV agree."""
     write(folder / "low" / "000000aa_nohash_0.wav", np.zeros(16_000, np.int16))
     rows = tmp_path / "found.csv"
     assert 0 == main(["data", "check", str(folder), "--csv", str(rows)])

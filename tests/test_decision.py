@@ -206,7 +206,7 @@ def test_reset() -> None:
 
 
 def test_not_a_number() -> None:
-    """A network that fails for a moment neither fires nor stays deaf."""
+    """A network that fails for a moment neither fires nor blocks later words."""
     nan = [(float("nan"),) * 3] * 20
     assert ["yes"] == words(detect([REST] * 10 + nan + [REST] * 10 + [YES] * 10 + [REST] * 5))
 

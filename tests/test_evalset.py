@@ -49,7 +49,7 @@ def test_testing_is_taken_where_it_exists(tmp_path: Path) -> None:
 
 
 def test_split_can_be_chosen(tmp_path: Path) -> None:
-    """Training clips can be asked for, and so can all."""
+    """Training clips can be chosen, and so can all."""
     assert 4 == counts(corpus(tmp_path), "training")[1]["low"]
     assert 8 == counts(tmp_path, "all")[1]["low"]
 

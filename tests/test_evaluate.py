@@ -66,10 +66,10 @@ def test_posteriors_do_not_depend_on_the_batch(model: Model) -> None:
     np.testing.assert_allclose(rows[[0, 299]], clip_posteriors(model, audio[[0, 299]]), atol=1e-6)
 
 
-def test_a_clip_is_heard_at_three_places(model: Model) -> None:
+def test_a_clip_is_processed_at_three_places(model: Model) -> None:
     """Its posteriors are the mean of those of its windows 80 ms apart, with silence around it.
 
-    However often the model's listener asks: windows a second apart would hear nothing.
+    However seldom the model's window graph runs in a stream: its windows would miss the word.
     """
     clip = tone("low")
     clip[:8000] = tone("high")[:8000]
@@ -78,8 +78,8 @@ def test_a_clip_is_heard_at_three_places(model: Model) -> None:
     alone = clip_posteriors(model, np.stack([later, clip, earlier]), (0,))
     assert not np.allclose(alone[0], alone[2], atol=1e-3)
     seldom = replace(model.manifest, decision=replace(model.manifest.decision, hop_ms=1000))
-    for asked in (model, replace(model, manifest=seldom)):
-        np.testing.assert_allclose(clip_posteriors(asked, clip[None])[0], alone.mean(0), atol=1e-6)
+    for each in (model, replace(model, manifest=seldom)):
+        np.testing.assert_allclose(clip_posteriors(each, clip[None])[0], alone.mean(0), atol=1e-6)
 
 
 def test_noise_lowers_accuracy_and_is_the_same_each_time(model: Model, archive: Path) -> None:

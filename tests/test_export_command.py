@@ -90,7 +90,7 @@ def test_the_folder_loads(written: Path) -> None:
 
 
 def test_what_is_recorded(written: Path) -> None:
-    """The manifest says how the model was made and how each file did; the card says it too."""
+    """The manifest says how the model was made and how each file did; the card too."""
     content = json.loads((written / "random.json").read_text(encoding="utf-8"))
     assert ["recordings"] == content["provenance"]["sources"]
     assert 1 == content["provenance"]["training"]["epochs_done"]
@@ -115,7 +115,7 @@ def test_twice_the_same_bytes(
     }
 
 
-def test_thresholds_are_kept_when_asked(
+def test_thresholds_are_kept_on_request(
     exported: Exported, corpus: Path, forgiving: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """--keep-decision keeps what calibration wrote; without it the defaults come back."""

@@ -51,7 +51,7 @@ def test_tflite_equals_the_integers(exported: Exported, inputs: np.ndarray, grap
 
 
 def test_stream_equals_window(exported: Exported, inputs: np.ndarray) -> None:
-    """Step after step leads to the very integers of the window, whatever was heard before."""
+    """Step after step leads to the very integers of the window, whatever came before."""
     quantised = quantised_of(exported.manifest, exported.folded)
     contexts = zero_contexts(quantised, len(inputs))
     for features in (inputs[::-1], inputs):

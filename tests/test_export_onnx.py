@@ -1,4 +1,4 @@
-"""The ONNX files: what PyTorch says, by window, step by step and from raw audio."""
+"""The ONNX files: PyTorch's posteriors, by window, step by step and from raw audio."""
 
 import json
 from dataclasses import asdict
@@ -23,7 +23,7 @@ INT8 = ("window.int8.onnx", "stream.int8.onnx")
 
 
 def expected_posteriors(exported: Exported, audio: np.ndarray) -> np.ndarray:
-    """What PyTorch says from the samples on."""
+    """PyTorch's posteriors from the samples on."""
     with torch.no_grad():
         features = LogMel()(torch.from_numpy(audio.astype(np.float32) / 32768.0))
         return exported.trained(features)[:, -1].softmax(-1).numpy()

@@ -1,4 +1,4 @@
-"""The models that ship: made again byte for byte, small enough, and as good as they say."""
+"""The models that ship: made again byte for byte, small enough, and as good as their card."""
 
 from __future__ import annotations
 
@@ -111,6 +111,6 @@ def test_metadata_of_onnx_files(name: str) -> None:
     manifest = read_manifest(MODELS / f"{name}.json")
     for key in (key for key in manifest.artefacts if key.endswith(".onnx")):
         model = onnx.load_from_string(read_artefact(MODELS, manifest.artefacts[key]))
-        said = {entry.key: entry.value for entry in model.metadata_props}
-        assert list(manifest.labels) == json.loads(said["labels"])
-        assert dataclasses.asdict(manifest.features) == json.loads(said["features"])
+        metadata = {entry.key: entry.value for entry in model.metadata_props}
+        assert list(manifest.labels) == json.loads(metadata["labels"])
+        assert dataclasses.asdict(manifest.features) == json.loads(metadata["features"])

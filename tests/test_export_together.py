@@ -65,9 +65,9 @@ def test_the_file_says_what_both_networks_say(
     )
     found = OnnxBackend(content).run(features)
     with torch.no_grad():
-        heard = torch.from_numpy(features)
-        one, other = (each(heard)[:, -1].softmax(-1) for each in (network, shipped))
-        both = Together(network, shipped)(heard)[:, -1].softmax(-1)
+        frames = torch.from_numpy(features)
+        one, other = (each(frames)[:, -1].softmax(-1) for each in (network, shipped))
+        both = Together(network, shipped)(frames)[:, -1].softmax(-1)
     mean = (one * other).sqrt()
     torch.testing.assert_close(both, mean / mean.sum(1, keepdim=True))
     assert float(np.abs(found - both.numpy()).max()) < 0.1
@@ -92,7 +92,7 @@ def test_what_does_not_fit_is_refused(
 
 
 def test_the_command_joins_a_checkpoint_and_a_model(tmp_path: Path, recordings: Path) -> None:
-    """On real recordings, as docs/training.md has it; the manifest says of what it was made."""
+    """On real recordings, as docs/training.md has it; the manifest tells what it was made of."""
     torch.manual_seed(0)
     network = EmbeddingNetwork().eval()
     with torch.no_grad():  # next to nothing beside the other network, whose decision stays
@@ -131,15 +131,15 @@ def test_training_can_go_on_from_the_file(
     ranges = calibrate(network, features)
     content = write_together(network, ranges, fold(shipped), quantised, {})
     kept = read_embedding(content)
-    heard = torch.from_numpy(features)
+    frames = torch.from_numpy(features)
     with torch.no_grad():
-        expected = network(heard).softmax(-1)
-        assert (kept(heard).softmax(-1) - expected).abs().max() < 0.05
-        restore_batch_norm(kept, heard)
-        assert (kept(heard).softmax(-1) - expected).abs().max() < 0.05
+        expected = network(frames).softmax(-1)
+        assert (kept(frames).softmax(-1) - expected).abs().max() < 0.05
+        restore_batch_norm(kept, frames)
+        assert (kept(frames).softmax(-1) - expected).abs().max() < 0.05
         kept.train()
         kept.dropout.eval()
-        assert (kept(heard).softmax(-1) - expected).abs().max() < 0.05
+        assert (kept(frames).softmax(-1) - expected).abs().max() < 0.05
 
 
 def test_training_cannot_go_on_from_other_files(exported: Exported) -> None:

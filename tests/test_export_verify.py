@@ -154,7 +154,7 @@ def test_files_that_do_not_run(exported: Exported, key: str, damage: str) -> Non
 
 
 def test_other_metadata(exported: Exported) -> None:
-    """A file that says something else of itself than its manifest is refused."""
+    """A file whose metadata differ from its manifest is refused."""
     other = replace(exported.manifest, name="other")
     contents = {"window.tflite": build(other, exported.folded)["window.tflite"]}
     with pytest.raises(ModelError, match=r"window.tflite carries other metadata"):
@@ -163,12 +163,12 @@ def test_other_metadata(exported: Exported) -> None:
 
 def test_cuda_where_there_is_one(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
     """Float ONNX files are run on CUDA too, where onnxruntime has it, and held to the same."""
-    asked = []
+    requested = []
 
     def run(
         content: bytes, features: np.ndarray, audio: np.ndarray, provider: str = CPU
     ) -> np.ndarray:
-        asked.append(provider)
+        requested.append(provider)
         return run_onnx(content, features, audio) + (0.0 if provider == CPU else 0.01)
 
     monkeypatch.setattr("export.verify.onnx_providers", lambda: [CPU, CUDA])
@@ -176,4 +176,4 @@ def test_cuda_where_there_is_one(exported: Exported, monkeypatch: pytest.MonkeyP
     contents = {key: exported.contents[key] for key in ("window.onnx", "window.tflite")}
     with pytest.raises(ModelError, match=r"window.onnx differs by 0.01 on CUDA"):
         judge(exported, contents)
-    assert [CPU, CUDA] == asked
+    assert [CPU, CUDA] == requested

@@ -184,7 +184,7 @@ def test_equal_options_give_equal_weights(own: Path) -> None:
 
 
 def test_other_folders_teach_unknown(own: Path) -> None:
-    """What is not asked for, and _unknown_, is unknown; noise beside the words is silence."""
+    """What is not chosen, and _unknown_, is unknown; noise beside the words is silence."""
     for index in range(6):
         write(own / "_unknown_" / f"{index}.wav", sweep(1000, 1000, index))
     write(own / "_background_noise_" / "hum.wav", np.tile(sweep(50, 50, 0), 3))
@@ -218,7 +218,7 @@ def test_one_speaker_is_enough(tmp_path: Path, caplog: pytest.LogCaptureFixture)
 def test_without_other_speech_there_is_a_warning(
     own: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """False alarms are to be expected; with speech given nothing is said."""
+    """False alarms are to be expected; with speech given there is no warning."""
     load_own_words(own)
     assert "--speech" in caplog.text
     caplog.clear()

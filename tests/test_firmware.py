@@ -240,8 +240,8 @@ def test_posteriors_are_those_of_the_tflite_file(
     for clip in clips:
         features = quantised.values["features"].store(log_mel(clip, manifest.features))
         # The file begins with contexts of zeros; both have forgotten them after a second.
-        heard = np.concatenate((silence, features)).astype(np.int8)
-        assert file.run_stored(heard[None])[0].tolist() == library.posteriors(heard)[-1].tolist()
+        frames = np.concatenate((silence, features)).astype(np.int8)
+        assert file.run_stored(frames[None])[0].tolist() == library.posteriors(frames)[-1].tolist()
 
 
 @pytest.fixture(scope="module")

@@ -101,7 +101,7 @@ def test_strided_audio(noise: NDArray[np.int16]) -> None:
     assert np.array_equal(log_mel(noise, CONFIG), log_mel(stereo[:, 0], CONFIG))
 
 
-def test_every_filter_hears_something() -> None:
+def test_every_filter_has_weights() -> None:
     """No band is empty, and none reaches beyond the limits."""
     filters = mel_filters(CONFIG)
     hertz = np.arange(len(filters)) * CONFIG.sample_rate / CONFIG.fft_size
@@ -110,7 +110,7 @@ def test_every_filter_hears_something() -> None:
 
 
 def test_too_many_bands() -> None:
-    """Bands narrower than a bin are refused, not silently deaf."""
+    """Bands narrower than a bin are refused, not silently empty."""
     with pytest.raises(ValueError, match="too narrow"):
         log_mel(np.zeros(480, np.int16), FeatureConfig(bands=120))
 

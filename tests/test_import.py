@@ -1,4 +1,4 @@
-"""`kws import`: other people's classifiers run, and what does not fit is said."""
+"""`kws import`: other people's classifiers run, and misfits are reported."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_transposed_features(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_unusual_features(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], shape: tuple[int, ...], hint: str
 ) -> None:
-    """Shapes that no usual front end makes are said to be that."""
+    """Shapes that no usual front end makes are reported as such."""
     assert hint in refused(capsys, tmp_path, classifier(shape))
 
 
@@ -220,7 +220,7 @@ def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert before == {path.name: path.read_bytes() for path in (tmp_path / "model").iterdir()}
 
 
-def test_a_deaf_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_network_of_constant_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A network whose posteriors never change is imported, with a warning."""
     assert 0 == import_file(tmp_path, classifier(weight=0.0))
     assert "returns the same posteriors for silence and for noise" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What a device hears, as counts, and what two such records say of each other."""
+"""Statistics of a device as counts, and two such records compared."""
 
 import json
 import logging
@@ -33,7 +33,7 @@ def rows(low: float) -> list[np.ndarray]:
     return [np.array([[low, 0.0, 0.0, 1.0 - low]], np.float32)]
 
 
-def hear(
+def observe(
     monitor: Monitor | HourlyRecords,
     seconds: float = 120.0,
     speech: float = 0.3,
@@ -59,12 +59,12 @@ def hear(
 def seen(**options: float) -> Seen:
     """A record of two minutes."""
     monitor = Monitor(MODEL)
-    hear(monitor, **options)
+    observe(monitor, **options)
     return monitor.take()
 
 
 def test_counts() -> None:
-    """Time, levels, ratio, scores and detections are those of what was heard."""
+    """Time, levels, ratio, scores and detections are those of the audio."""
     found = seen(every=30.0)
     assert 120.0 == pytest.approx(found.seconds, abs=0.1)
     assert 36.0 == pytest.approx(found.speech_seconds, abs=2.0)
@@ -106,9 +106,9 @@ def test_one_file_an_hour(tmp_path: Path) -> None:
     now = [1_800_000_000.0]  # 08:00 UTC
     for _ in range(2):
         with HourlyRecords(tmp_path, MODEL, lambda: now[0]) as records:
-            hear(records, seconds=60.0)
+            observe(records, seconds=60.0)
             now[0] += 3600.0
-            hear(records, seconds=30.0)
+            observe(records, seconds=30.0)
         now[0] -= 3600.0
     names = sorted(path.name for path in tmp_path.iterdir())
     assert ["2027-01-15T08Z.json", "2027-01-15T09Z.json"] == names
@@ -119,7 +119,7 @@ def test_one_file_an_hour(tmp_path: Path) -> None:
 def test_a_full_disk_does_not_stop_listening(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One warning, no exception; nothing heard, nothing written."""
+    """One warning, no exception; no audio, nothing written."""
     (tmp_path / "file").write_text("")
     now = [0.0]
     with (
@@ -127,7 +127,7 @@ def test_a_full_disk_does_not_stop_listening(
         HourlyRecords(tmp_path / "file", MODEL, lambda: now[0]) as records,
     ):
         for _ in range(3):
-            hear(records, seconds=1.0)
+            observe(records, seconds=1.0)
             now[0] += 3600.0
     assert 1 == len(caplog.records)
     with HourlyRecords(tmp_path / "quiet", MODEL):
@@ -157,7 +157,7 @@ def test_damaged_counts_are_refused(tmp_path: Path) -> None:
 
 
 def test_nothing_changed() -> None:
-    """The same surroundings on another day say nothing."""
+    """The same surroundings on another day give no sentence."""
     assert [] == list(changes(seen(every=20.0), seen(every=24.0, speech_dbfs=-23.0)))
 
 
@@ -174,10 +174,10 @@ def test_nothing_changed() -> None:
         ({"score": 0.7}, "The scores of 'low' moved: reaching 0.5 went from 0.0 to 100.0 %"),
     ],
 )
-def test_changes_are_said_in_words(options: dict[str, float], sentence: str) -> None:
+def test_changes_are_sentences(options: dict[str, float], sentence: str) -> None:
     """Each planted change is found, in both directions of time."""
-    said = list(changes(seen(), seen(**options)))
-    assert any(sentence in each for each in said), said
+    sentences = list(changes(seen(), seen(**options)))
+    assert any(sentence in each for each in sentences), sentences
     assert list(changes(seen(**options), seen()))
 
 

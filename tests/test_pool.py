@@ -43,7 +43,7 @@ def sentences(count: int) -> list[Int16Array]:
     return streams
 
 
-def hear(pool: DetectorPool, streams: list[Int16Array], longest: int) -> list[list[Detection]]:
+def process(pool: DetectorPool, streams: list[Int16Array], longest: int) -> list[list[Detection]]:
     """What a pool detects, each stream cut into blocks of its own random lengths."""
     generator = np.random.default_rng(longest)
     places = [0] * len(streams)
@@ -68,7 +68,7 @@ def test_same_detections_window_by_window(windows: Model, longest: int) -> None:
     streams = sentences(5)
     expected = [list(Detector(windows).listen([audio])) for audio in streams]
     assert any(expected)
-    assert expected == hear(DetectorPool(windows, len(streams)), streams, longest)
+    assert expected == process(DetectorPool(windows, len(streams)), streams, longest)
 
 
 @pytest.mark.parametrize("vad", [True, False])
@@ -84,7 +84,7 @@ def test_same_detections_in_batches(shipped: Model, recordings: Path, vad: bool)
     options: dict[str, Any] = {"vad": vad, "threshold": 0.4, "isolated": False}
     expected = [list(Detector(shipped, **options).listen([audio])) for audio in streams]
     assert any(expected)
-    assert expected == hear(DetectorPool(shipped, len(streams), **options), streams, 3_000)
+    assert expected == process(DetectorPool(shipped, len(streams), **options), streams, 3_000)
 
 
 def test_a_batch_gives_the_rows_of_single_streams(shipped: Model) -> None:

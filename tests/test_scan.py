@@ -222,7 +222,7 @@ class TestCluster:
 
 
 @pytest.mark.filterwarnings("default")
-def test_nobody_answers() -> None:
+def test_no_scheduler_responds() -> None:
     """A scheduler that is not there is named in one line."""
     pytest.importorskip("distributed", reason="Dask is not installed")
     with pytest.raises(BackendUnavailable, match=r"no Dask scheduler responds at tcp://127"):

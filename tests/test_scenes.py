@@ -1,4 +1,4 @@
-"""Scenes: words where they are said to be, labels read or refused."""
+"""Scenes: words where the labels have them, labels read or refused."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_extent_of_silence() -> None:
     assert 0 <= first < last <= SAMPLE_RATE
 
 
-def test_words_are_where_they_are_said_to_be() -> None:
+def test_words_are_where_the_labels_have_them() -> None:
     """The scene is loud inside the words and quiet between them."""
     clips = [("yes", clip()), ("cat", clip(0.2, 0.5)), ("no", clip(amplitude=300.0))]
     scene = build_scene(clips, ("yes", "no"), np.random.default_rng(0))

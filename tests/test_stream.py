@@ -75,7 +75,7 @@ def test_stream_equals_windows(model: Model, speech: Int16Array) -> None:
 
 
 def test_a_window_may_stand_for_several_steps(model: Model, speech: Int16Array) -> None:
-    """Asked at every third step, a window graph gives the row of that one for all three."""
+    """Run at every third step, a window graph gives the row of that one for all three."""
     features = log_mel(speech[:48_000], model.manifest.features)
     every, third = (
         WindowStream(model.backend, model.frames, features.shape[1], 6, query_steps=query_steps)
@@ -89,7 +89,7 @@ def test_a_window_may_stand_for_several_steps(model: Model, speech: Int16Array) 
         )
 
 
-def test_the_larger_model_is_asked_once_a_hop() -> None:
+def test_the_larger_model_runs_once_a_hop() -> None:
     accurate = load_model("accurate")
     assert accurate.manifest.window_hop_ms == accurate.manifest.decision.hop_ms
     stream = accurate.open_stream()
@@ -165,7 +165,7 @@ def test_any_cutting(places: list[int], vad: bool, model: Model, speech: Int16Ar
 
 
 def test_silent_start_is_digital_silence(model: Model) -> None:
-    """A new stream answers as one that has heard digital silence for ten seconds."""
+    """A new stream returns what one does after ten seconds of digital silence."""
     silence = np.zeros(10 * SAMPLE_RATE, np.int16)
     noise = np.random.default_rng(1).normal(0, 300, SAMPLE_RATE).astype(np.int16)
     noise[:960] = 0  # the frames that reach back before the stream are zeros, sound or not
@@ -213,6 +213,6 @@ def test_tflite_stream_refuses_windows() -> None:
 
 
 def test_tflite_listens_by_stream() -> None:
-    """Asked for TFLite, the shipped model takes its stream graph."""
+    """With TFLite, the shipped model takes its stream graph."""
     pytest.importorskip("ai_edge_litert", reason="no TFLite runtime: `pip install ai-edge-litert`")
     assert "stream.tflite" == load_model(backend="tflite").artefact

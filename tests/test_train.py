@@ -134,8 +134,8 @@ def test_every_class_is_drawn(material: Material) -> None:
     assert set(range(12)) == set(targets.tolist())
 
 
-def test_noise_is_mixed_at_the_asked_ratio() -> None:
-    """The level of what is added is the asked number of decibels below the clip's."""
+def test_noise_is_mixed_at_the_requested_ratio() -> None:
+    """The level of what is added is the requested number of decibels below the clip's."""
     generator = torch.Generator().manual_seed(0)
     audio = torch.randn(4, 16_000, generator=generator) * 0.1
     noise = torch.randn(4, 16_000, generator=generator)
@@ -145,7 +145,7 @@ def test_noise_is_mixed_at_the_asked_ratio() -> None:
     assert torch.allclose(snr_db, measured, atol=0.1)
 
 
-def test_words_are_moved_by_as_much_as_asked(material: Material) -> None:
+def test_words_are_moved_by_as_much_as_requested(material: Material) -> None:
     """Words keep their place where nothing is to be moved, else they wander up to the limit."""
     config = replace(
         TINY.sampler, silence=0.0, unknown=0.0, preceded=0.0, rate=0.0, batch_size=64, epoch_size=64
@@ -186,7 +186,7 @@ def test_commands_are_drawn_equally_often_or_as_often_as_there_are_clips(
 
 
 def test_narrow_microphones_and_telephones_lack_the_upper_bands() -> None:
-    """As many microphones as asked; a line passes a voice's band with the noise of 8 bits."""
+    """As many microphones as requested; a line passes a voice's band with the noise of 8 bits."""
     responses = [
         augment.device_responses(200, 161, share, torch.Generator().manual_seed(0))
         for share in (0.0, 1.0)
@@ -195,13 +195,13 @@ def test_narrow_microphones_and_telephones_lack_the_upper_bands() -> None:
     assert above[1] < above[0] / 3
     time = torch.arange(16_000) / 16_000
     low, high = (0.25 * torch.sin(2 * torch.pi * hertz * time) for hertz in (1000, 5000))
-    heard = augment.over_telephone(torch.stack((low, low + high)))
-    ratio_db = 20 * torch.log10(low.norm() / (heard - low).norm(dim=1))
+    received = augment.over_telephone(torch.stack((low, low + high)))
+    ratio_db = 20 * torch.log10(low.norm() / (received - low).norm(dim=1))
     assert ((30 < ratio_db) & (ratio_db < 42)).all()
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
-def test_clips_are_heard_over_a_telephone(material: Material, share: float) -> None:
+def test_clips_go_over_a_telephone(material: Material, share: float) -> None:
     """All of them, noise too, or none; batches of which none is drawn pass."""
     config = replace(TINY.sampler, codec=share, epoch_size=64, batch_size=64)
     audio = next(Sampler(material, LABELS, config, 0).epoch(0)).audio
@@ -213,7 +213,7 @@ def test_clips_are_heard_over_a_telephone(material: Material, share: float) -> N
 
 
 def test_noises_come_at_other_speeds_and_in_rooms(material: Material) -> None:
-    """A hum is heard up to half as high again or lower, and rings on where it stops in a room."""
+    """A hum is up to half as high again or lower, and rings on where it stops in a room."""
     hum = 8000 * np.sin(2 * np.pi * 1000 * np.arange(48_000) / 16_000)
     struck = np.where(np.arange(48_000) % 16_000 < 4_000, hum, 0.0)
 
@@ -221,8 +221,8 @@ def test_noises_come_at_other_speeds_and_in_rooms(material: Material) -> None:
         config = replace(
             TINY.sampler, batch_size=64, epoch_size=64, silence=1.0, unknown=0.0, **options
         )
-        heard = replace(material, noise={"hum": [sound.astype(np.int16)]})
-        clips = next(Sampler(heard, LABELS, config, 0).epoch(0)).audio
+        hums = replace(material, noise={"hum": [sound.astype(np.int16)]})
+        clips = next(Sampler(hums, LABELS, config, 0).epoch(0)).audio
         return clips[clips.abs().amax(1) > 0.01]
 
     def pitches(clips: torch.Tensor) -> torch.Tensor:
@@ -241,7 +241,7 @@ def test_noises_come_at_other_speeds_and_in_rooms(material: Material) -> None:
     assert quiet(noises(struck, noise_rate=1.0, noise_room=1.0)).median() > 0.001
 
 
-def test_recorded_noises_are_heard_more_often_than_made_ones(material: Material) -> None:
+def test_recorded_noises_come_more_often_than_made_ones(material: Material) -> None:
     """However many sources there are of either kind; a longer one more often than a shorter."""
     hiss = np.zeros(16_000, np.int16)
     noise = {"long": [hiss] * 9, "short": [hiss], "tones": [hiss], "strikes": [hiss]}
@@ -316,14 +316,14 @@ def test_any_network_and_front_end_is_trained(material: Material, tmp_path: Path
     network, features, labels, _ = checkpoint.load_network(tmp_path / "last.pt")
     assert (config.network, config.features, LABELS) == (network.config, features, labels)
     with torch.no_grad():
-        heard = LogMel(features)(torch.from_numpy(material.validation[0] / 32768.0).float())
-        right = network(heard)[:, -1].argmax(1).numpy() == material.validation[1]
+        frames = LogMel(features)(torch.from_numpy(material.validation[0] / 32768.0).float())
+        right = network(frames)[:, -1].argmax(1).numpy() == material.validation[1]
     assert scores.accuracy == pytest.approx(right.mean(), abs=1e-6)
     assert config.teacher == checkpoint.load_network(tmp_path / "teacher.pt")[0].config
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"features": FeatureConfig(bands=64, fft_size=1024)}, "--set network.bands=64"),
         ({"features": FeatureConfig(bands=128)}, "too narrow"),
@@ -333,21 +333,21 @@ def test_any_network_and_front_end_is_trained(material: Material, tmp_path: Path
     ],
 )
 def test_front_end_and_networks_go_together(
-    material: Material, tmp_path: Path, change: dict[str, Any], said: str
+    material: Material, tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     """What does not fit is told before anything is trained or written."""
-    with pytest.raises(ModelError, match=said):
+    with pytest.raises(ModelError, match=message):
         fit(material, tmp_path / "run", replace(TINY, **change))
     assert not (tmp_path / "run").exists()
 
 
-def test_rows_answer_the_word_they_hear_whole() -> None:
-    """Rows between two clips answer a word as long as all of it and nothing else is heard."""
+def test_rows_have_the_word_they_cover_as_target() -> None:
+    """Rows between two clips have a word as target while they cover all of it and nothing else."""
     spoken = torch.tensor([[20, 60], [30, 70], [0, 97], ANYWHERE])
     targets = torch.tensor([3, 5, 7, 10])
     rows = row_targets(targets, spoken, frames=98, stride=2)
     assert (2, 2, 50) == tuple(rows.shape)
-    # The first word leaves the window at frame 20; the second is heard whole from frame 71 on.
+    # The first word leaves the window at frame 20; the second is covered from frame 71 on.
     assert 11 * [3] + 39 * [NOTHING] == rows[0, 0].tolist()
     assert 36 * [NOTHING] + 14 * [5] == rows[0, 1].tolist()
     # A clip that is word from end to end has its own row only; silence any without the word.
@@ -356,7 +356,7 @@ def test_rows_answer_the_word_they_hear_whole() -> None:
 
 
 def test_every_clip_weighs_the_same_in_the_loss() -> None:
-    """A clip that many rows hear whole counts no more than one that a single row does."""
+    """A clip that many rows cover counts no more than one that a single row does."""
     targets = torch.full((1, 2, 50), NOTHING)
     targets[0, 0, :40] = 0
     targets[0, 1, -1] = 1
@@ -366,7 +366,7 @@ def test_every_clip_weighs_the_same_in_the_loss() -> None:
     assert np.log(len(LABELS)) / 2 == pytest.approx(wrong, abs=1e-3)
 
 
-def test_mixed_clips_are_to_be_answered_as_both(material: Material) -> None:
+def test_mixed_clips_have_both_targets(material: Material) -> None:
     """Features and targets are mixed by the same shares; the loss lies between those of both."""
     config = replace(TINY.sampler, warped=0.0, masked_frames=0, masked_bands=0, streams=0)
     mixed_config = replace(config, mixup=0.5)
@@ -422,16 +422,18 @@ def test_student_comes_closer_to_its_teacher(material: Material) -> None:
 
 
 def test_training_begins_with_what_an_exported_model_computes(material: Material) -> None:
-    """The shipped model's graph becomes a network in training mode that answers the same."""
+    """The shipped model's graph becomes a network in training mode with the same posteriors."""
     models = Path(kws.__file__).parent / "models"
     clips, streams = (Sampler(material, LABELS, TINY.sampler, seed) for seed in (0, 1))
     features = next(draw_batches(clips, streams, LogMel(), 0, stride=2)).features
     network = Network()
-    said = begin_with(network, Path("commands"), features)
-    assert "commands" == said["model"]
+    provenance_of = begin_with(network, Path("commands"), features)
+    assert "commands" == provenance_of["model"]
     provenance = read_manifest(find_manifest("commands")).provenance
-    assert provenance["training"]["seed"] == said["seed"]  # where the weights come from is kept
-    assert provenance["started_from"] == said["started_from"]
+    assert (
+        provenance["training"]["seed"] == provenance_of["seed"]
+    )  # where the weights come from is kept
+    assert provenance["started_from"] == provenance_of["started_from"]
     exported = read_network((models / "commands.window.onnx").read_bytes())
     with torch.no_grad():
         assert torch.allclose(exported(features), network.eval()(features), atol=1e-3)
@@ -444,7 +446,7 @@ def test_training_begins_with_what_an_exported_model_computes(material: Material
 def test_a_device_that_is_not_there_is_one_line(
     device: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Said before any recording is read: here there are none."""
+    """Raised before any recording is read: here there are none."""
     folders = ["--data", str(tmp_path), "--out", str(tmp_path / "run")]
     assert 1 == main([*folders, "--device", device])
     (line,) = capsys.readouterr().err.splitlines()
@@ -469,8 +471,8 @@ def test_where_weights_come_from_is_not_forgotten(tmp_path: Path) -> None:
     about = checkpoint.describe(network, FeatureConfig(), LABELS)
     about |= {"average": network.state_dict(), "epoch": 4, "options": {"seed": 3}}
     checkpoint.save(tmp_path / "a.pt", {**about, "started_from": {"published": "0f"}})
-    said = begin_with(network, tmp_path / "a.pt", torch.zeros(1, 98, 40))
-    assert {"epochs_done": 4, "seed": 3, "started_from": {"published": "0f"}} == said
+    provenance_of = begin_with(network, tmp_path / "a.pt", torch.zeros(1, 98, 40))
+    assert {"epochs_done": 4, "seed": 3, "started_from": {"published": "0f"}} == provenance_of
 
 
 def test_prior_of_training_is_taken_out(network: Network) -> None:
@@ -685,7 +687,7 @@ def test_command_line_says_what_is_missing(
     assert 2 == stopped.value.code
     capsys.readouterr()
     nowhere = ["--out", str(tmp_path / "run"), "--data", str(tmp_path / "none")]
-    for change, said in (
+    for change, message in (
         ("sampler.noise=0.5", "there is no option sampler.noise; known here are epoch_size"),
         ("epochs.long=1", "epochs has no parts"),
         ("sampler.noisy=loud", "expected a number"),
@@ -696,7 +698,7 @@ def test_command_line_says_what_is_missing(
         with pytest.raises(SystemExit) as stopped:
             main([*nowhere, "--set", change])
         assert 2 == stopped.value.code
-        assert said in capsys.readouterr().err
+        assert message in capsys.readouterr().err
     assert 1 == main([*nowhere, "--set", "sampler.noisy=1", "learner.peak_weight=0.25"])
     assert "there is no folder" in capsys.readouterr().err
     assert 1 == main(nowhere)

@@ -93,7 +93,7 @@ def test_a_folder_of_silence_is_no_word(folder: Path, name: str) -> None:
 
 
 def test_without_noise_there_is_no_silence(folder: Path) -> None:
-    """What the class is cut from is asked for by the name of its folder."""
+    """The error names the folder that the class is cut from."""
     (folder / "_background_noise_" / "a hum.wav").unlink()
     with pytest.raises(DataError, match=r"put recordings of a second or more into .*_background"):
         load_material(folder, LABELS, None)

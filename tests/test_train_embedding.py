@@ -135,7 +135,7 @@ def test_the_command_writes_what_training_begins_with(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A run that begins with its file says so, and what is no such file is told in one line."""
+    """A run that begins with its file says so, and what is no such file is one line."""
     monkeypatch.setattr("kws.train.published.CLIPS", 60)
     start = tmp_path / "start.pt"
     assert 0 == main([str(published), "--data", str(recordings.parent), "--out", str(start)])
@@ -144,9 +144,9 @@ def test_the_command_writes_what_training_begins_with(
         fit(material, tmp_path / "narrow", config, start=start)
     config = replace(config, network=EmbeddingConfig())
     fit(material, tmp_path / "run", config, start=start)
-    said = checkpoint.load(tmp_path / "run/last.pt")["started_from"]
-    assert {"epochs_done", "published"} == said.keys()
-    assert 64 == len(said["published"])
+    provenance = checkpoint.load(tmp_path / "run/last.pt")["started_from"]
+    assert {"epochs_done", "published"} == provenance.keys()
+    assert 64 == len(provenance["published"])
 
     assert 1 == main([str(tmp_path), "--data", str(recordings.parent), "--out", str(start)])
     assert WEIGHTS in capsys.readouterr().err
@@ -156,8 +156,8 @@ def test_the_command_writes_what_training_begins_with(
     assert "is not the speech embedding" in capsys.readouterr().err
 
 
-def test_rows_of_the_embedding_network_hear_one_second_each() -> None:
-    """A row, every 80 ms, is that of its own 98 frames, of which it hears the last 92."""
+def test_rows_of_the_embedding_network_cover_one_second_each() -> None:
+    """A row, every 80 ms, is that of its own 98 frames, of which it covers the last 92."""
     torch.manual_seed(0)
     network = EmbeddingNetwork().eval()
     config = network.config
@@ -176,7 +176,7 @@ def test_rows_of_the_embedding_network_hear_one_second_each() -> None:
             assert not torch.equal(alone, network(window)[:, 0])
 
 
-def test_opinions_stand_at_the_rows_of_the_network_that_learns() -> None:
+def test_logits_stand_at_the_rows_of_the_network_that_learns() -> None:
     """Rows that are further apart are joined by straight lines, and the last one stands."""
     theirs = torch.tensor([[[0.0, 1.0], [8.0, 1.0], [0.0, 5.0]]])
     found = at_rows(theirs, own=8, stride=2, rows=11)
@@ -202,12 +202,12 @@ def teachers(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def test_advisors_say_the_mean_of_what_each_says(teachers: list[Path], device: str) -> None:
     prior = torch.arange(float(len(LABELS)))
     batch = Batch(torch.rand(3, 196, 40) * 10.0, torch.zeros(2, 2, 50, dtype=torch.long))
-    advice = FrozenTeachers(teachers, LABELS, FeatureConfig(), 2, prior, device)
+    frozen = FrozenTeachers(teachers, LABELS, FeatureConfig(), 2, prior, device)
     try:
-        advice.send(batch)
-        found = advice.receive()
+        frozen.send(batch)
+        found = frozen.receive()
     finally:
-        advice.close()
+        frozen.close()
     assert (2, 50, len(LABELS)) == found.shape
     with torch.no_grad():
         first, second = (
@@ -223,7 +223,7 @@ def test_learning_from_advisors_is_a_run_of_its_own(
     tmp_path: Path,
     material: Material,  # noqa: F811
 ) -> None:
-    """It says whom it learnt from, goes on with the same ones alone, and refuses misfits."""
+    """It records whom it learnt from, goes on with the same ones alone, and refuses misfits."""
     config = replace(TINY, epochs=1)
     fit(material, tmp_path / "run", config, frozen_teachers=teachers)
     state = checkpoint.load(tmp_path / "run/last.pt")

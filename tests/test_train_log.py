@@ -59,7 +59,7 @@ def test_board_holds_scalars_sounds_and_pictures(tmp_path: Path) -> None:
     events = accumulator.EventAccumulator(str(tmp_path))
     events.Reload()
     tags = events.Tags()
-    assert {"heard/0", "heard/1", "heard/2"} == set(tags["audio"])
+    assert {"clips/0", "clips/1", "clips/2"} == set(tags["audio"])
     assert ["features"] == tags["images"]
     losses = [(event.step, event.value) for event in events.Scalars("loss/training")]
     assert [(1, 1.0), (2, 0.5)] == losses

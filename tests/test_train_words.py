@@ -92,7 +92,7 @@ def test_words_held_out_are_never_drawn(dictionary: Dictionary) -> None:
     assert ["cup", "going", "it's", "table"] == short_words(dictionary, avoided(dictionary), 5)
 
 
-def test_words_are_cut_where_they_are_said(dictionary: Dictionary) -> None:
+def test_words_are_cut_where_they_are_spoken(dictionary: Dictionary) -> None:
     """In the middle of a second, faded at both ends; commands, near ones and fragments are not."""
     audio = np.zeros(5 * SAMPLE_RATE, np.int16)
     audio[SAMPLE_RATE : SAMPLE_RATE * 3 // 2] = 1_000  # 1.0 to 1.5 s
@@ -136,12 +136,12 @@ def test_found_words_are_written(
     """Each recording's, under the word's name; fillers and numbers of alternatives are dropped."""
     path = tmp_path / "cmudict-en-us.dict"
     path.write_text(WORDS, encoding="utf-8")
-    said = [("<s>", 0, 9), ("table(2)", 10, 59), ("[NOISE]", 60, 69), ("table", 70, 99)]
+    words = [("<s>", 0, 9), ("table(2)", 10, 59), ("[NOISE]", 60, 69), ("table", 70, 99)]
     decoder = SimpleNamespace(
         start_utt=lambda: None,
         end_utt=lambda: None,
         process_raw=lambda data, full_utt: None,
-        seg=lambda: [SimpleNamespace(word=w, start_frame=f, end_frame=e) for w, f, e in said],
+        seg=lambda: [SimpleNamespace(word=w, start_frame=f, end_frame=e) for w, f, e in words],
     )
     sphinx = SimpleNamespace(
         get_model_path=lambda name: str(tmp_path / Path(name).name), Decoder=lambda **_: decoder
@@ -170,11 +170,11 @@ class Hum:
     """Speaks every text as half a second of noise, and remembers it."""
 
     def __init__(self) -> None:
-        self.said: list[str] = []
+        self.spoken: list[str] = []
 
     def speak(self, text: str, draw: random.Random) -> np.ndarray:
         """See Voices."""
-        self.said.append(text)
+        self.spoken.append(text)
         seconds = 0.5 * len(text.split())
         return np.full(round(seconds * SAMPLE_RATE), draw.randint(1_000, 2_000), np.int16)
 
@@ -183,9 +183,9 @@ def test_voices_take_turns_and_say_words_of_the_dictionary(tmp_path: Path) -> No
     """Commands have folders of their own; single words last a second, runs longer."""
     one, other = Hum(), Hum()
     assert 200 == synthesize.synthesize(tmp_path, 200, 0, [one, other], ["zyzzyva"])
-    assert 100 == len(one.said) == len(other.said)
+    assert 100 == len(one.spoken) == len(other.spoken)
     assert {*KEYWORDS, OTHER} == {path.name for path in tmp_path.iterdir()}
-    assert 0.3 < sum("zyzzyva" in text for text in one.said + other.said) / 100 < 0.7
+    assert 0.3 < sum("zyzzyva" in text for text in one.spoken + other.spoken) / 100 < 0.7
 
 
 def test_single_words_join_the_words_and_runs_are_speech(
@@ -229,7 +229,7 @@ def test_a_voice_of_piper_needs_both_files(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def test_a_file_that_is_no_voice_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Whatever Piper says against it, it is one line."""
+    """Whatever Piper's error, it is one line."""
 
     def load(path: str) -> None:
         raise RuntimeError("protobuf parsing failed")
@@ -253,10 +253,10 @@ def test_piper_speaks_in_every_voice_of_its_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """At 16 kHz, faster or slower; a text of several sentences is one utterance."""
-    asked = []
+    requested = []
 
     def say(text: str, settings: dict[str, float]) -> list[SimpleNamespace]:
-        asked.append(settings)
+        requested.append(settings)
         return [SimpleNamespace(audio_int16_array=np.full(11_025, 500, np.int16))] * 2
 
     config = SimpleNamespace(num_speakers=3, sample_rate=22_050)
@@ -270,7 +270,7 @@ def test_piper_speaks_in_every_voice_of_its_file(
     speaker = voices.Piper(tmp_path / "voice.onnx")
     lengths = [len(speaker.speak("table", random.Random(seed))) for seed in range(20)]
     assert 16_000 / 1.3 - 1 <= min(lengths) < max(lengths) <= 16_000 / 0.85 + 1
-    assert {0, 1, 2} == {settings["speaker_id"] for settings in asked}
+    assert {0, 1, 2} == {settings["speaker_id"] for settings in requested}
 
 
 @pytest.mark.parametrize(("engine", "program"), [("Espeak", "espeak-ng"), ("Flite", "flite")])

@@ -99,7 +99,7 @@ def test_candidates_become_what_the_verifier_says(
         np.testing.assert_allclose(both[row], other, atol=1e-5)
 
 
-def test_a_network_that_disagrees_silences_and_is_asked_about_candidates_alone(
+def test_a_network_that_disagrees_silences_and_runs_on_candidates_alone(
     shipped: Model, demonstration: Int16Array
 ) -> None:
     labels = shipped.manifest.labels

@@ -1,7 +1,7 @@
 """The real capture path, from the sound system through PortAudio, on a microphone made of software.
 
 A PulseAudio server of our own, apart from any that runs here, has one loudspeaker that leads
-nowhere; what is played to it is what the default microphone hears.
+nowhere; what is played to it comes from the default microphone.
 """
 
 from __future__ import annotations
@@ -122,10 +122,10 @@ def test_what_is_played_is_spotted(sound: Sound, tmp_path: Path) -> None:
     output, errors = process.communicate(timeout=30)
     assert process.returncode == 0
     assert "Traceback" not in errors
-    heard = [json.loads(line)["keyword"] for line in output.splitlines()]
+    detected = [json.loads(line)["keyword"] for line in output.splitlines()]
     expected = [entry["word"] for entry in spoken]
-    assert len(heard) >= 3
-    assert heard == [word for word in expected if word in heard]
+    assert len(detected) >= 3
+    assert detected == [word for word in expected if word in detected]
 
 
 def test_muted_then_unplugged(sound: Sound) -> None:

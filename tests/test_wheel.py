@@ -96,10 +96,10 @@ def test_demo(installed: Path, tmp_path: Path) -> None:
     """`kws listen --demo` shows commands that are really spoken in the recording."""
     assert f"kws {__version__}\n" == run(installed / "kws", "--version", folder=tmp_path)
     output = run(installed / "kws", "listen", "--demo", "--json-plain", folder=tmp_path)
-    heard = [json.loads(line)["keyword"] for line in output.splitlines()]
+    detected = [json.loads(line)["keyword"] for line in output.splitlines()]
     spoken = [entry["word"] for entry in json.loads(SPOKEN.read_text(encoding="utf-8"))]
-    assert len(heard) >= 8
-    assert heard == [word for word in spoken if word in heard]
+    assert len(detected) >= 8
+    assert detected == [word for word in spoken if word in detected]
 
 
 def test_info(installed: Path, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 `python -m benchmarks.product.accuracy` measures every file of the model that takes whole windows
 and that a runtime found here can run, and writes benchmarks/results/accuracy.json. Clips are
-heard as `kws eval` hears them, in three windows; one figure says what a clip's own window answers
+processed as `kws eval` does, in three windows; one figure is that of a clip's own window
 alone."""
 
 from __future__ import annotations
@@ -92,15 +92,15 @@ def _fired(model: str | None, data: Path, unseen: dict[str, list[Int16Array]]) -
     fired: dict[str, Any] = {}
     with Detector(model) as detector:
         for word, recordings in unseen.items():
-            heard = [
+            detections = [
                 stream(detector, surround(r, background[generator.integers(len(noise))], generator))
                 for r in recordings
             ]
-            taken = sum(map(bool, heard))
+            taken = sum(map(bool, detections))
             fired[word] = {
-                "clips": len(heard),
+                "clips": len(detections),
                 "fired": taken,
-                "share": taken / max(1, len(heard)),
+                "share": taken / max(1, len(detections)),
             }
     clips, taken = (sum(row[key] for row in fired.values()) for key in ("clips", "fired"))
     fired["all"] = {"clips": clips, "fired": taken, "share": taken / max(1, clips)}
@@ -181,7 +181,7 @@ def _accepted(manifest: Manifest, posteriors: NDArray[Any]) -> list[str | None]:
 
 
 def _accuracy_of_one_window(found: Evaluation, model: Model) -> float:
-    """Accuracy where a clip's own window answers alone, as most publications measure."""
+    """Accuracy of a clip's own window alone, as most publications measure."""
     chosen = clip_posteriors(model, found.clips.audio, (0,)).argmax(axis=1)
     return float((chosen == found.clips.targets).mean())
 

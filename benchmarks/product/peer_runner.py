@@ -1,6 +1,6 @@
 """Runs one spotter in its own environment: `python peer_runner.py SPOTTER [SETTING]`.
 
-It reads paths of raw int16 16 kHz mono files from standard input, one a line, and answers each
+It reads paths of raw int16 16 kHz mono files from standard input, one a line, and returns for each
 with a line of JSON: processor and wall seconds, and what was spotted when. Nothing of kws is
 imported unless the spotter is ours, so that it runs where only the peer is installed.
 """
@@ -23,11 +23,11 @@ def ours(artefact):
 
     detector = Detector(load_model(artefact=artefact))
 
-    def hear(block):
+    def process(block):
         found = detector.process(numpy.frombuffer(block, numpy.int16))
         return [(each.keyword, each.end) for each in found]
 
-    return hear, detector.reset
+    return process, detector.reset
 
 
 def pymicro_wakeword(_):
@@ -37,11 +37,11 @@ def pymicro_wakeword(_):
     word = MicroWakeWord.from_builtin(Model.OKAY_NABU)
     features = MicroWakeWordFeatures()
 
-    def hear(block):
+    def process(block):
         fired = [word.process_streaming(each) for each in features.process_streaming(block)]
         return [("okay nabu", None)] if any(fired) else []
 
-    return hear, word.reset
+    return process, word.reset
 
 
 def pyopen_wakeword(_):
@@ -52,7 +52,7 @@ def pyopen_wakeword(_):
     features = OpenWakeWordFeatures.from_builtin()
     state = {"rest": b""}
 
-    def hear(block):
+    def process(block):
         data = state["rest"] + block
         state["rest"] = data if len(data) < 4 * BLOCK else b""
         if len(data) < 4 * BLOCK:
@@ -67,7 +67,7 @@ def pyopen_wakeword(_):
         features.reset()
         word.reset()
 
-    return hear, reset
+    return process, reset
 
 
 def pocketsphinx(threshold):
@@ -91,7 +91,7 @@ def pocketsphinx(threshold):
         decoder.end_utt()
         decoder.start_utt()
 
-    def hear(block):
+    def process(block):
         decoder.process_raw(block, no_search=False, full_utt=False)
         hypothesis = decoder.hyp()
         if hypothesis is None:
@@ -99,7 +99,7 @@ def pocketsphinx(threshold):
         restart()
         return [(word, None) for word in hypothesis.hypstr.split()]
 
-    return hear, restart
+    return process, restart
 
 
 def pocketsphinx_grammar(_):
@@ -122,7 +122,7 @@ def pocketsphinx_grammar(_):
             decoder.end_utt()
         state.update(endpointer=Endpointer(0.3, 0.9, 2, 16000), rest=b"", open=False)
 
-    def hear(block):
+    def process(block):
         endpointer = state["endpointer"]
         data = state["rest"] + block
         found = []
@@ -145,7 +145,7 @@ def pocketsphinx_grammar(_):
         return found
 
     reset()
-    return hear, reset
+    return process, reset
 
 
 def webrtcvad(aggressiveness):
@@ -154,12 +154,12 @@ def webrtcvad(aggressiveness):
 
     vad = Vad(int(aggressiveness))
 
-    def hear(block):
+    def process(block):
         if len(block) == BLOCK:
             vad.is_speech(block, 16000)
         return []
 
-    return hear, lambda: None
+    return process, lambda: None
 
 
 SPOTTERS = {
@@ -172,13 +172,13 @@ SPOTTERS = {
 }
 
 
-def hear_file(hear, audio):
+def process_file(process, audio):
     """Everything that is spotted in the audio, bytes, in blocks of 20 ms."""
     found = []
     wall, cpu = time.perf_counter(), time.process_time()
     for begin in range(0, len(audio), BLOCK):
         end = (begin + BLOCK) / 2 / 16000
-        for word, when in hear(audio[begin : begin + BLOCK]):
+        for word, when in process(audio[begin : begin + BLOCK]):
             found.append((word, end if when is None else when))
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     return {"cpu_s": cpu, "wall_s": wall, "found": found}
@@ -187,12 +187,12 @@ def hear_file(hear, audio):
 def main():
     """Serve until standard input ends."""
     spotter = SPOTTERS[sys.argv[1]]
-    hear, reset = spotter(sys.argv[2] if len(sys.argv) > 2 else None)
+    process, reset = spotter(sys.argv[2] if len(sys.argv) > 2 else None)
     print("ready", flush=True)
     for line in sys.stdin:
         with open(line.rstrip("\n"), "rb") as file:
             audio = file.read()
-        print(json.dumps(hear_file(hear, audio)), flush=True)
+        print(json.dumps(process_file(process, audio)), flush=True)
         reset()
 
 

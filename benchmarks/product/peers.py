@@ -93,20 +93,20 @@ class Running:
             env={**os.environ, "PYTHONPATH": "" if peer.packages else str(ROOT)},
         )
         try:
-            self._answer()
+            self._reply()
         except EnvironmentFailed:
             self.close()
             raise
 
-    def hear(self, path: Path) -> dict[str, Any]:
-        """What the runner answers for a raw file; see peer_runner."""
+    def process(self, path: Path) -> dict[str, Any]:
+        """What the runner returns for a raw file; see peer_runner."""
         assert self._process.stdin
         self._process.stdin.write(f"{path}\n")
         self._process.stdin.flush()
-        answer: dict[str, Any] = json.loads(self._answer())
-        return answer
+        reply: dict[str, Any] = json.loads(self._reply())
+        return reply
 
-    def _answer(self) -> str:
+    def _reply(self) -> str:
         assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:
@@ -120,7 +120,7 @@ class Running:
 
 @dataclass(frozen=True)
 class Stream:
-    """Audio and what is said in it."""
+    """Audio and what is spoken in it."""
 
     audio: Int16Array
     words: tuple[tuple[str, int, int], ...]  # word, first and last sample of its clip
@@ -154,7 +154,7 @@ def speech_stream(data: Path, minutes: float) -> Stream:
 
 
 def score(found: Sequence[Sequence[Any]], stream: Stream) -> dict[str, Any]:
-    """Misses, and everything that was not said, per hour and over the clips of other words."""
+    """Misses, and false accepts, per hour and over the clips of other words."""
     taken = [False] * len(found)
     keywords = hits = 0
     for word, first, last in stream.words:
@@ -199,8 +199,10 @@ def measure(
             if each.peer.spots:
                 print(f"{each.peer.name}: counting mistakes")
                 figures["mistakes"][each.peer.name] = {
-                    "words": score(each.hear(files["words"])["found"], words),
-                    "speech_without_keywords": score(each.hear(files["orders"])["found"], speech),
+                    "words": score(each.process(files["words"])["found"], words),
+                    "speech_without_keywords": score(
+                        each.process(files["orders"])["found"], speech
+                    ),
                 }
     spotters = {each.peer.name: each.peer.spotter for each in running}
     figures["at_our_false_accepts"] = at_our_false_accepts(figures["mistakes"], spotters)
@@ -259,15 +261,15 @@ def _processor_time(
             figures[name][kind] = {
                 "ms_per_second": float(np.median(each)),
                 "spread": spread(each),
-                "times_ours": middle,
-                "times_ours_low": low,
-                "times_ours_high": high,
+                "relative_processor_time": middle,
+                "relative_processor_time_low": low,
+                "relative_processor_time_high": high,
             }
     return figures
 
 
 def _cpu(running: Running, path: Path, seconds: float) -> Any:
-    return lambda: 1e3 * running.hear(path)["cpu_s"] / seconds
+    return lambda: 1e3 * running.process(path)["cpu_s"] / seconds
 
 
 def main(arguments: list[str] | None = None) -> int:

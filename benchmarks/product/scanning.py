@@ -1,7 +1,7 @@
 """`python -m benchmarks.product.scanning`: how fast `kws scan` goes through an archive, and what it
 adds.
 
-The same recordings by one detector after the other, by one process that hears so many at once, by
+The same recordings by one detector after the other, by one process for so many at once, by
 as many processes as there are cores, and by a Dask cluster on this machine; whole scans in
 alternating rounds. What a scan of nothing but two recordings takes is a way's start, and speeds
 are those after it. Every way must find the same keywords; the demonstration is among the
@@ -42,7 +42,7 @@ from kws.scanning.scan import (
 ARCHIVE = Path("speech") / "orders"
 DEFAULT = ScanSettings()
 ONE_PROCESS = "kws scan, 1 process"
-STREAMS = (1, 8, 128)  # recordings that one process hears at once, beside the default
+STREAMS = (1, 8, 128)  # recordings that one process computes at once, beside the default
 
 Way = Callable[[Sequence[str]], list[Scanned]]
 
@@ -91,12 +91,12 @@ def measure(paths: Sequence[str], rounds: int) -> dict[str, Any]:
             work(paths[:2])  # workers import and load once
         found = alternate({name: timed(name, work) for name, work in ways.items()}, rounds)
     first = next(iter(results.values()))
-    heard = sum(each.seconds for each in first)
-    after = heard - sum(each.seconds for each in first[:2])
+    audio_seconds = sum(each.seconds for each in first)
+    after = audio_seconds - sum(each.seconds for each in first[:2])
     single = [whole - start for start, whole in found[ONE_PROCESS]]
     figures: dict[str, Any] = {
         "recordings": len(paths),
-        "hours": heard / 3600,
+        "hours": audio_seconds / 3600,
         "keywords_spotted": sum(len(each.detections) for each in first),
         "ways": {},
     }

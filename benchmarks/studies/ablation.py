@@ -54,7 +54,7 @@ class Run:
 
 
 def read_run(folder: Path, name: str) -> Run:
-    """Read what a run says of itself; raises KwsError where it lacks its log or that checkpoint."""
+    """Read a run's log and checkpoint; raises KwsError where one is missing."""
     rows = read_log(folder)
     trained = read_checkpoint(folder / name)
     options = dict(_flat(_complete(trained.state.get("options", {}))))
@@ -165,7 +165,7 @@ def compare(folders: Sequence[Path], data: Path, name: str = CHECKPOINT) -> dict
     conditions = load_conditions(data, {run.name: run.trained for run in runs})
     found = []
     for run in runs:
-        found.append(measure(run.trained.answer, conditions))
+        found.append(measure(run.trained.posteriors, conditions))
         print(f"{run.name}: {as_text(found[-1])}", flush=True)
     return {
         "clips": len(conditions.clips["clean"].targets),

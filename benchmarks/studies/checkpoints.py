@@ -29,17 +29,17 @@ RECALL_LOST = 0.03  # of the commands, to the threshold that unseen words are co
 
 Figures = dict[str, float]
 FloatArray = NDArray[np.float32]
-Answer = Callable[[Int16Array], FloatArray]  # clips (n, 16000) -> posteriors (n, labels)
+Network = Callable[[Int16Array], FloatArray]  # clips (n, 16000) -> posteriors (n, labels)
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A checkpoint's averaged network, asked about whole clips as `clip_posteriors` asks."""
+    """A checkpoint's averaged network, run on whole clips as `clip_posteriors` does."""
 
     labels: tuple[str, ...]
     parameters: int
     state: dict[str, Any]  # what else the checkpoint holds
-    answer: Answer
+    posteriors: Network
 
 
 def read_checkpoint(path: Path) -> Trained:
@@ -51,21 +51,21 @@ def read_checkpoint(path: Path) -> Trained:
     window = frame_count(CLIP_SAMPLES, features)
 
     @torch.no_grad()
-    def answer(audio: Int16Array) -> FloatArray:
+    def posteriors(audio: Int16Array) -> FloatArray:
         rows = [np.empty((0, len(labels)), np.float32)]
         for start in range(0, len(audio), 256):
             clips = torch.from_numpy(audio[start : start + 256].astype(np.float32) / 32768.0)
             frames = front_end(functional.pad(clips, (silence, silence)))
-            heard = [network(frames[:, begin : begin + window])[:, -1] for begin in begins]
-            rows.append(torch.stack(heard).softmax(-1).mean(0).numpy())
+            logits = [network(frames[:, begin : begin + window])[:, -1] for begin in begins]
+            rows.append(torch.stack(logits).softmax(-1).mean(0).numpy())
         return np.concatenate(rows)
 
-    return Trained(labels, parameter_count(network), state, answer)
+    return Trained(labels, parameter_count(network), state, posteriors)
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """Audio that every checkpoint is asked about."""
+    """Audio that every checkpoint is measured on."""
 
     labels: tuple[str, ...]
     clips: dict[str, EvaluationSet]  # clean, at each ratio, in rooms
@@ -90,7 +90,7 @@ def load_conditions(data: Path, trained: Mapping[str, Trained]) -> Conditions:
     return Conditions(labels, clips, *held_out.seconds_of(unseen))
 
 
-def measure(answer: Answer, conditions: Conditions) -> Figures:
+def measure(network: Network, conditions: Conditions) -> Figures:
     """Accuracy under each condition, the worst recall, and unseen words taken for a command.
 
     Unseen words are counted at the one threshold that RECALL_LOST of the clean commands lie below,
@@ -101,14 +101,14 @@ def measure(answer: Answer, conditions: Conditions) -> Figures:
     commands = [index for index, label in enumerate(labels) if label not in (SILENCE, UNKNOWN)]
     threshold = 1.0
     for name, clips in conditions.clips.items():
-        posteriors = answer(clips.audio)
+        posteriors = network(clips.audio)
         right = posteriors.argmax(axis=1) == clips.targets
         figures[name] = float(right.mean())
         if name == "clean":
             recall = [right[clips.targets == index].mean() for index in set(clips.targets.tolist())]
             figures["worst recall"] = float(min(recall))
             threshold = _threshold(posteriors, clips.targets, commands)
-    score = _command_score(answer(conditions.unseen), commands)
+    score = _command_score(network(conditions.unseen), commands)
     taken = len(np.unique(conditions.owners[score >= threshold]))
     figures["unseen taken"] = taken / max(1, conditions.recordings)
     return figures

@@ -19,8 +19,8 @@ from benchmarks.options import parse
 from benchmarks.results import FOLDER, write_result
 from benchmarks.studies.checkpoints import (
     RECALL_LOST,
-    Answer,
     FloatArray,
+    Network,
     as_text,
     load_conditions,
     measure,
@@ -37,19 +37,19 @@ def combine(paths: Sequence[Path], data: Path) -> dict[str, Any]:
     if len(trained) < 2 or len(trained) < len(paths):
         raise DataError("expected two checkpoints or more, from run folders of different names")
     conditions = load_conditions(data, trained)
-    members = {name: _remembering(one.answer) for name, one in trained.items()}
+    members = {name: _remembering(one.posteriors) for name, one in trained.items()}
     clean = conditions.clips["clean"]
-    known = np.stack([answer(clean.audio)[::2] for answer in members.values()])
+    known = np.stack([network(clean.audio)[::2] for network in members.values()])
     weights = fit_weights(known, clean.targets[::2])
     ways: dict[str, Callable[[FloatArray], FloatArray]] = {
         "majority vote": vote,
-        "average": lambda answers: answers.mean(axis=0),
-        "weighted average": lambda answers: np.tensordot(weights, answers, axes=1),
+        "average": lambda members: members.mean(axis=0),
+        "weighted average": lambda members: np.tensordot(weights, members, axes=1),
     }
     together = {way: _joined(list(members.values()), join) for way, join in ways.items()}
     found = {}
-    for name, answer in {**members, **together}.items():
-        found[name] = measure(answer, conditions)
+    for name, network in {**members, **together}.items():
+        found[name] = measure(network, conditions)
         print(f"{name}: {as_text(found[name])}", flush=True)
     return {
         "clips": len(clean.targets),
@@ -63,20 +63,20 @@ def combine(paths: Sequence[Path], data: Path) -> dict[str, Any]:
     }
 
 
-def _remembering(answer: Answer) -> Answer:
-    """The same, asked once about each array."""
+def _remembering(network: Network) -> Network:
+    """The same, run once on each array."""
     known: dict[int, FloatArray] = {}
 
     def again(audio: Int16Array) -> FloatArray:
         if id(audio) not in known:
-            known[id(audio)] = answer(audio)
+            known[id(audio)] = network(audio)
         return known[id(audio)]
 
     return again
 
 
-def _joined(members: Sequence[Answer], join: Callable[[FloatArray], FloatArray]) -> Answer:
-    return lambda audio: join(np.stack([answer(audio) for answer in members]))
+def _joined(members: Sequence[Network], join: Callable[[FloatArray], FloatArray]) -> Network:
+    return lambda audio: join(np.stack([network(audio) for network in members]))
 
 
 def main(arguments: list[str] | None = None) -> int:

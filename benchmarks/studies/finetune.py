@@ -2,8 +2,8 @@
 
 `python -m benchmarks.studies.finetune` teaches five words to the shipped model, with all of it
 free and with its trunk frozen, and to a network of the same size from nothing; then it measures
-all three on recordings that none has heard. Four of the words were held out of the shipped
-model's training; the fifth, snowboy, it heard only as speech that is no command. A seed takes up
+all three on recordings that none was trained on. Four of the words were held out of the shipped
+model's training; the fifth, snowboy, was in it only as speech that is no command. A seed takes up
 to ten minutes of one core; `--quick` shows in one or two that everything runs, and its figures
 mean nothing."""
 
@@ -95,9 +95,9 @@ def measure(
             with tempfile.TemporaryDirectory() as folder:
                 later = _record(data, Path(folder), clips, seed)
                 words = load_own_words(Path(folder), speech=data / SPEECH)
-            heard = _hear(data, later, words.labels)
+            recordings = _recorded(data, later, words.labels)
             for method, config in methods.items():
-                found = _run(base, words, replace(config, seed=seed), heard, method)
+                found = _run(base, words, replace(config, seed=seed), recordings, method)
                 runs.setdefault((clips, method), []).append(found)
                 shares = ", ".join(f"{key} {100 * share:.1f} %" for key, share in found.items())
                 print(f"seed {seed}, {clips} recordings, {method}: {shares}", flush=True)
@@ -153,7 +153,7 @@ def _run(
     base: Base,
     words: OwnWords,
     config: TuneConfig,
-    heard: tuple[Int16Array, NDArray[np.int64]],
+    recordings: tuple[Int16Array, NDArray[np.int64]],
     method: str,
 ) -> dict[str, float]:
     from_nothing = method == "from nothing"
@@ -164,7 +164,7 @@ def _run(
         network = replace_classifier(base.network, base.manifest.labels, words.labels)
     front_end = LogMel(base.manifest.features)
     tune(network, words.material, words.labels, front_end, config, from_nothing=from_nothing)
-    audio, targets = heard
+    audio, targets = recordings
     rows = posteriors(network, front_end, audio).numpy()
     predicted = rows.argmax(axis=1)
     spoken = targets != words.labels.index(UNKNOWN)
@@ -204,7 +204,7 @@ def _record(data: Path, folder: Path, clips: int, seed: int) -> dict[str, list[P
     return later
 
 
-def _hear(
+def _recorded(
     data: Path, later: dict[str, list[Path]], labels: tuple[str, ...]
 ) -> tuple[Int16Array, NDArray[np.int64]]:
     """Audio and targets of the kept recordings, and of other words by validation speakers."""

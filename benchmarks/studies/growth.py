@@ -4,7 +4,7 @@ All points of a curve are measured in the same alternating rounds; processor tim
 audio and stream. A pool stands beside detectors that have loaded a model each (separate) and beside
 detectors that were given one model (shared), and have but a state of their own. A picture of each
 curve lies beside the result. What the largest pool spends its time on stands there too. The curves
-leave the verifier out, whose cost grows with what is said, not with these; how much it adds while
+leave the verifier out, whose cost grows with the candidates, not with these; how much it adds while
 somebody says a command every two seconds is told apart.
 """
 

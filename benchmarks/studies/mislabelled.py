@@ -60,13 +60,13 @@ def measure(data: Path) -> dict[str, Any]:
         words += [word] * len(used)
         speakers += [clip.speaker for clip in used]
     planted = generator.random(len(words)) < PLANTED
-    said = [
+    labels = [
         known[(known.index(word) + int(generator.integers(1, len(known)))) % len(known)]
         if is_planted
         else word
         for word, is_planted in zip(words, planted, strict=True)
     ]
-    listed = find_mislabelled(np.stack(sketches), said, speakers)
+    listed = find_mislabelled(np.stack(sketches), labels, speakers)
     hits = [index for index, _, _ in listed if planted[index]]
     right = [index for index, suggested, _ in listed if suggested == words[index]]
     return {

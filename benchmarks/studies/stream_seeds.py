@@ -1,7 +1,7 @@
-"""What a seed is worth in streams: runs that differ in their seed alone, exported and heard.
+"""What a seed is worth in streams: runs that differ in their seed alone, exported and measured.
 
 `python -m benchmarks.studies.stream_seeds RUN...` exports the last checkpoint of each run folder
-to a folder for the while, with thresholds chosen as those of what ships, and hears the streams of
+to a folder for the while, with thresholds chosen as those of what ships, and runs on the streams of
 benchmarks.product.streaming at the default setting, without a verifier: the mean over the runs
 and their standard deviation. With `--verifier C/last.pt`, a checkpoint of `--network embedding`,
 each run is verified as `commands` is, by that network and itself together, whose seed is the same
@@ -44,7 +44,7 @@ def compare(folders: Sequence[Path], data: Path, verifier: Path | None = None) -
             f"expected two runs or more, each of another seed, got {len(runs)} of the seeds "
             + ", ".join(str(run.seed) for run in runs)
         )
-    found = [hear(folder / CHECKPOINT, data, verifier) for folder in folders]
+    found = [measure(folder / CHECKPOINT, data, verifier) for folder in folders]
     return {
         "runs": [run.name for run in runs],
         "epochs": [run.epochs for run in runs],
@@ -56,7 +56,7 @@ def compare(folders: Sequence[Path], data: Path, verifier: Path | None = None) -
     }
 
 
-def hear(checkpoint: Path, data: Path, verifier: Path | None = None) -> Mapping[str, float]:
+def measure(checkpoint: Path, data: Path, verifier: Path | None = None) -> Mapping[str, float]:
     """What one checkpoint does in streams; raises KwsError where one cannot be exported."""
     with tempfile.TemporaryDirectory() as folder:
         _export(checkpoint, folder, data, "--only", *FILES, "--calibrate")

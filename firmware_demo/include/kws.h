@@ -47,15 +47,15 @@ typedef struct {
  * long silence. KWS_OK, or KWS_NULL, KWS_TOO_SMALL or KWS_MISALIGNED and *detector is NULL. */
 kws_status kws_init(void *memory, size_t bytes, kws_detector **detector);
 
-/* Hear `count` mono samples of KWS_SAMPLE_RATE, any number, full scale +-32768; 0 changes nothing.
- * Stops early after a detection: *used says how many samples were taken, go on with the rest.
+/* Process `count` mono samples of KWS_SAMPLE_RATE, full scale +-32768; 0 changes nothing.
+ * Stops early after a detection: *used is how many samples were taken, go on with the rest.
  * KWS_OK (all were taken), KWS_DETECTED, KWS_NULL or KWS_NOT_INITIALISED (none were). */
 kws_status kws_process(kws_detector *detector, const int16_t *samples, size_t count, size_t *used);
 
 /* The last detection. KWS_OK, KWS_NULL, KWS_NOT_INITIALISED or KWS_NO_RESULT. */
 kws_status kws_result(const kws_detector *detector, kws_detection *detection);
 
-/* Forget everything heard, as after kws_init; the gate stays as it is set.
+/* Forget all audio so far, as after kws_init; the gate stays as it is set.
  * KWS_OK, KWS_NULL or KWS_NOT_INITIALISED. */
 kws_status kws_reset(kws_detector *detector);
 

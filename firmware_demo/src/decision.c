@@ -21,7 +21,7 @@ static uint16_t next_of(uint32_t place, uint32_t size)
 }
 
 /* Put one keyword's posterior, in 256ths, into its sum and its runs. */
-static void hear_keyword(kws_decision *decision, uint32_t keyword, uint8_t posterior)
+static void update_score(kws_decision *decision, uint32_t keyword, uint8_t posterior)
 {
     uint8_t *const oldest = &decision->smoothed[decision->smoothed_next][keyword];
     decision->sums[keyword] += posterior - *oldest;
@@ -36,21 +36,21 @@ static void hear_keyword(kws_decision *decision, uint32_t keyword, uint8_t poste
 
 /* Of other speech, KWS_UNKNOWN_WEIGHT for each 256th of unknown and one for each of a keyword that
  * is not just detected; what is newer than the context waits in the ring. */
-static void hear_speech(kws_decision *decision, const int8_t *posteriors)
+static void update_speech(kws_decision *decision, const int8_t *posteriors)
 {
     int speech = KWS_UNKNOWN_WEIGHT * (posteriors[KWS_UNKNOWN] - INT8_MIN);
     for (uint32_t i = 0; i < KWS_KEYWORDS; i++) {
         speech += decision->armed[i] ? posteriors[kws_keyword_labels[i]] - INT8_MIN : 0;
     }
-    uint16_t *const ring = decision->heard;
-    const uint32_t oldest = decision->heard_next;
+    uint16_t *const ring = decision->speech_rows;
+    const uint32_t oldest = decision->speech_next;
     const uint32_t entering =
         (oldest + KWS_CONTEXT_BEGIN - KWS_CONTEXT_END) % KWS_CONTEXT_BEGIN;
     /* A row enters the context as KWS_CONTEXT_END newer ones follow it: this one may be the last. */
     decision->speech -= ring[oldest];
     ring[oldest] = (uint16_t)speech;
     decision->speech += ring[entering];
-    decision->heard_next = next_of(oldest, KWS_CONTEXT_BEGIN);
+    decision->speech_next = next_of(oldest, KWS_CONTEXT_BEGIN);
 }
 
 /* The keyword with the largest sum of those that were spoken, or -1. */
@@ -70,13 +70,13 @@ static int spoken_keyword(const kws_decision *decision)
 
 int kws_decide(kws_decision *decision, const int8_t *posteriors, kws_detection *detection)
 {
-    hear_speech(decision, posteriors);
+    update_speech(decision, posteriors);
     for (uint32_t i = 0; i < KWS_KEYWORDS; i++) {
-        hear_keyword(decision, i, (uint8_t)(posteriors[kws_keyword_labels[i]] - INT8_MIN));
+        update_score(decision, i, (uint8_t)(posteriors[kws_keyword_labels[i]] - INT8_MIN));
     }
     decision->smoothed_next = next_of(decision->smoothed_next, KWS_SMOOTHED_ROWS);
     decision->rows++;
-    if (decision->rows <= decision->deaf_until) {
+    if (decision->rows <= decision->refractory_until) {
         return 0;
     }
     const int best = spoken_keyword(decision);
@@ -87,8 +87,8 @@ int kws_decide(kws_decision *decision, const int8_t *posteriors, kws_detection *
     const uint64_t risen = (decision->rows - decision->up[best]) * step;
     decision->armed[best] = 0;
     decision->speech = 0; /* all of it so far has led to this */
-    memset(decision->heard, 0, sizeof decision->heard);
-    decision->deaf_until = decision->rows - 1 + KWS_REFRACTORY_ROWS;
+    memset(decision->speech_rows, 0, sizeof decision->speech_rows);
+    decision->refractory_until = decision->rows - 1 + KWS_REFRACTORY_ROWS;
     detection->label = kws_keyword_labels[best];
     detection->keyword = kws_labels[detection->label];
     detection->score = (float)decision->sums[best] / (float)(256 * KWS_SMOOTHED_ROWS);

@@ -7,16 +7,16 @@
 
 typedef struct {
     uint64_t rows; /* since the stream began */
-    uint64_t deaf_until;
+    uint64_t refractory_until;
     int32_t sums[KWS_KEYWORDS]; /* of the rows in `smoothed` */
-    int32_t speech;             /* the sum of the rows in `heard` that lie in the context */
+    int32_t speech;             /* the sum of the rows in `speech_rows` that lie in the context */
     uint16_t up[KWS_KEYWORDS];  /* how many rows up to now were not below kws_released */
     uint16_t low[KWS_KEYWORDS]; /* and how many were */
     uint8_t armed[KWS_KEYWORDS];
     uint8_t smoothed[KWS_SMOOTHED_ROWS][KWS_KEYWORDS];
-    uint16_t heard[KWS_CONTEXT_BEGIN]; /* of other speech */
+    uint16_t speech_rows[KWS_CONTEXT_BEGIN]; /* of other speech */
     uint16_t smoothed_next; /* where the next row is put */
-    uint16_t heard_next;
+    uint16_t speech_next;
 } kws_decision;
 
 void kws_decision_reset(kws_decision *decision);
@@ -25,7 +25,7 @@ void kws_decision_reset(kws_decision *decision);
  * which is then in *detection. */
 int kws_decide(kws_decision *decision, const int8_t *posteriors, kws_detection *detection);
 
-/* Let so many rows pass in which nobody spoke and the network was not asked. */
+/* Let so many rows pass in which the gate was closed. */
 void kws_decision_rest(kws_decision *decision, uint64_t rows);
 
 #endif

@@ -10,7 +10,7 @@ void kws_gate_reset(kws_gate *gate)
     gate->level = level;
 }
 
-void kws_gate_hear(kws_gate *gate, const int16_t *samples, uint32_t count)
+void kws_gate_update(kws_gate *gate, const int16_t *samples, uint32_t count)
 {
     int32_t sum = 0;
     for (uint32_t i = 0; i < count; i++) {

@@ -1,4 +1,4 @@
-/* Lets the network rest in silence, and what was heard just before it wakes be caught up on. */
+/* Lets the network rest in silence, and catches up on the audio just before it wakes. */
 #ifndef KWS_GATE_H
 #define KWS_GATE_H
 
@@ -21,7 +21,7 @@ typedef struct {
 void kws_gate_reset(kws_gate *gate);
 
 /* Note the samples of one hop. */
-void kws_gate_hear(kws_gate *gate, const int16_t *samples, uint32_t count);
+void kws_gate_update(kws_gate *gate, const int16_t *samples, uint32_t count);
 
 /* Put in the features of one step; where too many wait, the oldest is dropped. */
 void kws_gate_put(kws_gate *gate, const int8_t *features);

@@ -9,7 +9,7 @@
 #define MARK 0x4B575321u
 
 /* At most so many steps are computed at once when the gate opens, so that catching up on what was
- * heard before does not hold up the audio: the work of a step is a fraction of its 20 ms. */
+ * catch-up does not hold up the audio: the work of a step is a fraction of its 20 ms. */
 #define STEPS_AT_ONCE 3
 
 /* A compile-time check that the generated size holds. */
@@ -101,7 +101,7 @@ static int run_step(kws_detector *detector, const int8_t *features, uint64_t ste
 {
     kws_step_scratch *const scratch = &detector->scratch.step;
     const uint64_t rested = step - detector->decision.rows;
-    if (rested > 0) { /* the gate was closed: what was heard before it is no context */
+    if (rested > 0) { /* the gate was closed: what came before it is no context */
         kws_network_reset(&detector->network);
         kws_decision_rest(&detector->decision, rested);
     }
@@ -110,11 +110,11 @@ static int run_step(kws_detector *detector, const int8_t *features, uint64_t ste
     return kws_decide(&detector->decision, scratch->posteriors, &detector->detection);
 }
 
-/* Hear the complete frame; whether a keyword was spotted. */
+/* Process the complete frame; whether a keyword was spotted. */
 static int run_frame(kws_detector *detector)
 {
     const int16_t *const newest = detector->frontend.samples + KWS_WINDOW - KWS_HOP;
-    kws_gate_hear(&detector->gate, newest, KWS_HOP);
+    kws_gate_update(&detector->gate, newest, KWS_HOP);
     kws_frontend_make(&detector->frontend, &detector->scratch.frontend, next_row(detector));
     if (!row_completes_step(detector)) {
         return 0;

@@ -17,7 +17,7 @@ typedef struct {
 
 /* A matrix: convolution over a whole patch, pointwise convolution, classifier. */
 typedef struct {
-    const int8_t *weights; /* outputs x inputs, interleaved as dense.c says */
+    const int8_t *weights; /* outputs x inputs, interleaved as dense.c tells */
     const int32_t *bias;   /* outputs; -zero point of the input * sum of the row is in it */
     kws_requantiser out;
     uint16_t inputs;

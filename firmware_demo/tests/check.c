@@ -40,7 +40,7 @@ void check(int passed, const char *what, long where)
     }
 }
 
-void say(const char *what, long value)
+void report(const char *what, long value)
 {
     line(what, ": ", value);
 }

@@ -9,7 +9,7 @@
 void check(int passed, const char *what, long where);
 
 /* Print what the test measured. */
-void say(const char *what, long value);
+void report(const char *what, long value);
 
 /* The test's exit code: 0 if all its checks have passed. */
 int finish(const char *test);

@@ -80,10 +80,10 @@ static void measure_stages(void)
         kws_decide(&decision, scratch.step.posteriors, &detection);
         add(&decide, start);
     }
-    say("frontend_step", mean_of(&make) * KWS_STRIDE);
-    say("network_step", mean_of(&step));
-    say("softmax_step", mean_of(&softmax));
-    say("decision_step", mean_of(&decide));
+    report("frontend_step", mean_of(&make) * KWS_STRIDE);
+    report("network_step", mean_of(&step));
+    report("softmax_step", mean_of(&softmax));
+    report("decision_step", mean_of(&decide));
 }
 
 /* The kinds of layer, on whatever the stages have left in their buffers. */
@@ -114,16 +114,16 @@ static void measure_layers(void)
     start = port_ticks();
     kws_run_dense(&kws_classifier, s->mixed, s->pairs, scratch.step.logits);
     add(&classifier, start);
-    say("stem_step", mean_of(&stem));
-    say("depthwise_step", mean_of(&depthwise) * KWS_BLOCKS);
-    say("pointwise_step", mean_of(&pointwise) * KWS_BLOCKS);
-    say("sum_step", mean_of(&sum) * KWS_BLOCKS);
-    say("mean_step", mean_of(&mean));
-    say("classifier_step", mean_of(&classifier));
-    say("stem_macs", (long)kws_stem.inputs * kws_stem.outputs);
-    say("pointwise_macs", (long)KWS_BLOCKS * KWS_CHANNELS * KWS_CHANNELS);
-    say("depthwise_macs", (long)KWS_RING_ROWS * KWS_CHANNELS);
-    say("macs", KWS_MACS);
+    report("stem_step", mean_of(&stem));
+    report("depthwise_step", mean_of(&depthwise) * KWS_BLOCKS);
+    report("pointwise_step", mean_of(&pointwise) * KWS_BLOCKS);
+    report("sum_step", mean_of(&sum) * KWS_BLOCKS);
+    report("mean_step", mean_of(&mean));
+    report("classifier_step", mean_of(&classifier));
+    report("stem_macs", (long)kws_stem.inputs * kws_stem.outputs);
+    report("pointwise_macs", (long)KWS_BLOCKS * KWS_CHANNELS * KWS_CHANNELS);
+    report("depthwise_macs", (long)KWS_RING_ROWS * KWS_CHANNELS);
+    report("macs", KWS_MACS);
 }
 
 /* The spectrum of a frame of noise, and the same in fixed point. */
@@ -153,8 +153,8 @@ static void measure_spectra(void)
         const float gap = power - (float)fixed_power[k];
         check((gap < 0.0f ? -gap : gap) <= 1e-3f * power + 1e6f, "fixed-point power", (long)k);
     }
-    say("float_spectrum", mean_of(&single));
-    say("fixed_spectrum", mean_of(&integer));
+    report("float_spectrum", mean_of(&single));
+    report("fixed_spectrum", mean_of(&integer));
 }
 
 /* Instructions of kws_process for each step of the golden audio, silent before sample `begin`. */
@@ -166,9 +166,9 @@ static meter measure_whole(int gate, uint32_t begin)
     kws_detector *detector;
     kws_init(memory, sizeof memory, &detector);
     kws_set_gate(detector, gate);
-    for (uint32_t heard = 0; golden_read(audio, samples, sizeof samples) == sizeof samples;
-         heard += KWS_STRIDE * KWS_HOP) {
-        if (heard < begin) {
+    for (uint32_t position = 0; golden_read(audio, samples, sizeof samples) == sizeof samples;
+         position += KWS_STRIDE * KWS_HOP) {
+        if (position < begin) {
             memset(samples, 0, sizeof samples);
         }
         size_t used = 0;
@@ -194,13 +194,13 @@ int main(void)
     measure_spectra();
     stack_paint();
     const meter listening = measure_whole(0, 0);
-    say("stack_bytes", (long)stack_used());
-    say("listening_step", mean_of(&listening));
+    report("stack_bytes", (long)stack_used());
+    report("listening_step", mean_of(&listening));
     const meter opening = measure_whole(GATE, 2 * KWS_SAMPLE_RATE);
-    say("opening_step_most", most_of(&opening));
+    report("opening_step_most", most_of(&opening));
     const meter silence = measure_whole(GATE, UINT32_MAX);
-    say("silence_step", mean_of(&silence));
-    say("detector_bytes", (long)sizeof(struct kws_detector));
-    say("scratch_bytes", (long)sizeof(scratch));
+    report("silence_step", mean_of(&silence));
+    report("detector_bytes", (long)sizeof(struct kws_detector));
+    report("scratch_bytes", (long)sizeof(scratch));
     return finish("measured");
 }

@@ -30,7 +30,7 @@ int main(void)
         check((int32_t)detection.end == expected[3], "end", rows);
     }
     check(golden_read(decided, expected, 1) == 0, "missing detection", rows);
-    say("scores", rows);
-    say("detections", detections);
+    report("scores", rows);
+    report("detections", detections);
     return finish("decision");
 }

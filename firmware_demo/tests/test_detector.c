@@ -14,8 +14,8 @@ static uint64_t memory[KWS_MEMORY_BYTES / 8];
 static event expected[MOST];
 static size_t expected_count;
 
-/* Hear the golden audio in blocks of this many samples; the events -> found. How many. */
-static size_t hear(kws_detector *detector, size_t block, event *found)
+/* Process the golden audio in blocks of this many samples; the events -> found. How many. */
+static size_t process(kws_detector *detector, size_t block, event *found)
 {
     static int16_t samples[1000];
     const int audio = golden_open("audio.bin");
@@ -42,7 +42,7 @@ static size_t hear(kws_detector *detector, size_t block, event *found)
 static void test_events(kws_detector *detector, size_t block)
 {
     event found[MOST];
-    const size_t count = hear(detector, block, found);
+    const size_t count = process(detector, block, found);
     check(count == expected_count, "number of detections", (long)count);
     for (size_t i = 0; i < count && i < expected_count; i++) {
         const int32_t late = found[i].end - expected[i].end;
@@ -53,26 +53,26 @@ static void test_events(kws_detector *detector, size_t block)
 }
 
 /* The golden audio, digital silence, and the golden audio once more. */
-static size_t hear_twice(kws_detector *detector, int gate, event *found)
+static size_t process_twice(kws_detector *detector, int gate, event *found)
 {
     static const int16_t silence[KWS_SAMPLE_RATE];
     size_t used;
     check(kws_reset(detector) == KWS_OK && kws_set_gate(detector, gate) == KWS_OK, "gate", gate);
-    const size_t count = hear(detector, 160, found);
+    const size_t count = process(detector, 160, found);
     for (int second = 0; second < 3; second++) {
         check(kws_process(detector, silence, KWS_SAMPLE_RATE, &used) == KWS_OK, "silence", second);
     }
     const int rests = detector->gate.waiting == KWS_PREROLL_STEPS;
     check(rests == (gate > 0), "the network rests in silence with the gate only", gate);
-    return count + hear(detector, 160, found + count);
+    return count + process(detector, 160, found + count);
 }
 
 /* The network rests through the silence and loses nothing by it. */
 static void test_gate(kws_detector *detector)
 {
     static event always[2 * MOST], gated[2 * MOST];
-    const size_t count = hear_twice(detector, 0, always);
-    check(hear_twice(detector, 5, gated) == count, "detections with the gate", (long)count);
+    const size_t count = process_twice(detector, 0, always);
+    check(process_twice(detector, 5, gated) == count, "detections with the gate", (long)count);
     for (size_t i = 0; i < count; i++) {
         const int32_t late = gated[i].end - always[i].end, hop = KWS_STRIDE * KWS_HOP;
         check(gated[i].label == always[i].label, "label with the gate", (long)i);
@@ -127,6 +127,6 @@ int main(void)
         test_events(detector, blocks[i]);
     }
     test_gate(detector);
-    say("detections", (long)expected_count);
+    report("detections", (long)expected_count);
     return finish("detector");
 }

@@ -52,6 +52,6 @@ int main(void)
             }
         }
     }
-    say("minutes", MINUTES);
+    report("minutes", MINUTES);
     return finish("endurance");
 }

@@ -36,7 +36,7 @@ int main(void)
     }
     char more;
     check(golden_read(features, &more, 1) == 0, "frames that C lacks", frames);
-    say("features", values);
-    say("of them one step away from Python's", differing);
+    report("features", values);
+    report("of them one step away from Python's", differing);
     return finish("front end");
 }

@@ -8,7 +8,7 @@
 static kws_network network;
 static kws_network_scratch scratch;
 
-static long hear_all(void)
+static long run_all(void)
 {
     const int features = golden_open("features.bin"), posteriors = golden_open("posteriors.bin");
     int8_t step[KWS_STRIDE * KWS_BANDS], expected[KWS_LABELS];
@@ -27,8 +27,8 @@ static long hear_all(void)
 
 int main(void)
 {
-    const long steps = hear_all();
-    check(hear_all() == steps, "steps after a reset", steps);
-    say("steps", steps);
+    const long steps = run_all();
+    check(run_all() == steps, "steps after a reset", steps);
+    report("steps", steps);
     return finish("network");
 }

@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
             "--audio",
             type=Path,
             default=RECORDING,
-            help="16 kHz mono recording that the tests hear; default: the demonstration's",
+            help="16 kHz mono recording that the tests process; default: the demonstration's",
         )
     commands.add_parser("figures")
     options = parser.parse_args(arguments)
@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"firmware_demo: error: {error}", file=sys.stderr)
         return 1
     except subprocess.CalledProcessError:
-        print("firmware_demo: error: make failed; what it says is above", file=sys.stderr)
+        print("firmware_demo: error: make failed; its output is above", file=sys.stderr)
         return 1
     return 0
 

@@ -34,7 +34,7 @@ def frontend_tables(config: FeatureConfig, scale: float, zero: int) -> FrontendT
     """
     if config.coefficients:
         raise ModelError(
-            "the firmware's front end makes mel bands, and this model hears "
+            "the firmware's front end makes mel bands, and this model takes "
             f"{config.coefficients} cepstral coefficients; train with coefficients of 0"
         )
     half = config.fft_size // 2

@@ -6,7 +6,7 @@ All files are raw little-endian numbers, row by row:
     features.bin    int8   (frames, bands)
     posteriors.bin  int8   (steps, labels), one row for each step of the features
     detections.bin  int32  (detections, 4): label, score in 1/65536, first and last sample
-    layers_in.bin   int8   (STEPS, stride, bands), a loud part of the features, heard after silence
+    layers_in.bin   int8   (STEPS, stride, bands), a loud part of the features, after silence
     layers.bin      int8   (STEPS, ...) every layer's output in the order in which they run
     scores.bin      int32  (SCORES, 1 + labels): rows rested before it, stored posteriors
     decided.bin     int32  as detections.bin, for scores.bin

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--words", metavar="A,B", help="which folders are words (default: all; others: unknown)"
     )
     parser.add_argument(
-        "--speech", metavar="DIR", type=Path, help="recordings in which none of the words is said"
+        "--speech", metavar="DIR", type=Path, help="recordings in which none of the words is spoken"
     )
     parser.add_argument("--noise", metavar="DIR", type=Path, help="recordings without any speech")
     parser.add_argument(

@@ -125,8 +125,8 @@ def _check_device(device: str) -> None:
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        said = str(error).partition("\n")[0]
-        raise ModelError(f"torch finds no device {device!r} here ({said}); try cpu") from error
+        reason = str(error).partition("\n")[0]
+        raise ModelError(f"torch finds no device {device!r} here ({reason}); try cpu") from error
 
 
 if __name__ == "__main__":

@@ -109,15 +109,15 @@ def over_telephone(audio: Tensor) -> Tensor:
     spectrum = torch.fft.rfft(audio, samples)
     hertz = torch.linspace(0.0, SAMPLE_RATE / 2, spectrum.shape[1], device=audio.device)
     passed = ((hertz - 200.0) / 100.0).clamp(0.0, 1.0) * ((4000.0 - hertz) / 600.0).clamp(0.0, 1.0)
-    heard = torch.fft.irfft(spectrum * passed, samples).clamp(-1.0, 1.0)
-    compressed = heard.sign() * torch.log1p(255.0 * heard.abs()) / math.log(256.0)
+    filtered = torch.fft.irfft(spectrum * passed, samples).clamp(-1.0, 1.0)
+    compressed = filtered.sign() * torch.log1p(255.0 * filtered.abs()) / math.log(256.0)
     compressed = (compressed * 127.0).round() / 127.0
     expanded: Tensor = torch.expm1(compressed.abs() * math.log(256.0)) / 255.0
     return expanded.copysign(compressed)
 
 
 def apply_room(audio: Tensor, narrow_share: float, generator: torch.Generator) -> Tensor:
-    """Put each clip into its own made-up room, heard through its own made-up microphone.
+    """Put each clip into its own simulated room, through its own simulated microphone.
 
     `narrow_share` of the microphones lack the upper bands.
     """
@@ -126,8 +126,8 @@ def apply_room(audio: Tensor, narrow_share: float, generator: torch.Generator) -
     spectrum = torch.fft.rfft(audio, size)
     room = torch.fft.rfft(room_responses(count, generator), size)
     device = device_responses(count, spectrum.shape[1], narrow_share, generator)
-    heard = torch.fft.irfft(spectrum * room * device, size)[:, :samples]
-    restored: Tensor = heard * (level(audio) / level(heard).clamp_min(1e-6))
+    recorded = torch.fft.irfft(spectrum * room * device, size)[:, :samples]
+    restored: Tensor = recorded * (level(audio) / level(recorded).clamp_min(1e-6))
     return restored
 
 

@@ -27,7 +27,7 @@ def fold_batch_norm(network: Network) -> None:
 
 
 def _fold(convolution: nn.Conv1d, norm: nn.BatchNorm1d, before: Tensor | float = 0.0) -> None:
-    """Into a convolution whose outputs are `before` (channels,) higher than its weights say."""
+    """Into a convolution whose outputs are `before` (channels,) higher than its weights give."""
     scale, shift = _affine(norm)
     convolution.weight.mul_(scale[:, None, None])
     _reset(norm, before * scale + shift)

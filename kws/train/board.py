@@ -1,4 +1,4 @@
-"""A training run in TensorBoard: what each epoch's row says, and what the network hears."""
+"""A training run in TensorBoard: each epoch's row, and clips of its batches."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ class Board:
         if not self._writer:
             return
         for index, clip in enumerate(audio[:SHOWN]):
-            self._writer.add_audio(f"heard/{index}", clip, epoch, SAMPLE_RATE)
+            self._writer.add_audio(f"clips/{index}", clip, epoch, SAMPLE_RATE)
         self._writer.add_image("features", pictures(features[:SHOWN]), epoch)
-        self._writer.add_text("heard", ", ".join(names[:SHOWN]), epoch)
+        self._writer.add_text("words", ", ".join(names[:SHOWN]), epoch)
         self._writer.flush()
 
 

@@ -1,6 +1,6 @@
 """A network of two dimensions: what is learnt at one frequency is known at all others.
 
-It slides as `kws.train.network.Network` does, over the same frames with the same rows, and hears
+It slides as `kws.train.network.Network` does, over the same frames with the same rows, and covers
 otherwise: blocks convolve along the bands, then, of the mean over the bands, along time, and add
 that to every band. The family is BC-ResNet (Kim et al., arXiv 2106.04140). It has fewer weights
 than the network that ships and takes many times as long, so that it is a member of ensembles and a

@@ -45,14 +45,14 @@ def load(path: Path) -> dict[str, Any]:
             f"{path} is not a kws checkpoint ({type(error).__name__}); it was not opened further"
         ) from error
     if not isinstance(state, dict) or state.get("version") != VERSION:
-        raise ModelError(f"{path} is not a kws checkpoint of version {VERSION}; train it anew")
+        raise ModelError(f"{path} is not a kws checkpoint of version {VERSION}; train again")
     return state
 
 
 def describe(
     network: AnyNetwork, features: FeatureConfig, labels: tuple[str, ...]
 ) -> dict[str, Any]:
-    """What a checkpoint says of the network whose weights it holds."""
+    """The metadata of the network whose weights a checkpoint holds."""
     return {"network": asdict(network.config), "features": asdict(features), "labels": list(labels)}
 
 
@@ -74,6 +74,6 @@ def load_network(path: Path) -> tuple[AnyNetwork, FeatureConfig, tuple[str, ...]
     if len(labels) != network.config.labels:
         raise ModelError(
             f"{path} names {len(labels)} labels and its network has {network.config.labels}; "
-            "train it anew"
+            "train again"
         )
     return network.eval(), features, labels, state

@@ -5,7 +5,7 @@ Speech Data") is a stack of small two-dimensional convolutions that was trained 
 clips to tell five thousand phrases. Its weights are published under the Apache licence 2.0, and
 openWakeWord ships them as `embedding_model.onnx`, with `melspectrogram.onnx`, the front end that
 they take. Here a linear layer makes such bands of ours, all layers go on learning, and a head of
-one hidden layer answers.
+one hidden layer classifies.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ STAGES = (
 
 @dataclass(frozen=True)
 class EmbeddingConfig:
-    """Sizes of the network; a row hears the last 92 of the 98 frames of a second."""
+    """Sizes of the network; a row covers the last 92 of the 98 frames of a second."""
 
     bands: int = FeatureConfig.bands
     labels: int = len(LABELS)
-    joined: int = 3  # embeddings, 80 ms apart, that the head hears
+    joined: int = 3  # embeddings, 80 ms apart, that the head takes
     hidden: int = 160  # channels that the classifier sees
     dropout: float = 0.3
     unheard: int = 6  # oldest frames of a second that no embedding covers
@@ -110,7 +110,7 @@ class EmbeddingNetwork(nn.Module):
         return [list(stage.children()) for stage in self.stages]  # type: ignore[arg-type]
 
     def images(self, features: Tensor) -> Tensor:
-        """What the convolutions see of (batch, frames, bands): (batch, 2, frames heard, 32)."""
+        """What the convolutions see of (batch, frames, bands): (batch, 2, frames covered, 32)."""
         bands: Tensor = self.remap(features[:, self.config.unheard :])
         return bands.reshape(*bands.shape[:2], 2, BANDS).transpose(1, 2)
 

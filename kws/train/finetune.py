@@ -149,7 +149,7 @@ def tune(
 
 
 def _trunk(network: Network) -> list[nn.Module]:
-    """What hears sounds; the rest hears words, few but those that the network was trained on."""
+    """The layers for sounds; the others are for words, mostly those of the first training."""
     half = len(network.blocks) // 2
     return [network.feature_norm, network.stem, network.stem_norm, *network.blocks[:half]]
 
@@ -255,14 +255,14 @@ def _verify(model: Model, network: Network, material: Material) -> None:
     features = clip_features(model, clips)
     wanted = network(torch.from_numpy(features))[:, -1].softmax(-1).numpy()
     difference = float(abs(model.backend.run(features) - wanted).max())
-    # A stream takes a whole number of steps; what it heard before the last second is forgotten.
+    # A stream takes a whole number of steps; what came before the last second is forgotten.
     stream = model.open_stream()
     padding = np.zeros((-model.frames % stream.frames, features.shape[2]), np.float32)
-    for heard in np.concatenate((padding, features[0])).reshape(-1, stream.frames, len(padding.T)):
-        newest = stream.posteriors(heard)[-1]
+    for chunk in np.concatenate((padding, features[0])).reshape(-1, stream.frames, len(padding.T)):
+        newest = stream.posteriors(chunk)[-1]
     difference = max(difference, float(abs(newest - wanted[0]).max()))
     if not difference < 1e-4:
         raise ModelError(
-            "the graphs of the model to start from compute something else than their weights say "
+            "the graphs of the model to start from compute something else than their weights give "
             f"(posteriors differ by {difference:.2g}); it cannot be fine-tuned"
         )

@@ -39,7 +39,7 @@ from kws.train.targets import row_targets
 from kws.train.teacher import Teacher
 
 WINDOW = "window.onnx"  # the artefact of an exported model that training can begin with
-PICTURED = 10  # epochs from one that TensorBoard shows what is heard of to the next
+PICTURED = 10  # epochs from one whose clips TensorBoard keeps to the next
 
 logger = logging.getLogger(__name__)
 
@@ -181,7 +181,7 @@ def fit(
     A run that was stopped goes on from `last.pt` with `resume`, bit for bit as if it had not been
     stopped, given the same machine and number of threads. On a `device` other than the CPU, a name
     as torch knows it, runs of equal options are equal but for rounding; checkpoints are read
-    anywhere. Raises ModelError where `out` already holds a run and `resume` was not asked for, or
+    anywhere. Raises ModelError where `out` already holds a run without `resume`, or
     holds one of other options, and where a network does not take the front end's frames.
     """
     config = replace(config, frozen_teachers=fingerprints(frozen_teachers))
@@ -205,10 +205,10 @@ def fit(
         teacher = Teacher(config.teacher, labels, config.learner, config.seed)
     drawn = config.sampler.silence, config.sampler.unknown
     shares = class_shares(*drawn, config.learner.peak_weight)
-    advice = None
+    teachers = None
     if frozen_teachers:  # they do without the class shares, which the network learns
         stride, prior = config.network.stride, log_prior(labels, **shares)
-        advice = FrozenTeachers(frozen_teachers, labels, config.features, stride, prior, device)
+        teachers = FrozenTeachers(frozen_teachers, labels, config.features, stride, prior, device)
     first, best = 0, -math.inf
     if state is not None:
         learner.restore(state)
@@ -227,12 +227,12 @@ def fit(
                 started = time.monotonic()
                 torch.manual_seed(config.seed * 1_000_003 + epoch)  # dropout
                 if epoch % PICTURED == 0:
-                    heard = next(clips.epoch(epoch))
-                    names = [labels[target] for target in heard.targets]
-                    pictured = front_end(heard.audio).cpu()
-                    board.batch(epoch + 1, heard.audio.cpu(), pictured, names)
+                    shown = next(clips.epoch(epoch))
+                    names = [labels[target] for target in shown.targets]
+                    pictured = front_end(shown.audio).cpu()
+                    board.batch(epoch + 1, shown.audio.cpu(), pictured, names)
                 batches = draw_batches(clips, streams, front_end, epoch, config.network.stride)
-                means, taught = _run_epoch(learner, teacher, advice, batches, epoch, config)
+                means, taught = _run_epoch(learner, teacher, teachers, batches, epoch, config)
                 scores = measure(learner.average)
                 row: dict[str, Any] = {"epoch": epoch + 1, **means, **_measured(scores)}
                 about: dict[str, Any] = {
@@ -271,23 +271,23 @@ def fit(
                     checkpoint.save(out / "teacher.pt", wide_state)
                 _report(row, scores, is_best)
     finally:
-        for other in (teacher, advice):
+        for other in (teacher, teachers):
             if other is not None:
                 other.close()
     return scores
 
 
 def begin_with(network: AnyNetwork, start: Path, features: Tensor) -> dict[str, Any]:
-    """Load the weights of a checkpoint or an exported model; returns what to say of them.
+    """Load the weights of a checkpoint or an exported model; returns their provenance.
 
     `features` (batch, frames, bands) are what an exported model's normalisations, which are folded
     away, gather their statistics from.
     """
     if start.suffix == ".pt":
         began = checkpoint.load(start)
-        average, said = began["average"], {"epochs_done": began["epoch"], **began["options"]}
+        average, provenance = began["average"], {"epochs_done": began["epoch"], **began["options"]}
         if began.get("started_from"):
-            said["started_from"] = began["started_from"]
+            provenance["started_from"] = began["started_from"]
     else:
         path = find_manifest(str(start))
         manifest = read_manifest(path)
@@ -300,21 +300,21 @@ def begin_with(network: AnyNetwork, start: Path, features: Tensor) -> dict[str, 
         exported = read_embedding(content) if is_embedding else read_network(content)
         restore_batch_norm(exported, features)
         average = exported.state_dict()
-        said = {"model": manifest.name, "sha256": artefact.sha256}
-        said |= manifest.provenance.get("training", {})
+        provenance = {"model": manifest.name, "sha256": artefact.sha256}
+        provenance |= manifest.provenance.get("training", {})
         if before := manifest.provenance.get("started_from"):
-            said["started_from"] = before
+            provenance["started_from"] = before
     try:
         network.load_state_dict(average)
     except RuntimeError as error:
         raise ModelError(f"{start} is of a network of other sizes: {error}") from error
-    return said
+    return provenance
 
 
 def _run_epoch(
     learner: Learner,
     teacher: Teacher | None,
-    advice: FrozenTeachers | None,
+    teachers: FrozenTeachers | None,
     batches: Iterator[Batch],
     epoch: int,
     config: FitConfig,
@@ -328,13 +328,13 @@ def _run_epoch(
     def learn(batch: Batch) -> None:
         step = next(steps)
         rate = learning_rate(step, per_epoch, config)
-        said = teacher.receive() if teacher is not None else None
-        taught = None if said is None else said.logits.to(batch.features.device)
-        if advice is not None:
-            taught = advice.receive()
+        teacher_step = teacher.receive() if teacher is not None else None
+        taught = None if teacher_step is None else teacher_step.logits.to(batch.features.device)
+        if teachers is not None:
+            taught = teachers.receive()
         own.append(learner.step(batch, rate, taught, min(1.0, step / trusted)))
-        if said is not None:
-            others.append(said)
+        if teacher_step is not None:
+            others.append(teacher_step)
         advance()
 
     waiting: Batch | None = None
@@ -343,8 +343,8 @@ def _run_epoch(
             if teacher is not None:
                 step = epoch * per_epoch + index
                 teacher.send(batch, learning_rate(step, per_epoch, config))
-            if advice is not None:
-                advice.send(batch)
+            if teachers is not None:
+                teachers.send(batch)
             if waiting is not None:
                 learn(waiting)
             waiting = batch
@@ -355,8 +355,8 @@ def _run_epoch(
         "loss": _mean([step.loss for step in own]),
         "peak_loss": _mean([step.peak for step in own]),
         "accuracy": _mean([step.right for step in own]),
-    }  # read here alone: a device works ahead until it is asked
-    if teacher is not None or advice is not None:
+    }  # read here alone: a device works ahead until it is read
+    if teacher is not None or teachers is not None:
         means["distil_loss"] = _mean([step.distil for step in own])
     if not others:
         return means, {}

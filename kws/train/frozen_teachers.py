@@ -1,10 +1,10 @@
 """Networks that have learnt already and teach another one together.
 
-On the CPU each has a process of its own; on another device they answer there, one after another.
+On the CPU each has a process of its own; on another device they run there, one after another.
 
-What they say of a batch's clips is the mean of their log-posteriors, a geometric mean as where a
-verifier is asked; the network that learns takes it as from a teacher (`kws.train.learner`). They
-may be of any kind, as long as they hear the same frames and know the same labels.
+Their target for a batch's clips is the mean of their log-posteriors, a geometric mean as where a
+verifier runs; the network that learns takes it as from a teacher (`kws.train.learner`). They
+may be of any kind, as long as they take the same frames and have the same labels.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def fingerprints(checkpoints: Sequence[Path]) -> tuple[str, ...]:
 
 
 class FrozenTeachers:
-    """The networks of some checkpoints; `send` features, `receive` what they say of them."""
+    """The networks of some checkpoints; `send` features, `receive` logits."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class FrozenTeachers:
     ) -> None:
         """For a network with a row every `stride` frames and class shares of log `prior` (labels,).
 
-        Raises ModelError where a checkpoint does not know the labels or hears other frames.
+        Raises ModelError where a checkpoint does not know the labels or takes other frames.
         """
         for path in checkpoints:
             _, theirs, known, _ = load_network(path)
@@ -64,7 +64,7 @@ class FrozenTeachers:
                     f"and {features}, got {', '.join(known)} and {theirs}"
                 )
         self._stride, self._prior = stride, prior.to(device)
-        self._said: deque[Tensor] = deque()
+        self._done: deque[Tensor] = deque()
         self._networks: list[AnyNetwork] = []
         if device != "cpu":
             self._networks = [load_network(path)[0].to(device) for path in checkpoints]
@@ -81,20 +81,20 @@ class FrozenTeachers:
             self._processes.append(process)
 
     def send(self, batch: Batch) -> None:
-        """Ask about the clips of a batch."""
+        """Send the clips of a batch."""
         clips = batch.features[: len(batch.targets)]
         if self._networks:
-            opinions = [_opinion(network, clips, self._stride) for network in self._networks]
-            self._said.append(torch.stack(opinions).mean(0))
+            logits = [_logits(network, clips, self._stride) for network in self._networks]
+            self._done.append(torch.stack(logits).mean(0))
         for pipe in self._pipes:
-            _said(pipe.send, (clips.numpy(), self._stride))
+            _piped(pipe.send, (clips.numpy(), self._stride))
 
     def receive(self) -> Tensor:
         """Logits of the clips that were sent longest ago, (pairs, rows, labels)."""
         if self._networks:
-            return self._said.popleft() + self._prior
-        opinions = [torch.from_numpy(_said(pipe.recv)) for pipe in self._pipes]
-        return torch.stack(opinions).mean(0) + self._prior
+            return self._done.popleft() + self._prior
+        logits = [torch.from_numpy(_piped(pipe.recv)) for pipe in self._pipes]
+        return torch.stack(logits).mean(0) + self._prior
 
     def close(self) -> None:
         """End the processes."""
@@ -104,7 +104,7 @@ class FrozenTeachers:
             process.kill()
 
 
-def _said(call: Callable[..., Any], *content: Any) -> Any:
+def _piped(call: Callable[..., Any], *content: Any) -> Any:
     try:
         return call(*content)
     except (EOFError, OSError) as error:
@@ -124,7 +124,7 @@ def at_rows(logits: Tensor, own: int, stride: int, rows: int) -> Tensor:
 
 
 @torch.no_grad()
-def _opinion(network: AnyNetwork, features: Tensor, stride: int) -> Tensor:
+def _logits(network: AnyNetwork, features: Tensor, stride: int) -> Tensor:
     with torch.autocast(features.device.type, torch.bfloat16):
         logits = network(features).float()
     rows = 1 + (features.shape[1] - network.config.receptive_field) // stride
@@ -138,7 +138,7 @@ def _serve(pipe: Connection, path: Path) -> None:
     try:
         while True:
             features, stride = pipe.recv()
-            opinion: FloatArray = _opinion(network, torch.from_numpy(features), stride).numpy()
-            pipe.send(opinion)
+            logits: FloatArray = _logits(network, torch.from_numpy(features), stride).numpy()
+            pipe.send(logits)
     except (EOFError, OSError):  # the trainer has ended, or has closed the pipe
         return

@@ -45,7 +45,7 @@ def read_network(window: bytes) -> Network:
 
 @torch.no_grad()
 def restore_batch_norm(network: nn.Module, features: Tensor) -> None:
-    """Give a network's normalisations, the identity so far, the statistics of what they hear.
+    """Give a network's normalisations, the identity so far, the statistics of their inputs.
 
     The network computes what it did; afterwards it can be trained with its normalisations in
     training mode. `features` (batch, frames, bands) are what to gather the statistics from. Those
@@ -84,9 +84,9 @@ def write_network(content: bytes, network: Network, name: str, labels: Sequence[
     for output in model.graph.output:
         if output.name == "posteriors":
             output.type.tensor_type.shape.dim[-1].dim_value = len(labels)
-    said = {"name": name, "labels": json.dumps(list(labels), ensure_ascii=False)}
+    metadata = {"name": name, "labels": json.dumps(list(labels), ensure_ascii=False)}
     for entry in model.metadata_props:
-        entry.value = said.get(entry.key, entry.value)
+        entry.value = metadata.get(entry.key, entry.value)
     written: bytes = model.SerializeToString(deterministic=True)
     return written
 

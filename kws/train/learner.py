@@ -39,7 +39,7 @@ class LearnerConfig:
 
 @dataclass(frozen=True)
 class Step:
-    """What came of one step, detached; losses and the share of clips answered right, each ()."""
+    """What came of one step, detached; losses and the share of clips classified right, each ()."""
 
     logits: Tensor  # (pairs + streams, rows, labels)
     loss: Tensor

@@ -58,7 +58,7 @@ def load_own_words(
     """Decode a folder with one folder of 16 kHz mono recordings per word.
 
     The words are all folders, or those named; what else is there teaches unknown, as do
-    `_unknown_` and `speech` (recordings of any length in which none of the words is said).
+    `_unknown_` and `speech` (recordings of any length in which none of the words is spoken).
     Silence comes from `_background_noise_`, `_silence_` and `noise`; without any of them it is made
     up. Speakers named as in Speech Commands stay on one side of what is measured on.
 
@@ -86,7 +86,7 @@ def load_own_words(
         problems += bad
     if not running and training.keys() <= set(labels):
         logger.warning(
-            "nothing but the words was given, so the model cannot learn what else people say; "
+            "nothing but the words was given, so the model cannot learn other speech; "
             "name recordings without the words with --speech DIR for fewer false alarms"
         )
     for problem in problems:

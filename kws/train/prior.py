@@ -1,12 +1,12 @@
 """Class shares of training taken out of a network, so that its posteriors favour no class.
 
 Training draws a quarter of all clips from unknown and a fifteenth from each command, and the loss
-on streams without commands says "unknown" once more; a network learns these shares and answers
+on streams without commands says "unknown" once more; a network learns these shares and predicts
 "unknown" when in doubt. Subtracting the logarithm of the shares from the logits gives the
 posteriors of classes that are equally likely (logit adjustment, Menon et al., arXiv 2007.07314).
 How likely a false accept may be is the thresholds' business.
 
-Of the streams an eighth is counted. Counted whole, words that the network has never heard are
+Of the streams an eighth is counted. Counted whole, words that are new to the network are
 taken for the command that they are nearest to; not at all, commands in noise are taken for such
 words. Chosen with validation clips in view, clean and in noise.
 """

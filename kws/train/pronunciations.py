@@ -1,6 +1,6 @@
 """Which words may stand for "no command": those that a pronouncing dictionary keeps apart from one.
 
-The dictionary is in the format of CMUdict: a word and its phones on each line, another way to say
+The dictionary is in the format of CMUdict: a word and its phones a line, another pronunciation
 it as `word(2)`. The one that comes with the package pocketsphinx has 134,000 words.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from kws.errors import DataError
 
 Phones = tuple[str, ...]
-Dictionary = Mapping[str, frozenset[Phones]]  # every way to say each word
+Dictionary = Mapping[str, frozenset[Phones]]  # every pronunciation of each word
 
 _ENTRY = re.compile(r"([a-z']+)(?:\(\d+\))?\s+(.+)")
 

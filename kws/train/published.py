@@ -38,7 +38,7 @@ FloatArray = NDArray[np.float64]
 
 
 def begin(folder: Path, clips: Int16Array, config: EmbeddingConfig) -> EmbeddingNetwork:
-    """A network with the published weights that hears our bands as though they were theirs.
+    """A network with the published weights that takes our bands instead of theirs.
 
     `clips` (n, 16000) are any speech. Raises ModelError where the folder does not hold the files.
     """
@@ -54,8 +54,8 @@ def begin(folder: Path, clips: Int16Array, config: EmbeddingConfig) -> Embedding
     noise = np.random.default_rng(0).normal(0.0, 2.0, clips.shape)
     for clip, hiss in zip(clips, noise, strict=True):
         audio = (clip + hiss).astype(np.float32)
-        heard = front_end.run(None, {front_end.get_inputs()[0].name: audio[None]})[0]
-        theirs.append(heard.reshape(-1, BANDS) / 10.0 + 2.0)
+        bands = front_end.run(None, {front_end.get_inputs()[0].name: audio[None]})[0]
+        theirs.append(bands.reshape(-1, BANDS) / 10.0 + 2.0)
         ours.append(log_mel(clip, features)[: len(theirs[-1])])
     matrix, shift = _fitted(np.concatenate(ours), np.concatenate(theirs))
     try:

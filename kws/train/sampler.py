@@ -1,4 +1,4 @@
-"""Batches of training audio, drawn anew every epoch: which sound, where in the window, how heard.
+"""Batches of training audio, drawn again every epoch: which sound, where, through what.
 
 A window in a stream meets words at any place, words cut by its edges, the end of an earlier word
 before the one that counts, and much that is no command at all. The sampler makes all of these. It
@@ -54,9 +54,9 @@ class SamplerConfig:
     noise_room: float = 0.3  # share of noises in a made-up room
     babble: float = 0.0  # share of added noises that are somebody talking, at babble_snr_db
     babble_snr_db: tuple[float, float] = (5.0, 25.0)
-    room: float = 0.25  # share of clips in a made-up room, heard through a made-up microphone
+    room: float = 0.25  # share of clips in a simulated room through a simulated microphone
     narrow: float = 0.5  # share of these microphones that lack the upper bands
-    codec: float = 0.0  # share of clips heard over a telephone
+    codec: float = 0.0  # share of clips over a telephone
     gain_db: tuple[float, float] = (-26.0, 8.0)
     warped: float = 0.5  # share of clips spoken by a longer or shorter vocal tract
     warp: float = 0.12  # by up to this share
@@ -146,11 +146,11 @@ class Sampler:
                     targets[row] = self.labels.index(word)
                     audio[row], spoken[row] = self._placed(word)
             silent = self._there(targets == self.labels.index(SILENCE))
-            heard, rate = self._heard(self._there(audio) / 32768.0, silent)
+            augmented, rate = self._augmented(self._there(audio) / 32768.0, silent)
             frames = _frames(self._there(spoken), rate)
             anywhere = torch.tensor(ANYWHERE, device=frames.device)
             frames = torch.where(silent[:, None], anywhere, frames)
-            yield Clips(heard, self._there(targets), frames)
+            yield Clips(augmented, self._there(targets), frames)
 
     def streams(self, number: int) -> Iterator[Tensor]:
         """Streams that hold no command, for each batch of an epoch: (streams, stream_samples).
@@ -171,7 +171,7 @@ class Sampler:
                     audio[row] = self._pieces()
                 else:
                     silent[row] = True
-            yield self._heard(self._there(audio) / 32768.0, self._there(silent))[0]
+            yield self._augmented(self._there(audio) / 32768.0, self._there(silent))[0]
 
     def _begin(self, number: int) -> None:
         self._draw = np.random.default_rng((self.seed, number))
@@ -272,7 +272,7 @@ class Sampler:
         return window
 
     def _broken(self) -> NDArray[np.float32]:
-        """A command that is none: cut, cut by the window's edge, reversed, or spliced."""
+        """A spoiled command, a negative: cut, cut by the window's edge, reversed, or spliced."""
         last = first = 0
         # Where noise hides the word's ends, a cut could leave the whole word: draw again.
         while last == 0 or (last - first > CLIP_SAMPLES * 3 // 4 and self._draw.random() < 0.98):
@@ -291,7 +291,7 @@ class Sampler:
                 return window
         kept = int((last - first) * self._draw.uniform(0.1, 0.33))
         at_edge = self._draw.random() < 0.6
-        if self._draw.random() < 0.6:  # only the beginning is heard
+        if self._draw.random() < 0.6:  # only the beginning is kept
             cut = clip.copy()
             cut[first + kept :] = 0
             return moved(cut, CLIP_SAMPLES - first - kept if at_edge else 0)
@@ -328,7 +328,7 @@ class Sampler:
             noise[in_room] = augment.apply_room(noise[in_room], config.narrow, generator)
         return noise
 
-    def _heard(self, audio: Tensor, silent: Tensor) -> tuple[Tensor, Tensor]:
+    def _augmented(self, audio: Tensor, silent: Tensor) -> tuple[Tensor, Tensor]:
         """The batch as a microphone in some room, noise and distance delivers it.
 
         With it, how fast each clip was played.

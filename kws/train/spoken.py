@@ -1,4 +1,4 @@
-"""Single words cut out of running speech: what people say that is no command, in their own voices.
+"""Single words cut out of running speech: words that are no command, in many voices.
 
 `python -m kws.train.spoken --speech DIR --out WORDS` lets PocketSphinx (`pip install pocketsphinx`)
 find the words in recordings without transcripts, and writes each into a file of its own. A word
@@ -48,7 +48,7 @@ class Segment(NamedTuple):
 
 
 def avoided(dictionary: Dictionary) -> frozenset[Phones]:
-    """How the commands are said, and the words that training holds out."""
+    """Pronunciations of the commands, and the words that training holds out."""
     held_out = [word for word in WORD_FOLDERS if word in dictionary]
     return ways_to_say([*KEYWORDS, *held_out], dictionary)
 

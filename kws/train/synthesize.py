@@ -1,7 +1,7 @@
 """Speech by machines in many voices: the commands, other words, and runs of other words.
 
 `python -m kws.train.synthesize --out DIR` writes them; nothing of it is stored in the project.
-espeak-ng always speaks, flite and voices of Piper where they are asked for. The commands come into
+espeak-ng always speaks, flite and voices of Piper where they are requested. The commands come into
 folders of their own, all else into `_other_`: if only other words were synthetic, a network would
 learn to tell synthetic voices, not words.
 """

@@ -1,9 +1,9 @@
-"""What each row of a pair of clips is to answer, as the network slides from one to the other.
+"""The target of each row of a pair of clips, as the network slides from one to the other.
 
-Clips are joined two by two, so that they are as long as a stream. The first row hears the first
-clip alone and the last row the second; the rows between hear the end of one and the beginning of
-the other. Where such a row still hears the whole of one word and next to nothing of the other, it
-is to answer that word: so the network learns a word at every place of its window, with what
+Clips are joined two by two, so that they are as long as a stream. The first row covers the first
+clip alone and the last row the second; the rows between cover the end of one and the beginning of
+the other. Where such a row still covers the whole of one word and next to nothing of the other,
+that word is its target: so the network learns a word at every place of its window, with what
 comes before and after, at no further cost.
 """
 
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-NOTHING = -1  # the target of a row that is not to answer
-OVERLAP = 6  # frames of the other word that a row may hear
+NOTHING = -1  # of a row without a target
+OVERLAP = 6  # frames of the other word that a row may cover
 ANYWHERE = (1 << 15, -1)  # first and last frame of a clip that holds no word at all
 
 
@@ -23,23 +23,23 @@ def row_targets(targets: Tensor, spoken: Tensor, frames: int, stride: int) -> Te
 
     Args:
         targets: label index of each clip, (clips,); clips 2 i and 2 i + 1 are joined.
-        spoken: first and last frame of what a row must hear whole, (clips, 2); ANYWHERE where
+        spoken: first and last frame of what a row must cover, (clips, 2); ANYWHERE where
             any row will do.
-        frames: of a clip, which is as much as a row hears.
+        frames: of a clip, which is as much as a row covers.
         stride: frames from one row to the next.
 
     Returns:
-        The clip's target where the row hears it whole and at most OVERLAP frames of the other's
+        The clip's target where the row covers it wholly and at most OVERLAP frames of the other's
         word, NOTHING elsewhere; a clip always has its own row.
     """
     first, last = spoken[:, 0].view(-1, 2, 1), spoken[:, 1].view(-1, 2, 1)
     rows = 1 + frames // stride
     begin = torch.arange(rows, device=targets.device) * stride
-    heard_first = (begin <= first[:, 0]) & (begin <= first[:, 1].clamp_max(frames) + OVERLAP + 1)
-    heard_second = (begin > last[:, 1]) & (begin >= last[:, 0] - OVERLAP)
-    heard = torch.stack((heard_first, heard_second), dim=1)
-    heard[:, 0, 0] = heard[:, 1, -1] = True
-    return torch.where(heard, targets.view(-1, 2, 1), NOTHING)
+    first_covered = (begin <= first[:, 0]) & (begin <= first[:, 1].clamp_max(frames) + OVERLAP + 1)
+    second_covered = (begin > last[:, 1]) & (begin >= last[:, 0] - OVERLAP)
+    covered = torch.stack((first_covered, second_covered), dim=1)
+    covered[:, 0, 0] = covered[:, 1, -1] = True
+    return torch.where(covered, targets.view(-1, 2, 1), NOTHING)
 
 
 def clip_losses(logits: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:

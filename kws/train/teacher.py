@@ -41,22 +41,22 @@ class Teacher:
     def send(self, batch: Batch, rate: float) -> None:
         """Have the teacher take a step on a batch at a learning rate."""
         parts = [None if part is None else part.cpu().numpy() for part in batch]
-        self._say(("step", (parts, rate)))
+        self._send(("step", (parts, rate)))
 
     def receive(self) -> Step:
         """What came of the oldest batch that was sent; waits for it."""
-        return Step(*map(torch.tensor, self._hear()))
+        return Step(*map(torch.tensor, self._receive()))
 
     def state(self) -> dict[str, Any]:
         """The teacher's `Learner.state`, between two batches."""
-        self._say(("state", None))
-        state: dict[str, Any] = torch.load(io.BytesIO(self._hear()), weights_only=True)
+        self._send(("state", None))
+        state: dict[str, Any] = torch.load(io.BytesIO(self._receive()), weights_only=True)
         return state
 
     def restore(self, state: dict[str, Any]) -> None:
         """Let the teacher go on from a state."""
-        self._say(("restore", state))
-        self._hear()
+        self._send(("restore", state))
+        self._receive()
 
     def close(self) -> None:
         """End the process."""
@@ -64,13 +64,13 @@ class Teacher:
         self._process.join(timeout=10)
         self._process.kill()
 
-    def _say(self, message: tuple[str, Any]) -> None:
+    def _send(self, message: tuple[str, Any]) -> None:
         try:
             self._pipe.send(message)
         except OSError as error:
             raise ModelError("the teacher's process has ended; go on with --resume") from error
 
-    def _hear(self) -> Any:
+    def _receive(self) -> Any:
         try:
             return self._pipe.recv()
         except (EOFError, OSError) as error:
@@ -90,12 +90,12 @@ def _serve(
     learner = Learner(build(read_config(network)), labels, config)
     try:
         while True:
-            pipe.send(_answer(learner, *pipe.recv()))
+            pipe.send(_handle(learner, *pipe.recv()))
     except (EOFError, OSError):  # the trainer has ended, or has closed the pipe
         return
 
 
-def _answer(learner: Learner, what: str, content: Any) -> Any:
+def _handle(learner: Learner, what: str, content: Any) -> Any:
     if what == "step":
         parts, rate = content
         made: list[Any] = [None if part is None else torch.from_numpy(part) for part in parts]

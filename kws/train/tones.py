@@ -88,8 +88,8 @@ def strikes(
         while position < seconds:
             sound = kinds[turn % len(kinds)]
             begin = int(position * SAMPLE_RATE)
-            heard = sound[: samples - begin]
-            mix[begin : begin + len(heard)] += heard * generator.uniform(0.6, 1.0)
+            part = sound[: samples - begin]
+            mix[begin : begin + len(part)] += part * generator.uniform(0.6, 1.0)
             position += pace * (1.0 + generator.uniform(-uneven, uneven))
             turn += 1
         yield np.round(mix / max(1e-9, np.abs(mix).max()) * 16_000).astype(np.int16)

@@ -1,4 +1,4 @@
-"""Programs that speak: a text in, an utterance out, by a voice, a speed and a pitch drawn anew."""
+"""Programs that speak: a text in, an utterance out, by a random voice, speed and pitch."""
 
 from __future__ import annotations
 
@@ -102,8 +102,8 @@ def _find(program: str) -> str:
 def _piped(command: list[str]) -> Int16Array:
     done = subprocess.run(command, capture_output=True)
     if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
-        raise DataError(f"{command[0]} failed: {said}")
+        reason = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
+        raise DataError(f"{command[0]} failed: {reason}")
     spoken = done.stdout
     return np.frombuffer(spoken[HEADER : len(spoken) // 2 * 2], np.int16)
 

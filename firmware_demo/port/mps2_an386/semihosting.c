@@ -36,7 +36,7 @@ int semihosting_open(const char *path)
 size_t semihosting_read(int handle, void *buffer, size_t bytes)
 {
     const uintptr_t block[] = {(uintptr_t)handle, (uintptr_t)buffer, bytes};
-    return bytes - (size_t)request(SYS_READ, block); /* it answers with what is missing */
+    return bytes - (size_t)request(SYS_READ, block); /* it returns what is missing */
 }
 
 int semihosting_command_line(char *buffer, size_t bytes)

@@ -1,5 +1,5 @@
 /* Requests to the debugger, or the emulator, that runs us (Arm, "Semihosting for AArch32 and
- * AArch64"). Each needs a host that answers: on a board without a debugger they fault. */
+ * AArch64"). Each needs a host that responds: on a board without a debugger they fault. */
 #ifndef SEMIHOSTING_H
 #define SEMIHOSTING_H
 

@@ -1,4 +1,4 @@
-/* A port that compiles everywhere and hears nothing: copy it for a new board. README.md says what
+/* A port that compiles everywhere, without a microphone: copy it for a new board. README.md says what
  * goes where. */
 #include "port.h"
 
