@@ -6,12 +6,12 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kws.audio.block import check_block
+from kws.audio.block import AudioBlock, check_block
 from kws.audio.gap import Gap
 from kws.decision import Detection
 from kws.frontend import FloatArray
@@ -112,7 +112,7 @@ class Detector:
     ) -> None:
         self.close()
 
-    def listen(self, source: Iterable[NDArray[Any] | Gap]) -> Iterator[Detection]:
+    def listen(self, source: Iterable[AudioBlock | Gap]) -> Iterator[Detection]:
         """The detections of a whole stream: any iterable of blocks that `process` takes.
 
         For a Gap among the blocks it calls `skip`. Where the source has a method
@@ -123,12 +123,12 @@ class Detector:
         for found in self._found(source):
             yield replace(found, time=unix_time(found.end)) if unix_time else found
 
-    def _found(self, source: Iterable[NDArray[Any] | Gap]) -> Iterator[Detection]:
+    def _found(self, source: Iterable[AudioBlock | Gap]) -> Iterator[Detection]:
         for block in source:
             yield from self.skip(block.samples) if isinstance(block, Gap) else self.process(block)
         yield from self.finish()
 
-    def process(self, pcm: NDArray[Any]) -> list[Detection]:
+    def process(self, pcm: AudioBlock) -> list[Detection]:
         """Process a block of 16 kHz mono audio, shape (samples,), of any length, 0 included.
 
         int16, or float32 in [-1, 1], beyond which it is clipped. Raises AudioError, and leaves the

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kws.audio import to_int16
+from kws.audio.block import AudioBlock
+from kws.audio.convert import to_int16
 from kws.config import SAMPLE_RATE, STEP_MS
 from kws.errors import ModelError
 from kws.frontend import FloatArray
@@ -96,7 +97,7 @@ class GatedStreams:
         """How many samples of a stream have come since it began."""
         return self._received[stream] * self.hop + len(self._pending[stream])
 
-    def cut(self, blocks: Sequence[NDArray[Any] | None]) -> Iterator[tuple[list[int], Int16Array]]:
+    def cut(self, blocks: Sequence[AudioBlock | None]) -> Iterator[tuple[list[int], Int16Array]]:
         """The next block of each stream in whole hops: streams, ascending, and hops (streams, hop).
 
         A block has shape (samples,), int16 or float32, and any length; None is one of no samples.
@@ -107,7 +108,7 @@ class GatedStreams:
             yield from self._cut(blocks, begin, begin + _AT_ONCE * self.hop)
 
     def _cut(
-        self, blocks: Sequence[NDArray[Any] | None], first: int, last: int
+        self, blocks: Sequence[AudioBlock | None], first: int, last: int
     ) -> Iterator[tuple[list[int], Int16Array]]:
         """As `cut`, of these samples of each block."""
         hop = self.hop
@@ -115,8 +116,8 @@ class GatedStreams:
         for stream, block in enumerate(blocks):
             if block is None or len(block) <= first:
                 continue
-            part = block[first:last]
-            audio = part if part.dtype == np.int16 else to_int16(part)
+            part: NDArray[Any] = block[first:last]
+            audio: Int16Array = part if part.dtype == np.int16 else to_int16(part)
             if len(self._pending[stream]):
                 audio = np.concatenate((self._pending[stream], audio))
             if len(audio) >= hop:

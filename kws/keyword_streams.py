@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kws.audio.block import AudioBlock
 from kws.config import SAMPLE_RATE
 from kws.decision import Deciders, Detection
 from kws.gated_stream import GatedRows, GatedStreams
@@ -62,7 +62,7 @@ class KeywordStreams:
         self._deciders.reset(stream)
         self._origin[stream] = 0
 
-    def process(self, blocks: Sequence[NDArray[Any] | None]) -> Iterator[ProcessedHop]:
+    def process(self, blocks: Sequence[AudioBlock | None]) -> Iterator[ProcessedHop]:
         """Take the next block of each stream; see GatedStreams.cut. All of it must be taken."""
         for streams, hops in self._streams.cut(blocks):
             rows = self._streams.process(streams, hops)

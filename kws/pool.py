@@ -5,11 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any
 
-from numpy.typing import NDArray
-
-from kws.audio.block import check_block
+from kws.audio.block import AudioBlock, check_block
 from kws.decision import Detection
 from kws.guard import Guard
 from kws.keyword_streams import KeywordStreams, ProcessedHop
@@ -84,7 +81,7 @@ class DetectorPool:
     ) -> None:
         self.close()
 
-    def process(self, blocks: Sequence[NDArray[Any] | None]) -> list[list[Detection]]:
+    def process(self, blocks: Sequence[AudioBlock | None]) -> list[list[Detection]]:
         """Process a block of each stream, as `Detector.process` does; None is one of no samples.
 
         Returns the detections of each stream. Raises AudioError, and leaves all streams as they

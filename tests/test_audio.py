@@ -16,9 +16,9 @@ import soundfile
 
 from kws.audio import (
     BLOCK_MS,
+    AudioFile,
     Converter,
     Device,
-    File,
     Microphone,
     RawPcm,
     input_devices,
@@ -46,7 +46,7 @@ class TestFile:
         """The two conversions through float change nothing."""
         samples = np.arange(-32768, 32768, dtype=np.int16)
         soundfile.write(tmp_path / "a.wav", samples, SAMPLE_RATE)
-        np.testing.assert_array_equal(samples, heard(File(tmp_path / "a.wav")))
+        np.testing.assert_array_equal(samples, heard(AudioFile(tmp_path / "a.wav")))
 
     @pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 44_100, 48_000, 96_000])
     @pytest.mark.parametrize("channels", [1, 2, 6])
@@ -54,7 +54,7 @@ class TestFile:
         """A tone keeps its length, level and pitch."""
         samples = np.repeat(tone(1.0, rate)[:, None], channels, axis=1)
         soundfile.write(tmp_path / "a.wav", samples, rate, subtype="PCM_24")
-        output = heard(File(tmp_path / "a.wav"))
+        output = heard(AudioFile(tmp_path / "a.wav"))
         assert abs(len(output) - SAMPLE_RATE) <= 1
         middle = output[2000:14000] / 32768
         np.testing.assert_allclose(middle, tone(1.0)[2000:14000], atol=2e-3)
@@ -67,14 +67,14 @@ class TestFile:
         soundfile.write(tmp_path / "a.wav", samples, 44_100, subtype="FLOAT")
         whole = soxr.resample(samples, 44_100, SAMPLE_RATE)
         expected = np.rint(whole * 32768)
-        assert np.abs(heard(File(tmp_path / "a.wav")) - expected).max() <= 1
+        assert np.abs(heard(AudioFile(tmp_path / "a.wav")) - expected).max() <= 1
 
     @pytest.mark.parametrize("name", ["a.flac", "a.ogg", "a.opus", "a.mp3", "ä b.wav", "a.aiff"])
     def test_formats_and_names(self, tmp_path: Path, name: str) -> None:
         """What libsndfile reads is read, under names with spaces and umlauts too."""
         kind = {"opus": {"format": "OGG", "subtype": "OPUS"}}.get(name.split(".")[1], {})
         soundfile.write(tmp_path / name, tone(1.0), SAMPLE_RATE, **kind)
-        assert abs(len(heard(File(tmp_path / name))) - SAMPLE_RATE) < 2500
+        assert abs(len(heard(AudioFile(tmp_path / name))) - SAMPLE_RATE) < 2500
 
     def test_not_numbers_are_silence(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -83,7 +83,7 @@ class TestFile:
         samples = tone(0.5)
         samples[100], samples[200], samples[300] = np.nan, np.inf, -np.inf
         soundfile.write(tmp_path / "a.wav", samples, SAMPLE_RATE, subtype="FLOAT")
-        output = heard(File(tmp_path / "a.wav"))
+        output = heard(AudioFile(tmp_path / "a.wav"))
         assert [0, 0, 0] == [output[i] for i in (100, 200, 300)]
         assert output[101] == np.rint(tone(0.5)[101] * 32768)
         assert "3 samples that are not numbers" in caplog.text
@@ -94,7 +94,7 @@ class TestFile:
         """Floats in units of int16 saturate instead of wrapping around, and it is said."""
         samples = tone(0.5) * 32768
         soundfile.write(tmp_path / "a.wav", samples, SAMPLE_RATE, subtype="FLOAT")
-        output = heard(File(tmp_path / "a.wav"))
+        output = heard(AudioFile(tmp_path / "a.wav"))
         assert np.all(np.sign(output[5:12]) == np.sign(samples[5:12]))
         assert {-32768, 32767} <= set(output.tolist())
         assert "times full scale" in caplog.text
@@ -104,7 +104,7 @@ class TestFile:
         soundfile.write(tmp_path / "a.wav", tone(1.0), SAMPLE_RATE)
         content = (tmp_path / "a.wav").read_bytes()
         (tmp_path / "a.wav").write_bytes(content[: 44 + 16_001])
-        assert len(heard(File(tmp_path / "a.wav"))) == 8_000
+        assert len(heard(AudioFile(tmp_path / "a.wav"))) == 8_000
         assert "is cut off: hearing the 0.5 s" in caplog.text
 
     def test_wav_of_unknown_length(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -113,7 +113,7 @@ class TestFile:
         content = bytearray((tmp_path / "a.wav").read_bytes())
         content[4:8] = content[40:44] = b"\xff" * 4
         (tmp_path / "a.wav").write_bytes(content)
-        assert len(heard(File(tmp_path / "a.wav"))) == SAMPLE_RATE
+        assert len(heard(AudioFile(tmp_path / "a.wav"))) == SAMPLE_RATE
         assert caplog.text == ""
 
     def test_damage_inside(self, tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ class TestFile:
         (tmp_path / "a.flac").write_bytes(content)
         received: list[np.ndarray] = []
         with pytest.raises(AudioError, match="is damaged after"):
-            received.extend(File(tmp_path / "a.flac"))
+            received.extend(AudioFile(tmp_path / "a.flac"))
         assert len(np.concatenate(received)) > SAMPLE_RATE // 2
 
     @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ class TestFile:
         path = tmp_path / "a.wav"
         path.write_bytes(content)
         with pytest.raises(AudioError, match=says) as caught:
-            File(path)
+            AudioFile(path)
         assert str(path) in str(caught.value)
         assert "\n" not in str(caught.value)
 
@@ -151,20 +151,20 @@ class TestFile:
         """A valid header that nothing follows is refused."""
         soundfile.write(tmp_path / "a.wav", tone(0), SAMPLE_RATE)
         with pytest.raises(AudioError, match="holds no samples"):
-            File(tmp_path / "a.wav")
+            AudioFile(tmp_path / "a.wav")
 
     def test_impossible_rate(self, tmp_path: Path) -> None:
         """A rate of 7 Hz would make hours of audio out of nothing."""
         soundfile.write(tmp_path / "a.wav", tone(0.1), 7)
         with pytest.raises(AudioError, match="says that it is at 7 Hz"):
-            File(tmp_path / "a.wav")
+            AudioFile(tmp_path / "a.wav")
 
     def test_missing_and_folder(self, tmp_path: Path) -> None:
         """A path that is not there, or no file, is named."""
         with pytest.raises(AudioError, match=r"nowhere\.wav: No such file"):
-            File(tmp_path / "nowhere.wav")
+            AudioFile(tmp_path / "nowhere.wav")
         with pytest.raises(AudioError, match="is a folder"):
-            File(tmp_path)
+            AudioFile(tmp_path)
 
 
 class TestRawPcm:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kws.audio import File
+from kws.audio import AudioFile
 from kws.bench import measure as measuring
 from kws.bench.graph import bound_run
 from kws.bench.machine import machine
@@ -103,7 +103,7 @@ class TestMeasure:
 
     def test_the_verifier_is_a_stage(self) -> None:
         """It is called as often as the audio makes it be."""
-        with File(RECORDING) as source:
+        with AudioFile(RECORDING) as source:
             audio = np.concatenate(list(source))[: 4 * 16_000]
         model = load_model()
         assert 1 < stages(model, audio)["verifier"].per_second < 1000 / 60

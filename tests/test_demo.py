@@ -7,7 +7,7 @@ import json
 import numpy as np
 
 from kws import Detector
-from kws.audio import File
+from kws.audio import AudioFile
 from kws.config import SAMPLE_RATE
 from kws.demo import RECORDING, SPOKEN
 
@@ -21,7 +21,7 @@ def test_it_is_small() -> None:
 
 def test_labels_lie_inside() -> None:
     """What is spoken comes in order, without overlap, and where the recording is loud."""
-    with File(RECORDING) as recording:
+    with AudioFile(RECORDING) as recording:
         audio = np.concatenate(list(recording)).astype(np.float64)
     before = 0.0
     for entry in json.loads(SPOKEN.read_text(encoding="utf-8")):
@@ -35,7 +35,7 @@ def test_labels_lie_inside() -> None:
 def test_the_shipped_model_detects_the_commands() -> None:
     """Nearly all commands are spotted once, with the right word, and nothing else fires."""
     spoken = json.loads(SPOKEN.read_text(encoding="utf-8"))
-    with Detector() as detector, File(RECORDING) as recording:
+    with Detector() as detector, AudioFile(RECORDING) as recording:
         keywords = detector.model.manifest.keywords
         detections = list(detector.listen(recording))
     detected = []

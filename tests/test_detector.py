@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from kws import Detection, Detector, load_model
+from kws import Detection, Detector, DetectorPool, load_model
 from kws.config import SAMPLE_RATE
 from kws.errors import AudioError, KwsError, ModelError, SettingError
 from kws.model.load import Model
@@ -185,6 +186,51 @@ def test_gate_shows_the_network_what_came_before(model: Model) -> None:
     assert np.array_equal(everything[step + 50], gated[2 + 50])
 
 
+def test_threshold_of_some_keywords(model: Model) -> None:
+    """A mapping replaces the thresholds of its words alone."""
+    audio = say(0.5, "low", 1.0, "high", 1.0)
+    own = Detector(model).process(audio)
+    late = Detector(model, threshold={"low": 0.99}).process(audio)
+    assert ["low", "high"] == words(own) == words(late)
+    assert own[0].end < late[0].end
+    assert own[1] == late[1]
+    assert {"low": 0.99, "high": 0.6} == Detector(model, threshold={"low": 0.99}).thresholds
+    assert {"low": 0.9, "high": 0.6} == Detector(model).thresholds
+
+
+def test_some_keywords(model: Model) -> None:
+    """Only the chosen keywords are detected, in the model's order, whatever else is set."""
+    audio = say(0.5, "low", 1.0, "high", 1.0)
+    assert ["high"] == words(Detector(model, keywords=["high"]).process(audio))
+    assert ["low"] == words(Detector(model, keywords=("low",), threshold=0.5).process(audio))
+    assert ("low", "high") == Detector(model, keywords={"high", "low"}).keywords
+    pool = DetectorPool(model, 1, keywords=["high"], threshold={"high": 0.5})
+    assert ("high",) == pool.keywords
+    assert {"high": 0.5} == pool.thresholds
+    assert ["high"] == words(pool.process([audio])[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"threshold": {"loww": 0.5}}, "no keyword is called 'loww', did you mean 'low'?"),
+        ({"threshold": {"Low": 0.5}}, "no keyword is called 'Low', did you mean 'low'?"),
+        ({"threshold": {"silence": 0.5}}, "'silence'; the keywords are low, high"),
+        ({"threshold": {"low": 1.5}}, r"expected a threshold in \(0, 1\] for low, got 1.5"),
+        ({"threshold": {"low": 0.5}, "keywords": ["high"]}, "'low'; the keywords are high"),
+        ({"keywords": ["hihg"]}, "no keyword is called 'hihg', did you mean 'high'?"),
+        ({"keywords": []}, "expected at least one keyword; the model's are low, high"),
+        ({"keywords": "low"}, r'expected keywords as a list of words, such as \["low"\]'),
+        ({"sensitivity": "hi"}, "no sensitivity is called 'hi', did you mean 'high'?"),
+    ],
+)
+def test_settings_that_do_not_exist(options: dict[str, Any], reason: str, model: Model) -> None:
+    """What the model lacks is refused with what it has, and with the nearest."""
+    for make in (Detector, DetectorPool):
+        with pytest.raises(SettingError, match=reason):
+            make(model, **options)
+
+
 def test_threshold(model: Model) -> None:
     """A threshold replaces the model's own, and only those in (0, 1] are taken."""
     audio = say(0.5, "low", 1.0)
@@ -210,6 +256,9 @@ def test_threshold(model: Model) -> None:
         (np.zeros((), np.int16), r"got shape \(\)"),
         (np.full(320, np.nan, np.float32), "320 of 320 samples are NaN"),
         (np.array([0.0, np.inf, -np.inf], np.float32), "2 of 3 samples"),
+        (np.array([0.0, 900.0, -20.0], np.float32), "range -1 to 1, got -20 to 900; divide int16"),
+        (np.full(320, 3e38, np.float32), "divide int16 samples by 32768"),
+        (np.full(1, -8.1, np.float32), "got -8.1 to -8.1"),
     ],
 )
 def test_bad_blocks(block: object, reason: str, model: Model) -> None:

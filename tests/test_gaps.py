@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from kws import Detection, Detector, load_model
-from kws.audio import File
+from kws.audio import AudioFile
 from kws.audio.gap import Gap
 from kws.config import SAMPLE_RATE
 from kws.demo import RECORDING
@@ -33,7 +33,7 @@ def model() -> Model:
 @pytest.fixture(scope="module")
 def demonstration() -> Int16Array:
     """Ten seconds of the recording of `kws listen --demo`."""
-    with File(RECORDING) as source:
+    with AudioFile(RECORDING) as source:
         return np.concatenate(list(source))[: 10 * SAMPLE_RATE]
 
 

@@ -19,7 +19,7 @@ from tone_model import tone
 
 from kws import Detection, Detector, KwsError, Listener
 from kws.app.feed import AudioFeed
-from kws.audio import File
+from kws.audio import AudioFile
 from kws.audio.gap import Gap
 from kws.config import SAMPLE_RATE
 from kws.demo import RECORDING
@@ -370,7 +370,7 @@ def test_examples(name: str) -> None:
     )
     assert (0, "") == (done.returncode, done.stderr)
     words = [line.split()[-1] for line in done.stdout.splitlines()]
-    with File(RECORDING) as source:
+    with AudioFile(RECORDING) as source:
         spoken = [detection.keyword for detection in Detector().listen(source)]
     expected = {
         "loop": spoken[: spoken.index("stop") + 1],

@@ -20,7 +20,7 @@ import soundfile
 from tone_model import tone
 
 from kws import Detector, load_model
-from kws.audio import File
+from kws.audio import AudioFile
 from kws.cli import main
 from kws.errors import BackendUnavailable, DataError, KwsError
 from kws.scanning.journal import Journal
@@ -75,7 +75,7 @@ def test_same_detections_as_listening(scanned: list[Scanned], tones: Path) -> No
     """Every recording gives what a detector finds in it, in the order of the paths."""
     detector = Detector(load_model(tones))
     for result in scanned[:-1]:
-        with File(result.path) as file:
+        with AudioFile(result.path) as file:
             assert list(detector.listen(file)) == list(result.detections)
         assert result.error is None
     assert sum(len(result.detections) for result in scanned) > 8

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from export.operating_points import add_verifier
 from kws import Detector, KwsError, load_model
-from kws.audio import File
+from kws.audio import AudioFile
 from kws.cli import main
 from kws.config import STEP_MS
 from kws.demo import RECORDING
@@ -35,7 +35,7 @@ def shipped() -> Model:
 @pytest.fixture(scope="module")
 def demonstration() -> Int16Array:
     """The recording of `kws listen --demo`: commands, other words, pauses."""
-    with File(RECORDING) as source:
+    with AudioFile(RECORDING) as source:
         return np.concatenate(list(source))
 
 
@@ -230,7 +230,7 @@ def test_the_commands_can_leave_it_out(capsys: pytest.CaptureFixture[str], tmp_p
     assert main(["listen", "--input", str(RECORDING), "--json-plain", "--no-verifier"]) == 0
     words = [json.loads(line)["keyword"] for line in capsys.readouterr().out.splitlines()]
     alone = Detector(verify=False)
-    with File(RECORDING) as source:
+    with AudioFile(RECORDING) as source:
         assert words == [detection.keyword for detection in alone.listen(source)]
 
 

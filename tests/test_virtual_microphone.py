@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from kws.audio import File
+from kws.audio import AudioFile
 from kws.config import SAMPLE_RATE
 from kws.demo import RECORDING, SPOKEN
 
@@ -114,7 +114,7 @@ def sound(tmp_path: Path) -> Iterator[Sound]:
 def test_what_is_played_is_spotted(sound: Sound, tmp_path: Path) -> None:
     """The beginning of the demonstration, played aloud, gives its commands; Ctrl-C ends with 0."""
     spoken = [e for e in json.loads(SPOKEN.read_text(encoding="utf-8")) if e["end"] < 8.0]
-    audio = np.concatenate(list(File(RECORDING)))[: 9 * SAMPLE_RATE]
+    audio = np.concatenate(list(AudioFile(RECORDING)))[: 9 * SAMPLE_RATE]
     soundfile.write(tmp_path / "demo.wav", audio, SAMPLE_RATE)
     process = sound.listen()
     sound.run("paplay", "--device=vmic", str(tmp_path / "demo.wav"))

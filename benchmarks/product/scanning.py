@@ -24,7 +24,7 @@ import numpy as np
 
 from benchmarks.results import FOLDER, write_result
 from kws import Detector, load_model
-from kws.audio import File
+from kws.audio import AudioFile
 from kws.bench.timing import alternate, ratio, spread
 from kws.demo import RECORDING
 from kws.errors import DataError, KwsError
@@ -53,7 +53,7 @@ def one_after_the_other(paths: Sequence[str]) -> list[Scanned]:
     results = []
     for path in paths:
         seconds = 0.0
-        with File(path) as file:
+        with AudioFile(path) as file:
             detections = []
             detector.reset()
             for block in file:

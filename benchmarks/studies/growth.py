@@ -27,7 +27,7 @@ from export.network import Block, FoldedNetwork, Layer
 from export.shipped import read_network
 from export.stream_graph import write_stream
 from kws import Detector, load_model
-from kws.audio import File, Int16Array
+from kws.audio import AudioFile, Int16Array
 from kws.bench.timing import alternate, compare, ratio, spread
 from kws.config import SAMPLE_RATE
 from kws.demo import RECORDING
@@ -221,7 +221,7 @@ def _point(values: list[float]) -> dict[str, float]:
 
 def _audio(seconds: float) -> Int16Array:
     """The demonstration, over and over: words, with pauses in which the gate closes."""
-    once = np.concatenate(list(File(RECORDING)))
+    once = np.concatenate(list(AudioFile(RECORDING)))
     return np.resize(once, round(seconds * SAMPLE_RATE))
 
 

@@ -7,12 +7,12 @@ import asyncio
 import sys
 
 from kws import Listener
-from kws.audio import File, Microphone
+from kws.audio import AudioFile, Microphone
 
 
 async def listen() -> None:
     """Print words as they come; cancelling this task ends the listening too."""
-    source = File(sys.argv[1]) if sys.argv[1:] else Microphone()
+    source = AudioFile(sys.argv[1]) if sys.argv[1:] else Microphone()
     async with Listener(source) as listener:
         async for detection in listener:
             print(f"{detection.end:6.2f} s  {detection.keyword}")

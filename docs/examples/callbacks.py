@@ -7,7 +7,7 @@ import logging
 import sys
 
 from kws import Detection, Listener
-from kws.audio import File, Microphone
+from kws.audio import AudioFile, Microphone
 
 lamp = False
 
@@ -20,7 +20,7 @@ def switch(detection: Detection) -> None:
 
 
 logging.basicConfig()  # an exception in a callback is logged, and the next word still counts
-source = File(sys.argv[1]) if sys.argv[1:] else Microphone()
+source = AudioFile(sys.argv[1]) if sys.argv[1:] else Microphone()
 with Listener(source) as listener:
     listener.on("on", switch)
     listener.on("off", switch)

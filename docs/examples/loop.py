@@ -6,9 +6,9 @@ python docs/examples/loop.py [RECORDING]    (default: the microphone, until "sto
 import sys
 
 from kws import Listener
-from kws.audio import File, Microphone
+from kws.audio import AudioFile, Microphone
 
-source = File(sys.argv[1]) if sys.argv[1:] else Microphone()
+source = AudioFile(sys.argv[1]) if sys.argv[1:] else Microphone()
 with Listener(source) as listener:
     for detection in listener:
         print(f"{detection.end:6.2f} s  {detection.keyword}")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kws.audio.block import LARGEST
 from kws.audio.convert import Converter, Int16Array
 from kws.audio.gap import Gap
 from kws.audio.source import Closing
@@ -25,7 +26,6 @@ FORMATS: Mapping[str, np.dtype[Any]] = {
     "f32le": np.dtype("<f4"),
     "u8": np.dtype("u1"),
 }
-LARGEST = 8.0  # of floats, whose full scale is 1: hot audio is less, int16 as floats is far more
 
 
 class AudioFeed(Closing):

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from kws.audio.convert import Converter, FloatArray, Int16Array, to_int16
     from kws.audio.devices import Device, input_devices
     from kws.audio.events import SourceEvent
-    from kws.audio.file import File
+    from kws.audio.file import AudioFile
     from kws.audio.gap import Gap
     from kws.audio.microphone import Microphone
     from kws.audio.pipe import RawPcm
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BLOCK_MS",
+    "AudioFile",
     "Converter",
     "Device",
-    "File",
     "FloatArray",
     "Gap",
     "Int16Array",
@@ -36,7 +36,7 @@ _HOME = {
     "BLOCK_MS": "source",
     "Converter": "convert",
     "Device": "devices",
-    "File": "file",
+    "AudioFile": "file",
     "FloatArray": "convert",
     "Gap": "gap",
     "Int16Array": "convert",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,12 @@ from kws.errors import AudioError
 LARGEST = 8.0
 
 
-def check_block(pcm: NDArray[Any]) -> None:
+# (samples,), 16 kHz, mono. Of floats only float32 is taken, but type checkers take int16 divided
+# by a float32 for float64.
+AudioBlock: TypeAlias = NDArray[np.int16] | NDArray[np.floating[Any]]
+
+
+def check_block(pcm: AudioBlock) -> None:
     """Raise AudioError, which says what to do, for a block that is not 16 kHz mono audio.
 
     Expected: shape (samples,), int16, or float32 within -LARGEST and LARGEST.

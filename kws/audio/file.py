@@ -19,7 +19,7 @@ PIPE_LENGTH = 0x7FFF_0000  # bytes; WAV headers that state this or more mean "un
 logger = logging.getLogger(__name__)
 
 
-class File(Closing):
+class AudioFile(Closing):
     """A recording of any rate and channel count in any format that libsndfile reads.
 
     It is read in blocks of `block_ms`; longer ones cost less.

@@ -6,7 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
 from kws.audio.convert import Int16Array
 from kws.config import SAMPLE_RATE
@@ -28,13 +28,16 @@ class Source(Protocol):
         ...
 
 
+ClosingType = TypeVar("ClosingType", bound="Closing")
+
+
 class Closing(ABC):
     """Lets a source stand in a `with` statement."""
 
     @abstractmethod
     def close(self) -> None: ...
 
-    def __enter__(self) -> Any:
+    def __enter__(self: ClosingType) -> ClosingType:
         return self
 
     def __exit__(

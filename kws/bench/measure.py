@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from kws.audio import BLOCK_MS, File, Int16Array
+from kws.audio import BLOCK_MS, AudioFile, Int16Array
 from kws.bench.graph import bound_run
 from kws.bench.machine import load_average, machine
 from kws.bench.stages import STEPS_PER_SECOND, Stage, network, stages
@@ -94,7 +94,7 @@ def _load(
 
 def _audio(seconds: float) -> tuple[Int16Array, Int16Array]:
     """The demonstration, over and over, and digital silence."""
-    once = np.concatenate(list(File(RECORDING)))
+    once = np.concatenate(list(AudioFile(RECORDING)))
     samples = round(seconds * SAMPLE_RATE)
     return np.resize(once, samples), np.zeros(samples, np.int16)
 

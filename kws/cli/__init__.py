@@ -15,7 +15,7 @@ import os
 import sys
 
 from kws import __version__
-from kws.errors import KwsError
+from kws.errors import KwsError, SettingError
 
 COMMANDS = {
     "listen": "spot keywords in what the microphone, a file or a pipe delivers",
@@ -37,6 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line (default: this process's own); returns the exit code."""
     try:
         return _run(sys.argv[1:] if arguments is None else arguments)
+    except SettingError as error:
+        print(f"kws: error: {error}", file=sys.stderr)
+        return 2
     except KwsError as error:
         print(f"kws: error: {error}", file=sys.stderr)
         return 1

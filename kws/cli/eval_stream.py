@@ -74,6 +74,7 @@ def run(options: argparse.Namespace) -> int:
         model,
         threshold=options.threshold,
         sensitivity=options.sensitivity,
+        keywords=options.keywords,
         isolated=not options.connected,
         verify=not options.no_verifier,
     )

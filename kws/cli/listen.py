@@ -122,6 +122,7 @@ def _run(
             model,
             threshold=options.threshold,
             sensitivity=options.sensitivity,
+            keywords=options.keywords,
             isolated=not options.connected,
             verify=not options.no_verifier,
             observer=everyone,
@@ -130,15 +131,15 @@ def _run(
 
 
 def _open_source(options: argparse.Namespace, session: Session) -> Source:
-    from kws.audio import File, Microphone, RawPcm
+    from kws.audio import AudioFile, Microphone, RawPcm
 
     if options.demo:
         from kws.demo import RECORDING
 
-        return File(RECORDING)
+        return AudioFile(RECORDING)
     if options.input == "-":
         return RawPcm()
-    return File(options.input) if options.input else Microphone(options.device)
+    return AudioFile(options.input) if options.input else Microphone(options.device)
 
 
 def _open_display(options: argparse.Namespace) -> Output:

@@ -16,13 +16,44 @@ def threshold(text: str) -> float:
     return value
 
 
-def add_decision(parser: argparse.ArgumentParser) -> None:
-    """Declare the options that choose when a keyword counts as spoken."""
+def thresholds(text: str) -> float | dict[str, float]:
+    """A number in (0, 1] for every keyword, or several as in stop=0.5,go=0.6."""
+    if "=" not in text:
+        return threshold(text)
+    pairs = [part.rpartition("=") for part in text.split(",")]
+    if not all(word.strip() for word, _, _ in pairs):
+        raise argparse.ArgumentTypeError(f"expected word=number,word=number, got {text!r}")
+    return {word.strip(): threshold(value) for word, _, value in pairs}
+
+
+def words(text: str) -> tuple[str, ...]:
+    """One or more words, as in stop,go."""
+    found = tuple(word.strip() for word in text.split(","))
+    if not all(found):
+        raise argparse.ArgumentTypeError(f"expected words with commas between them, got {text!r}")
+    return found
+
+
+def add_keywords(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that choose keywords and their thresholds."""
     parser.add_argument(
         "--threshold",
-        type=threshold,
-        help="score in (0, 1] from which a keyword counts (default: the model's own, per keyword)",
+        type=thresholds,
+        metavar="SCORE",
+        help="in (0, 1], from which a keyword counts: one for all, or some as in stop=0.5,go=0.6 "
+        "(default: the model's own, per keyword)",
     )
+    parser.add_argument(
+        "--keywords",
+        type=words,
+        metavar="WORDS",
+        help="detect only these of the model's keywords, as in stop,go (default: all)",
+    )
+
+
+def add_decision(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that choose when a keyword counts as spoken."""
+    add_keywords(parser)
     parser.add_argument(
         "--sensitivity",
         choices=("low", "medium", "high"),

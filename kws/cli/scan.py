@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kws.cli.options import count, threshold
+from kws.cli.options import add_keywords, count
 
 if TYPE_CHECKING:
     from kws.scanning.scan import Engine, Scanned
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="a packaged model's name, a folder or a manifest")
     parser.add_argument("--artefact", metavar="KEY", help="which file of the model, as in kws eval")
     parser.add_argument("--provider", choices=("cpu", "cuda"), help="where it runs (default: cpu)")
-    parser.add_argument("--threshold", type=threshold, help="in (0, 1] (default: the model's own)")
+    add_keywords(parser)
     parser.add_argument("--jobs", type=count, help="processes (default: one per core)")
     parser.add_argument(
         "--streams", type=count, default=32, help="recordings that a process computes at once (32)"
@@ -47,7 +47,12 @@ def run(options: argparse.Namespace) -> int:
     from kws.scanning.scan import ScanSettings
 
     settings = ScanSettings(
-        options.model, options.artefact, options.provider, options.threshold, options.streams
+        options.model,
+        options.artefact,
+        options.provider,
+        options.threshold,
+        options.streams,
+        options.keywords,
     )
     paths = _recordings(options.paths)
     scan = _identity(settings)
@@ -81,13 +86,18 @@ def _identity(settings: Any) -> dict[str, Any]:
     import hashlib
 
     from kws.model.load import load_model
+    from kws.operating_point import OperatingPoint
 
     model = load_model(settings.model, artefact=settings.artefact, provider=settings.provider)
+    # Raises where the settings do not fit the model, before anything is scanned.
+    point = OperatingPoint.of(model, threshold=settings.threshold, keywords=settings.keywords)
     return {
         "model": model.manifest.name,
         "artefact": model.artefact,
         "manifest_sha256": hashlib.sha256(model.path.read_bytes()).hexdigest(),
         "threshold": settings.threshold,
+        # Left out where it says nothing, so that journals of earlier versions go on.
+        **({"keywords": list(point.keywords)} if settings.keywords else {}),
     }
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kws.audio import File
+from kws.audio import AudioFile
 from kws.config import SAMPLE_RATE, SILENCE, DecisionConfig
 from kws.decision import Decider, Detection
 from kws.errors import KwsError
@@ -103,7 +103,7 @@ def record_files(
 
 def _record_file(recorder: PosteriorRecorder, path: Path) -> PosteriorTrack | Problem:
     try:
-        with File(path) as source:
+        with AudioFile(path) as source:
             return recorder.record(str(path), source)
     except KwsError as error:
         return Problem(path, str(error).removeprefix(f"{path} "))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kws.audio import File
+from kws.audio import AudioFile
 from kws.config import SAMPLE_RATE
 from kws.errors import DataError
 from kws.recordings.data import Int16Array
@@ -110,7 +110,7 @@ def read_scene(recording: Path, labels: Path) -> Scene:
     in .csv, comma-separated with the columns start, end and word. Raises AudioError for the
     recording and DataError for the labels, with the line that is wrong.
     """
-    with File(recording) as source:
+    with AudioFile(recording) as source:
         blocks = list(source)
     audio = np.concatenate(blocks) if blocks else np.empty(0, np.int16)
     return Scene(audio, read_labels(labels))

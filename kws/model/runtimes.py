@@ -9,6 +9,7 @@ import io
 import logging
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from functools import cache
 from importlib import metadata
@@ -141,12 +142,14 @@ class TfliteBackend:
         outputs = self._interpreter.get_output_details()
         _only([entry["name"] for entry in inputs], [entry["name"] for entry in outputs])
         self._input, self._output = inputs[0], outputs[0]
+        self._one_at_a_time = threading.Lock()  # a model is shared between threads
 
     def run(self, features: FloatArray) -> FloatArray:
         """See Backend.run."""
         shaped = _shaped(features, tuple(self._input["shape"].tolist()))
         # The graph's batch is fixed at 1.
-        return np.concatenate([self._run_one(window[None]) for window in shaped])
+        with self._one_at_a_time:
+            return np.concatenate([self._run_one(window[None]) for window in shaped])
 
     def _run_one(self, features: FloatArray) -> FloatArray:
         self._interpreter.set_tensor(self._input["index"], quantise(features, self._input))

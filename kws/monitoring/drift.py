@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kws.audio import File
+from kws.audio import AudioFile
 from kws.detector import Detector
 from kws.errors import DataError
 from kws.model.load import Model
@@ -51,7 +51,7 @@ def measure_recordings(recordings: list[Path], model: Model) -> Seen:
     monitor = Monitor(model)
     with Detector(model, observer=monitor) as detector:
         for path in recordings:
-            with File(path) as source:
+            with AudioFile(path) as source:
                 for _ in detector.listen(source):
                     pass
     return monitor.take()

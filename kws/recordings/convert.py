@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from kws.audio import File
+from kws.audio import AudioFile
 from kws.config import SAMPLE_RATE
 from kws.errors import AudioError, DataError
 from kws.recordings.data import SPLITS, SUFFIXES, Int16Array, Problem
@@ -76,7 +76,7 @@ def _write(path: Path, audio: Int16Array) -> None:
 
 def read_any(path: Path) -> tuple[Int16Array, int]:
     """A recording as 16 kHz mono, and the rate that it had; raises AudioError."""
-    with File(path) as source:
+    with AudioFile(path) as source:
         blocks = list(source)
     rate = soundfile.info(path).samplerate
     return np.concatenate(blocks) if blocks else np.zeros(0, np.int16), rate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from functools import lru_cache
 from multiprocessing import get_context
 from typing import Any, Protocol
 
-from kws.audio import File, Int16Array
+from kws.audio import AudioFile, Int16Array
 from kws.config import SAMPLE_RATE
 from kws.decision import Detection
 from kws.errors import AudioError, BackendUnavailable, KwsError
@@ -32,8 +32,9 @@ class ScanSettings:
     model: str | None = None
     artefact: str | None = None
     provider: str | None = None
-    threshold: float | None = None
+    threshold: float | Mapping[str, float] | None = None
     streams: int = 32  # recordings that one process computes at once
+    keywords: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,10 @@ def scan_recordings(paths: Sequence[str], settings: ScanSettings) -> list[Scanne
     """
     model = _model(settings)
     pool = DetectorPool(
-        model, min(settings.streams, max(1, len(paths))), threshold=settings.threshold
+        model,
+        min(settings.streams, max(1, len(paths))),
+        threshold=settings.threshold,
+        keywords=settings.keywords,
     )
     waiting = iter(enumerate(paths))
     lanes: list[_Lane | None] = [None] * len(pool)
@@ -88,7 +92,7 @@ class _Lane:
 
     def _read(self) -> Iterator[Int16Array]:
         try:
-            with File(self._path, BLOCK_MS) as file:
+            with AudioFile(self._path, BLOCK_MS) as file:
                 yield from file
         except AudioError as error:
             self._error = str(error)
