@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 import io
 import re
+import shutil
+import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -190,6 +193,7 @@ def test_what_the_source_says(screen: Screen) -> None:
     assert "○ USB is gone; plug it in again" == screen.lines()[0]
     screen.view.put(SourceEvent("back", 0.0, 3.0, "USB is back"))
     assert screen.lines()[0].startswith("00:00 ▕")
+    assert "USB is back" in screen.written()
 
 
 def test_no_unicode() -> None:
@@ -207,7 +211,7 @@ def test_the_cursor_comes_back(screen: Screen) -> None:
     screen.ready()
     assert "\x1b[?25l" in screen.written()
     screen.view.close()
-    assert screen.written().endswith("\x1b[?25h") or "\x1b[?25h" in screen.written()
+    assert screen.written().rindex("\x1b[?25h") > screen.written().rindex("\x1b[?25l")
     screen.view.close()
 
 
@@ -239,3 +243,21 @@ def test_plain_where_output_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> N
     assert open_view() is None
     monkeypatch.setenv("TERM", "xterm")
     assert isinstance(open_view(), LiveView)
+
+
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is the terminal")
+def test_a_real_terminal(tmp_path: Path) -> None:
+    """The picture in the README is drawn from one, and needs nothing from elsewhere."""
+    tool = Path(__file__).parent.parent / "docs" / "tools" / "terminal_screenshot.py"
+    picture = tmp_path / "listen.svg"
+    done = subprocess.run(
+        [sys.executable, str(tool), "--out", str(picture), "--until", "✔ yes"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (0, "") == (done.returncode, done.stderr)
+    content = picture.read_text(encoding="utf-8")
+    for expected in ("✔&#160;yes", "of&#160;0.", "speech", "▏"):
+        assert expected in content
+    assert content.count("http") == 1  # the name of the format

@@ -85,6 +85,7 @@ class LiveView:
 
     def put(self, event: Event) -> None:
         """See Output."""
+        self._draw()  # for the width that the terminal has now
         if isinstance(event, Ready):
             self._words = _Words(event.manifest, event.thresholds, self._clock)
             self._say(opening(event))
@@ -94,7 +95,10 @@ class LiveView:
             self._say(self._detection(event, self._words.thresholds[event.keyword]), "bold green")
         elif isinstance(event, SourceEvent):
             self._lost += event.seconds if event.kind == "lost" else 0.0
-            self._trouble = event.message if event.kind in ("gone", "waiting") else ""
+            if event.kind in ("gone", "waiting", "back"):
+                self._trouble = event.message if event.kind != "back" else ""
+            if event.kind != "waiting":  # which comes with every attempt
+                self._say(event.message, "yellow")
         elif isinstance(event, End):
             self._live.stop()
             if event.reason != "failed":  # the error says it all

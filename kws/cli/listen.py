@@ -48,7 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="one JSON object per detection, as --json wrote it in 0.1; goes after this release",
     )
-    shown.add_argument("--quiet", action="store_true", help="detections only, one a line")
+    shown.add_argument(
+        "--quiet",
+        action="store_true",
+        help="detections, one a line, and faults of the source; nothing else",
+    )
     parser.add_argument(
         "--service",
         action="store_true",

@@ -6,6 +6,7 @@ import time
 
 from kws.app.events import End, Event, Ready
 from kws.app.outputs.standard import write_line, write_note
+from kws.audio.events import SourceEvent
 from kws.decision import Detection
 
 
@@ -13,13 +14,15 @@ class PlainLines:
     """A line per detection on standard output; what is said around them goes to standard error."""
 
     def __init__(self, quiet: bool = False) -> None:
-        """With `quiet` there is nothing but detections."""
+        """With `quiet` there is nothing but detections, and what the source reports."""
         self._quiet = quiet
 
     def put(self, event: Event) -> None:
         """See Output."""
         if isinstance(event, Detection):
             write_line(detection_line(event))
+        elif isinstance(event, SourceEvent):
+            write_note(f"kws: {event.message}")
         elif isinstance(event, Ready) and not self._quiet:
             write_note(opening(event))
         elif isinstance(event, End) and event.reason != "failed" and not self._quiet:

@@ -1,0 +1,98 @@
+"""Draw what `kws listen --demo` shows in a real terminal: the picture in the README.
+
+python docs/tools/terminal_screenshot.py [--columns 80] [--out docs/pictures/listen.svg]
+
+tmux (Debian: tmux) is the terminal. The picture is taken half a second after --until has appeared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+SECONDS = 40.0  # that the demonstration takes at most, with its start
+PICTURE = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
+<style>
+.{unique_id}-matrix {{
+    font-family: ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace;
+    font-size: {char_height}px; line-height: {line_height}px; white-space: pre;
+}}
+{styles}
+</style>
+<defs>
+<clipPath id="{unique_id}-clip-terminal">
+<rect x="0" y="0" width="{terminal_width}" height="{terminal_height}" />
+</clipPath>
+{lines}
+</defs>
+{chrome}
+<g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">
+{backgrounds}
+<g class="{unique_id}-matrix">
+{matrix}
+</g>
+</g>
+</svg>
+"""  # rich's own, without the fonts that it would fetch from a server
+
+
+def main() -> int:
+    """Take the picture and write it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--columns", type=int, default=80)
+    parser.add_argument("--out", type=Path, default=Path("docs/pictures/listen.svg"))
+    parser.add_argument("--until", default="✔ stop")
+    options = parser.parse_args()
+    screen = screenshot(options.columns, 20, options.until)
+    console = Console(
+        record=True,
+        width=options.columns,
+        force_terminal=True,
+        color_system="standard",
+        file=io.StringIO(),
+    )
+    console.print(Text.from_ansi(screen), no_wrap=True)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    picture = console.export_svg(title="kws listen --demo", code_format=PICTURE, unique_id="kws")
+    options.out.write_text(picture, encoding="utf-8")
+    print(f"{options.out}: {options.out.stat().st_size} bytes")
+    return 0
+
+
+def screenshot(columns: int, rows: int, until: str) -> str:
+    """The screen, with its colours as ANSI codes, half a second after the text appears on it."""
+    command = shlex.join([sys.executable, "-m", "kws", "listen", "--demo"])
+    tmux = ["tmux", "-L", f"kws-{os.getpid()}", "-f", "/dev/null"]
+    size = ["-x", str(columns), "-y", str(rows)]
+    tmux = [*tmux, "-u"]  # its client may have been started without a locale
+    subprocess.run([*tmux, "new-session", "-d", *size, command], check=True)
+    try:
+        end = time.monotonic() + SECONDS
+        while time.monotonic() < end:
+            screen = _screen(tmux)
+            if until in screen:
+                time.sleep(0.5)
+                return _screen(tmux).rstrip("\n")
+            time.sleep(0.1)
+        raise SystemExit(f"{until!r} did not appear within {SECONDS:.0f} s")
+    finally:
+        subprocess.run([*tmux, "kill-server"], check=False)
+
+
+def _screen(tmux: list[str]) -> str:
+    return subprocess.run(
+        [*tmux, "capture-pane", "-e", "-p"], check=True, capture_output=True, text=True
+    ).stdout
+
+
+if __name__ == "__main__":
+    sys.exit(main())
