@@ -96,20 +96,28 @@ class DecisionConfig:
     hop_ms: int = 80  # the network is called this often
     smoothing_ms: int = 520  # posteriors are averaged over this long
     threshold: float = 0.6  # smoothed posterior, used where a keyword has no own threshold
-    isolation: float = 0.75  # 0 to 1: how much other speech just before raises the thresholds
+    isolation: float = 0.9  # 0 to 1: how much other speech just before raises the thresholds
+    faint_db: float = 15.0  # so far below the word it does not; 0: it does, however faint it is
+    loud_db: float = 6.0  # so far below the word it still does in full; between the two in part
     context_ms: int = 400  # so long before the word counts as just before ...
     lead_ms: int = 180  # ... and ends this long before the smoothing begins: the word itself
     longest_ms: int = 1_400  # a score that has stayed up for longer is no word
     release: float = 0.5  # a keyword re-arms below this share of its threshold ...
-    rearm_ms: int = 100  # ... held for this long
+    rearm_ms: int = 100  # ... held for this long ...
+    hold_ms: int = 900  # ... or has heard a word that ended so long ago once more; 0: only so
     refractory_ms: int = 500  # after a detection nothing fires for this long
 
     def __post_init__(self) -> None:
         _require(10 <= self.hop_ms <= 1_000, "a hop_ms of 10 to 1000", self)
         _require(0.0 < self.threshold <= 1.0, "a threshold in (0, 1]", self)
         _require(0.0 <= self.isolation <= 1.0, "an isolation in [0, 1]", self)
+        _require(
+            0.0 <= self.loud_db < self.faint_db <= 100.0 or self.loud_db == self.faint_db == 0.0,
+            "0 <= loud_db < faint_db <= 100, or both 0",
+            self,
+        )
         _require(0.0 < self.release <= 1.0, "a release in (0, 1]", self)
-        for name in ("smoothing_ms", "context_ms", "lead_ms", "rearm_ms"):
+        for name in ("smoothing_ms", "context_ms", "lead_ms", "rearm_ms", "hold_ms"):
             _require(0 <= getattr(self, name) <= 10_000, f"a {name} of 0 to 10000", self)
         for name in ("longest_ms", "refractory_ms"):
             _require(0 <= getattr(self, name) <= 60_000, f"a {name} of 0 to 60000", self)

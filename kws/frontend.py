@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kws.config import FeatureConfig
+from kws.config import STEP_MS, FeatureConfig
 
 FloatArray = NDArray[np.float32]
+
+DB = 10.0 / math.log(10.0)  # decibels in a natural logarithm of energy of 1
 
 # Frames whose spectra fit into memory that the allocator keeps; larger blocks are allocated from
 # the system each time, which doubles what a frame costs.
@@ -154,3 +157,18 @@ def _log_mel_of_few(framed: NDArray[np.int16], config: FeatureConfig) -> FloatAr
         # Not a BLAS product, whose bits would depend on how many frames there are.
         features = (features[:, :, None] * cosines(config)).sum(axis=1)
     return features
+
+
+def step_levels(features: FloatArray, config: FeatureConfig) -> FloatArray:
+    """How loud each step of 20 ms is, in dB above the floor: its loudest mel band.
+
+    Log-mel frames (..., frames, bands) of whole steps, as `log_mel` makes them -> (..., steps),
+    float32; all 0.0, which says nothing, where the configuration has cepstral coefficients.
+    """
+    steps = features.shape[-2] * config.hop * 1000 // (config.sample_rate * STEP_MS)
+    shape = (*features.shape[:-2], steps)
+    if config.coefficients:
+        return np.zeros(shape, np.float32)
+    loudest = np.maximum.reduce(features.reshape(*shape, -1), axis=-1)
+    levels: FloatArray = loudest * np.float32(DB)
+    return levels

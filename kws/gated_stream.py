@@ -17,7 +17,7 @@ from kws.audio.block import AudioBlock
 from kws.audio.convert import to_int16
 from kws.config import SAMPLE_RATE, STEP_MS
 from kws.errors import ModelError
-from kws.frontend import FloatArray
+from kws.frontend import FloatArray, step_levels
 from kws.model.batched import open_streams
 from kws.model.load import Model
 from kws.streaming_frontend import StreamingFrontend
@@ -38,6 +38,7 @@ class GatedRows:
     rested: Sequence[int]  # of each, steps just before this hop through which the network rested
     posteriors: FloatArray  # (streams, steps, labels), a row per 20 ms, verified
     features: FloatArray  # (streams, frames, width), log-mel, that the posteriors were made of
+    levels: FloatArray  # (streams, steps), how loud each step is, see `step_levels`
 
 
 class GatedStreams:
@@ -56,6 +57,7 @@ class GatedStreams:
         manifest's times do not fit its network.
         """
         manifest = model.manifest
+        self._features = manifest.features
         self._network = open_streams(model, streams)
         self.hop = self._network.frames * manifest.features.hop  # samples
         hop_ms = self.hop * 1000 // SAMPLE_RATE
@@ -157,7 +159,8 @@ class GatedStreams:
             posteriors = self._network.posteriors(streams, features)
             if self.verifier:
                 posteriors = self.verifier.verified(streams, features, posteriors)
-            rows.append(GatedRows(streams, rested, posteriors, features))
+            levels = step_levels(features, self._features)
+            rows.append(GatedRows(streams, rested, posteriors, features, levels))
             for stream in streams:
                 self._processed[stream] += 1
             streams = [s for s in streams if self._processed[s] < self._received[s]]

@@ -27,7 +27,7 @@ def decide(deciders: Deciders, rows: GatedRows) -> list[tuple[int, Detection]]:
     for stream, rested in zip(rows.streams, rows.rested, strict=True):
         if rested:
             deciders.rest(stream, rested)
-    return deciders.update(rows.streams, rows.posteriors)
+    return deciders.update(rows.streams, rows.posteriors, rows.levels)
 
 
 @dataclass(frozen=True)

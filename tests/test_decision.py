@@ -27,7 +27,10 @@ CONFIG = DecisionConfig(
     release=0.5,
     rearm_ms=60,
     refractory_ms=300,
+    hold_ms=0,
 )
+LOUD, MURMUR = 60.0, 40.0  # dB
+REPEATING = replace(CONFIG, isolation=0.0, hold_ms=900)
 YES, NO, OTHER, REST = (0.95, 0.0, 0.05), (0.0, 0.95, 0.05), (0.0, 0.0, 0.9), (0.0, 0.0, 0.0)
 
 Row = tuple[float, float, float]
@@ -49,6 +52,17 @@ def detect(
     for start in range(0, len(rows), at_once):
         found += decider.update(rows[start : start + at_once])
     return found
+
+
+def detect_levels(scores: Sequence[Row], levels: Sequence[float], config: DecisionConfig) -> list:
+    """Feed rows with their levels, three at once."""
+    decider = Decider(LABELS, {}, config)
+    rows, loudness = rows_of(scores), np.array(levels, np.float32)
+    return [
+        detection
+        for start in range(0, len(rows), 3)
+        for detection in decider.update(rows[start : start + 3], loudness[start : start + 3])
+    ]
 
 
 def words(detections: Iterable[Detection]) -> list[str]:
@@ -150,6 +164,65 @@ def test_isolation_by_degrees() -> None:
     for height, expected in ((0.88, 0), (0.92, 1)):
         halves = [(0.0, 0.0, 0.5)] * 30 + [REST] * 5 + [(height, 0.0, 0.0)] * 5 + [REST] * 30
         assert expected == len(detect(halves)), height
+
+
+@pytest.mark.parametrize(
+    ("below", "expected"), [(0.0, 0), (5.9, 0), (8.0, 0), (12.0, 1), (15.0, 1), (40.0, 1)]
+)
+def test_faint_speech_before_a_word_raises_less(below: float, expected: int) -> None:
+    """Speech counts by its level against the word: 0.8 rises to 0.8 + 0.2 * share."""
+    scores = [OTHER] * 60 + [REST] * 5 + [(0.92, 0.0, 0.0)] * 5 + [REST] * 30
+    levels = [LOUD - below] * 62 + [LOUD] * 6 + [0.0] * 32
+    assert expected == len(detect_levels(scores, levels, CONFIG))
+    unweighted = replace(CONFIG, faint_db=0.0, loud_db=0.0)
+    assert [] == detect_levels(scores, levels, unweighted)
+
+
+def test_without_levels_all_speech_counts_in_full() -> None:
+    """Rows without levels decide as before there were any, whatever faint_db is."""
+    before = replace(CONFIG, faint_db=0.0, loud_db=0.0)
+    for height in (0.85, 0.9, 0.97, 0.99):
+        for share in (0.3, 0.6, 0.9):
+            scores = [(0.0, 0.0, share)] * 30 + [REST] * 5 + [(height, 0.0, 0.0)] * 8
+            expected = detect(scores, Decider(LABELS, {}, before))
+            assert expected == detect(scores, Decider(LABELS, {}, CONFIG))
+
+
+def repeated(distance: int, times: int, sounds: int) -> tuple[list[Row], list[float]]:
+    """A posterior that stays up over so many words, `distance` rows apart, of which so many sound.
+
+    It falls 40 rows after the end of the last word, each of 15 rows; a sound need be no word."""
+    end = 30 + distance * (times - 1) + 15
+    length = end + 100
+    scores = [YES if 40 <= row < end + 40 else REST for row in range(length)]
+    levels = [5.0] * length
+    for word in range(sounds):
+        levels[30 + word * distance : 45 + word * distance] = [LOUD - word % 2 * 3] * 15
+    return scores, levels
+
+
+@pytest.mark.parametrize("distance", [25, 30, 35, 40])
+@pytest.mark.parametrize("times", [1, 2, 4])
+def test_a_word_said_again_before_its_posterior_fell(distance: int, times: int) -> None:
+    """By the levels each of them is detected, in order, and starts after the one before."""
+    scores, levels = repeated(distance, times, times)
+    found = detect_levels(scores, levels, REPEATING)
+    assert ["yes"] * times == words(found)
+    assert all(a.start < b.start and a.end < b.end for a, b in pairwise(found))
+    assert ["yes"] == words(detect_levels(scores, levels, replace(REPEATING, hold_ms=0)))
+
+
+def test_a_sound_after_a_word_is_not_the_word_again() -> None:
+    """While the posterior falls as it does after one word, what follows makes no second one."""
+    assert ["yes"] == words(detect_levels(*repeated(25, 1, 2), REPEATING))
+    assert ["yes"] == words(detect_levels(*repeated(25, 1, 4), REPEATING))
+
+
+def test_a_long_sound_is_one_word() -> None:
+    """Without a pause in the levels nothing was said again, however long the posterior stays up."""
+    scores, levels = repeated(30, 4, 4)
+    steady = [LOUD if 30 <= row < 135 else 5.0 for row in range(len(levels))]
+    assert ["yes"] == words(detect_levels(scores, steady, REPEATING))
 
 
 def test_keywords_are_speech_until_one_is_detected() -> None:
@@ -280,16 +353,20 @@ def test_equal_words_in_a_row(word: Row, up: list[int], dips: set[int], width: i
 @given(st.lists(scores_of_two_words, min_size=3, max_size=3), st.randoms(use_true_random=False))
 def test_many_streams_decide_as_one_each(scores: list[list[Row]], random: Random) -> None:
     """Whichever streams have something new, and rest or begin again in between."""
-    config = replace(CONFIG, threshold=0.5, smoothing_ms=40)
+    config = replace(CONFIG, threshold=0.5, smoothing_ms=40, hold_ms=300)
     together = Deciders(LABELS, {}, config, len(scores))
     alone = [Decider(LABELS, {}, config) for _ in scores]
     left = [rows_of(each) for each in scores]
     while any(len(each) for each in left):
         size = random.randint(1, 5)
+        loud = np.array([random.choice((5.0, MURMUR, LOUD)) for _ in range(size)], np.float32)
         streams = [s for s, rows in enumerate(left) if len(rows) >= size and random.random() < 0.8]
         if streams:
-            expected = [(s, each) for s in streams for each in alone[s].update(left[s][:size])]
-            found = together.update(streams, np.stack([left[s][:size] for s in streams]))
+            expected = [
+                (s, each) for s in streams for each in alone[s].update(left[s][:size], loud)
+            ]
+            levels = np.repeat(loud[None], len(streams), axis=0)
+            found = together.update(streams, np.stack([left[s][:size] for s in streams]), levels)
             assert expected == sorted(found, key=lambda each: each[0])
         for stream in streams or range(len(left)):
             left[stream] = left[stream][size:]

@@ -26,7 +26,7 @@ from firmware_demo.tools import figures
 from firmware_demo.tools.__main__ import generate_into, main
 from firmware_demo.tools.c_source import array, number
 from firmware_demo.tools.generate import generate, write
-from firmware_demo.tools.golden import golden, stream
+from firmware_demo.tools.golden import golden, levels_of, stream
 from kws.config import FeatureConfig
 from kws.decision import Decider
 from kws.demo import RECORDING
@@ -263,9 +263,12 @@ def expected(
     features = np.insert(features, [0, 0], quantised.values["features"].zero_point, axis=1)
     posteriors = (stream(quantised, features).astype(np.float32) + 128) / np.float32(256)
     events = []
-    for rows in posteriors:
+    steps = features.reshape(*posteriors.shape[:2], -1)
+    for rows, levels in zip(
+        posteriors, levels_of(quantised.values["features"], steps), strict=True
+    ):
         decider = Decider(manifest.labels, manifest.operating_point(MODES[0]), manifest.decision)
-        found = decider.update(rows)
+        found = decider.update(rows, levels)
         events.append(
             [Event(d.keyword, d.score, round(d.start * 16e3), round(d.end * 16e3)) for d in found]
         )

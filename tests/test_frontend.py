@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from kws.config import FeatureConfig
-from kws.frontend import cosines, frame_count, log_mel, mel_filters
+from kws.frontend import cosines, frame_count, log_mel, mel_filters, step_levels
 
 CONFIG = FeatureConfig()
 
@@ -125,6 +125,19 @@ def test_cepstral_coefficients(noise: NDArray[np.int16]) -> None:
     assert np.array_equal(log_mel(noise, whole)[:, :10], log_mel(noise, few))
     assert 10 == few.width
     assert not log_mel(np.zeros(16_000, np.int16), few).any()
+
+
+def test_levels(noise: NDArray[np.int16]) -> None:
+    """Ten times the amplitude are 20 dB more, step by step; of cepstra nothing is known."""
+    loud, faint = (
+        step_levels(log_mel(audio, CONFIG)[:20], CONFIG) for audio in (noise, noise // 10)
+    )
+    assert (10,) == loud.shape
+    assert np.abs(loud - faint - 20.0).max() < 1.0
+    streams = np.stack((log_mel(noise, CONFIG)[:8], np.zeros((8, 40), np.float32)))
+    assert np.array_equal(step_levels(streams, CONFIG), np.stack((loud[:4], np.zeros(4))))
+    few = replace(FeatureConfig(), coefficients=10)
+    assert not step_levels(log_mel(noise, few)[:20], few).any()
 
 
 @pytest.mark.parametrize("coefficients", [-1, 41])

@@ -73,6 +73,17 @@ def test_whole_numbers_are_floats_too(folder: Path) -> None:
     assert isinstance(low, float)
 
 
+def test_a_decision_from_before_levels(folder: Path) -> None:
+    """A manifest without the keys of levels and of repeated words decides as it did then."""
+
+    def older(manifest: dict[str, Any]) -> None:
+        for key in ("faint_db", "loud_db", "hold_ms"):
+            del manifest["decision"][key]
+
+    decision = read_manifest(change(folder, older)).decision
+    assert (0.0, 0.0, 0) == (decision.faint_db, decision.loud_db, decision.hold_ms)
+
+
 ARTEFACT = {"file": "m.onnx", "sha256": "0" * 64, "bytes": 1}
 
 
@@ -125,6 +136,8 @@ ARTEFACT = {"file": "m.onnx", "sha256": "0" * 64, "bytes": 1}
         (lambda m: m["vad"].update(aggressiveness=4), "an aggressiveness of 0 to 3"),
         (lambda m: m["vad"].update(preroll_ms=10**12), "a preroll_ms of 0 to 10000"),
         (lambda m: m["decision"].update(threshold=0), "decision: expected a threshold"),
+        (lambda m: m["decision"].update(loud_db=16.0), "0 <= loud_db < faint_db"),
+        (lambda m: m["decision"].update(hold_ms=-1), "a hold_ms of 0 to 10000"),
         (lambda m: m["decision"].update(hop_ms=0), "a hop_ms of 10 to 1000"),
         (lambda m: m.update(window_hop_ms=50), "window_hop_ms should be a multiple of 20"),
         (lambda m: m.update(window_hop_ms=60), "that divides decision.hop_ms, 80; got 60"),

@@ -195,7 +195,7 @@ def test_move_thresholds(model: Model) -> None:
     for start, height in ((100, 0.7), (400, 0.8), (700, 0.9)):
         rows[start : start + 40, 0] = height
     rows[:, 2] = 1.0 - rows[:, 0]
-    tracks = [PosteriorTrack("x", 3600.0, rows)]
+    tracks = [PosteriorTrack("x", 3600.0, rows, np.zeros(1000, np.float32))]
     point = OperatingPoint.of(model, threshold=0.6)
     for target, low, high in ((3.0, 0.0, 0.7), (2.0, 0.7, 0.8), (1.0, 0.8, 0.9), (0.0, 0.9, 1.0)):
         thresholds, left = move_thresholds(point, tracks, model.manifest.labels, target)

@@ -107,7 +107,8 @@ static int run_step(kws_detector *detector, const int8_t *features, uint64_t ste
     }
     kws_network_step(&detector->network, &scratch->network, features, scratch->logits);
     kws_softmax(scratch->logits, scratch->posteriors);
-    return kws_decide(&detector->decision, scratch->posteriors, &detector->detection);
+    return kws_decide(&detector->decision, scratch->posteriors, kws_loudest(features),
+                      &detector->detection);
 }
 
 /* Process the complete frame; whether a keyword was spotted. */

@@ -9,7 +9,7 @@ static kws_decision decision;
 int main(void)
 {
     const int scores = golden_open("scores.bin"), decided = golden_open("decided.bin");
-    int32_t row[1 + KWS_LABELS], expected[4];
+    int32_t row[2 + KWS_LABELS], expected[4];
     long rows = 0, detections = 0;
     kws_decision_reset(&decision);
     for (; golden_read(scores, row, sizeof row) == sizeof row; rows++) {
@@ -19,7 +19,7 @@ int main(void)
         }
         kws_decision_rest(&decision, (uint64_t)row[0]);
         kws_detection detection;
-        if (!kws_decide(&decision, posteriors, &detection)) {
+        if (!kws_decide(&decision, posteriors, (int8_t)row[1 + KWS_LABELS], &detection)) {
             continue;
         }
         detections++;

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from export.integer import run_step, zero_contexts
 from export.quantised import QuantisedNetwork
 from firmware_demo.tools.c_source import array
-from firmware_demo.tools.decision_tables import decision_tables
+from firmware_demo.tools.decision_tables import DecisionTables, decision_tables
 from firmware_demo.tools.frontend_tables import FrontendTables, frontend_tables
 from firmware_demo.tools.network_tables import VECTOR, network_source
 from kws.config import STEP_MS
-from kws.decision import WORD_MS
+from kws.decision import LEVEL_ROWS, RISE_ROWS, RUN_ROWS, WORD_MS
 from kws.errors import ModelError
 from kws.model.manifest import Manifest
 
@@ -79,7 +79,8 @@ def generate(manifest: Manifest, quantised: QuantisedNetwork) -> dict[str, str]:
         "network_tables.c": head
         + '#include "model.h"\n\n'
         + network_source(quantised, silence_rows(quantised)),
-        "decision_tables.c": head + _decision_source(manifest),
+        "decision_tables.c": head
+        + _decision_source(manifest, decision_tables(manifest, features.scale)),
     }
 
 
@@ -93,7 +94,7 @@ def write(sources: dict[str, str], folder: Path) -> None:
 def memory_of(manifest: Manifest, quantised: QuantisedNetwork) -> Memory:
     """What src/*.h will take; a compile-time check in src/kws.c holds the sum to it."""
     features, network = manifest.features, quantised.network
-    decision = decision_tables(manifest)
+    decision = decision_tables(manifest, quantised.values["features"].scale)
     step = network.stem.stride * network.bands
     rings = sum(block.depthwise.kernel for block in network.blocks) + network.pool
     stem = network.stem.kernel * network.bands
@@ -101,7 +102,7 @@ def memory_of(manifest: Manifest, quantised: QuantisedNetwork) -> Memory:
         frontend=2 * features.window + 8,
         gate=_preroll_steps(manifest, quantised) * step + 32,
         network=stem + rings * network.channels + len(network.blocks) + 8,
-        decision=(decision.smoothed + 9) * len(manifest.keywords) + decision.context_begin + 64,
+        decision=(decision.smoothed + 9) * len(manifest.keywords) + 3 * decision.history + 32,
         scratch=max(
             6 * features.fft_size,
             2 * stem + 3 * network.channels + 5 * (len(manifest.labels) + VECTOR),
@@ -123,7 +124,7 @@ def _sizes(
     manifest: Manifest, quantised: QuantisedNetwork, tables: FrontendTables, memory: Memory
 ) -> str:
     features, network = manifest.features, quantised.network
-    decision = decision_tables(manifest)
+    decision = decision_tables(manifest, quantised.values["features"].scale)
     stem = network.stem.kernel * network.bands
     labels = len(manifest.labels)
     macs = sum(layer.weights.size for layer in quantised.layers.values())
@@ -158,6 +159,14 @@ def _sizes(
         "KWS_REARM_ROWS": decision.rearm,
         "KWS_REFRACTORY_ROWS": decision.refractory,
         "KWS_HISTORY_ROWS": decision.history,
+        "KWS_LEVEL_ROWS": LEVEL_ROWS,
+        "KWS_WEIGHT_AT_WORD": decision.weight_at_word,
+        "KWS_WEIGHT_STEP": decision.weight_step,
+        "KWS_HELD_ROWS": decision.held,
+        "KWS_RUN_ROWS": RUN_ROWS,
+        "KWS_RISE_ROWS": RISE_ROWS,
+        "KWS_PAUSE_LEVEL": decision.pause,
+        "KWS_ONSET_LEVEL": decision.onset,
         "KWS_LONGEST_WORD": WORD_MS * features.sample_rate // 1000,
         "KWS_LEAD_FRAMES": -(-(features.window - features.hop) // features.hop),
         "KWS_PREROLL_STEPS": _preroll_steps(manifest, quantised),
@@ -182,8 +191,7 @@ def _frontend_source(tables: FrontendTables) -> str:
     )
 
 
-def _decision_source(manifest: Manifest) -> str:
-    decision = decision_tables(manifest)
+def _decision_source(manifest: Manifest, decision: DecisionTables) -> str:
     arrays = (
         ("uint8_t", "kws_keyword_labels", decision.keyword_labels),
         ("uint16_t", "kws_released", decision.released),

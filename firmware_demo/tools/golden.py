@@ -8,7 +8,8 @@ All files are raw little-endian numbers, row by row:
     detections.bin  int32  (detections, 4): label, score in 1/65536, first and last sample
     layers_in.bin   int8   (STEPS, stride, bands), a loud part of the features, after silence
     layers.bin      int8   (STEPS, ...) every layer's output in the order in which they run
-    scores.bin      int32  (SCORES, 1 + labels): rows rested before it, stored posteriors
+    scores.bin      int32  (SCORES, 2 + labels): rows rested before it, stored posteriors, and the
+                           loudest of the stored features
     decided.bin     int32  as detections.bin, for scores.bin
 """
 
@@ -19,10 +20,10 @@ from numpy.typing import NDArray
 
 from export.integer import IntegerArithmetic, run_step, zero_contexts
 from export.network import Layer, walk
-from export.quantised import QuantisedNetwork
+from export.quantised import Quantisation, QuantisedNetwork
 from firmware_demo.tools.generate import silence_rows
 from kws.decision import Decider
-from kws.frontend import log_mel
+from kws.frontend import DB, FloatArray, log_mel
 from kws.model.manifest import MODES, Manifest
 
 Int8Array = NDArray[np.int8]
@@ -39,16 +40,19 @@ def golden(
     features = quantised.values["features"].store(log_mel(audio, manifest.features))
     posteriors = stream(quantised, features[None])[0]
     inputs = _loudest(_steps(quantised, features))
-    scores = _scores(manifest)
+    scale = quantised.values["features"]
+    scores = _scores(manifest, scale)
     return {
         "audio.bin": audio,
         "features.bin": features,
         "posteriors.bin": posteriors,
-        "detections.bin": decide(manifest, _from_start(manifest, quantised, posteriors)),
+        "detections.bin": decide(
+            manifest, scale, _from_start(manifest, quantised, posteriors, features)
+        ),
         "layers_in.bin": inputs,
         "layers.bin": _layers(quantised, inputs),
         "scores.bin": scores,
-        "decided.bin": decide(manifest, scores),
+        "decided.bin": decide(manifest, scale, scores),
     }
 
 
@@ -62,14 +66,16 @@ def stream(quantised: QuantisedNetwork, features: Int8Array) -> Int8Array:
     return np.stack(rows, axis=1)
 
 
-def decide(manifest: Manifest, scores: Int32Array) -> Int32Array:
-    """Detections (detections, 4) of scores (rows, 1 + labels): rows rested, stored posteriors."""
+def decide(manifest: Manifest, features: Quantisation, scores: Int32Array) -> Int32Array:
+    """Detections (detections, 4) of scores (rows, 2 + labels): rows rested, stored posteriors, and
+    the loudest of the stored features."""
     decider = Decider(manifest.labels, manifest.operating_point(MODES[0]), manifest.decision)
     rate = manifest.features.sample_rate
     detections = []
-    for rested, *stored in scores.tolist():
+    for rested, *stored, loudest in scores.tolist():
         decider.rest(rested)
         posteriors = (np.array([stored], np.float32) + 128) / np.float32(256)
+        levels = levels_of(features, np.array([[[loudest]]], np.int8))[0]
         detections += [
             (
                 manifest.labels.index(detection.keyword),
@@ -77,21 +83,29 @@ def decide(manifest: Manifest, scores: Int32Array) -> Int32Array:
                 round(detection.start * rate),
                 round(detection.end * rate),
             )
-            for detection in decider.update(posteriors)
+            for detection in decider.update(posteriors, levels)
         ]
     return np.array(detections, np.int32).reshape(-1, 4)
 
 
+def levels_of(features: Quantisation, stored: Int8Array) -> FloatArray:
+    """Levels in dB (streams, steps) of stored features (streams, steps, any number)."""
+    return np.float32(DB) * features.real(stored.max(axis=2))
+
+
 def _from_start(
-    manifest: Manifest, quantised: QuantisedNetwork, posteriors: Int8Array
+    manifest: Manifest, quantised: QuantisedNetwork, posteriors: Int8Array, features: Int8Array
 ) -> Int32Array:
     """Scores of a stream: before the first whole frame lie those that begin in digital silence."""
-    features = manifest.features
+    config, zero_point = manifest.features, quantised.values["features"].zero_point
     stride = quantised.network.stem.stride
-    lead = -(-(features.window - features.hop) // features.hop) // stride
-    silence = np.full((lead * stride, features.bands), quantised.values["features"].zero_point)
-    rows = np.concatenate((stream(quantised, silence.astype(np.int8)[None])[0], posteriors))
-    return np.insert(rows.astype(np.int32), 0, 0, axis=1)
+    lead = -(-(config.window - config.hop) // config.hop) // stride
+    silence = np.full((lead * stride, config.bands), zero_point).astype(np.int8)
+    rows = np.concatenate((stream(quantised, silence[None])[0], posteriors))
+    steps = _steps(quantised, np.concatenate((silence, features)))[: len(rows)]
+    loudest = steps.max(axis=(1, 2)).astype(np.int32)
+    scores = np.concatenate((rows.astype(np.int32), loudest[:, None]), axis=1)
+    return np.insert(scores, 0, 0, axis=1)
 
 
 def _steps(quantised: QuantisedNetwork, features: Int8Array) -> Int8Array:
@@ -149,16 +163,31 @@ def _layers(quantised: QuantisedNetwork, inputs: Int8Array) -> Int8Array:
     return np.stack(rows)
 
 
-def _scores(manifest: Manifest) -> Int32Array:
-    """Posteriors that rise and fall at random about the thresholds, with rests between them."""
+def _scores(manifest: Manifest, features: Quantisation) -> Int32Array:
+    """Posteriors that rise and fall at random about the thresholds, with rests between them.
+
+    What rises is of any loudness; some stay up over two or three bursts of sound, like a word that
+    is said again."""
     random = np.random.default_rng(7)
     labels = len(manifest.labels)
     rests = np.where(random.random(SCORES) < 0.01, random.integers(1, 200, SCORES), 0)
-    levels = np.zeros((SCORES, labels))
+    heights = np.zeros((SCORES, labels))
+    sounds = random.integers(0, 40, SCORES)
     for _ in range(SCORES // 60):
         at, label = random.integers(SCORES), random.integers(labels)
-        levels[at : at + random.integers(5, 90), label] = random.uniform(0.3, 4.0)
-    levels = np.maximum(levels + random.normal(0.0, 0.02, levels.shape), 0.0)
-    levels /= np.maximum(levels.sum(axis=1, keepdims=True), 1.0)
-    stored = np.minimum(np.rint(levels * 256), 255)
-    return np.insert(stored.astype(np.int32) - 128, 0, rests, axis=1)
+        end = at + random.integers(5, 90)
+        heights[at:end, label] = random.uniform(0.3, 4.0)
+        sounds[at:end] = random.integers(40, 256)
+    for at in random.integers(0, SCORES - 200, SCORES // 400):
+        loud, apart, times = random.integers(120, 256), random.integers(25, 45), 2 + at % 2
+        label = manifest.labels.index(manifest.keywords[at % len(manifest.keywords)])
+        end = at + apart * times
+        rests[at : end + 50], heights[at : end + 50] = 0, 0.0
+        heights[at + 15 : end + 45, label] = 4.0
+        sounds[at : end + 50] = np.where(np.arange(end + 50 - at) % apart < 15, loud, 20)
+        sounds[end : end + 50] = 20
+    heights = np.maximum(heights + random.normal(0.0, 0.02, heights.shape), 0.0)
+    heights /= np.maximum(heights.sum(axis=1, keepdims=True), 1.0)
+    posteriors = np.minimum(np.rint(heights * 256), 255) - 128
+    loudest = np.maximum(sounds - 128, features.zero_point)
+    return np.column_stack((rests, posteriors, loudest)).astype(np.int32)

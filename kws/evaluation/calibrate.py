@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kws.config import KEYWORD_CONTEXT_WEIGHT, SILENCE, STEP_MS, UNKNOWN, DecisionConfig
+from kws.decision import LEVEL_ROWS, context_weights
 from kws.evaluation.replay import PosteriorTrack
 from kws.evaluation.scenes import Spoken
 from kws.evaluation.spotting import SLACK
@@ -46,7 +47,7 @@ def peaks(track: PosteriorTrack, labels: Sequence[str], config: DecisionConfig) 
     t <= (score - a) / (1 - a). Keywords count as other speech here though they were detected.
     """
     keywords = [label for label in labels if label not in (SILENCE, UNKNOWN)]
-    reached = _reachable(track.rows, labels, config)
+    reached = _reachable(track, labels, config)
     best = reached.argmax(axis=1)
     height = reached.max(axis=1, initial=0.0)
     found = []
@@ -62,7 +63,7 @@ def spoken_thresholds(
 ) -> list[tuple[str, float]]:
     """Of each word that was spoken, the highest threshold at which it is detected; 0 for none."""
     keywords = [label for label in labels if label not in (SILENCE, UNKNOWN)]
-    reached = _reachable(track.rows, labels, config)
+    reached = _reachable(track, labels, config)
     found = []
     for word in spoken:
         first = int(word.start * 1000) // STEP_MS
@@ -72,22 +73,36 @@ def spoken_thresholds(
     return found
 
 
-def _reachable(
-    rows: NDArray[np.float32], labels: Sequence[str], config: DecisionConfig
-) -> FloatArray:
+def _reachable(track: PosteriorTrack, labels: Sequence[str], config: DecisionConfig) -> FloatArray:
     """The highest threshold at which each row detects each keyword, (rows, keywords)."""
+    rows = track.rows
     smoothed = max(1, config.smoothing_ms // STEP_MS)
     columns = [index for index, label in enumerate(labels) if label not in (SILENCE, UNKNOWN)]
     scores = _means(rows[:, columns], smoothed)
-    if UNKNOWN not in labels or config.isolation == 0.0 or config.context_ms < STEP_MS:
+    context = config.context_ms // STEP_MS
+    if UNKNOWN not in labels or config.isolation == 0.0 or context == 0:
         return scores
-    keyword_context = KEYWORD_CONTEXT_WEIGHT * rows[:, columns].sum(axis=1, keepdims=True)
-    other = rows[:, [labels.index(UNKNOWN)]] + keyword_context
-    speech = _means(other, config.context_ms // STEP_MS)
-    before = smoothed + config.lead_ms // STEP_MS
-    added = np.zeros_like(speech)
-    added[before:] = config.isolation * speech[:-before]
-    return (scores - added) / np.maximum(1.0 - added, 1e-6)
+    keyword_context = KEYWORD_CONTEXT_WEIGHT * rows[:, columns].sum(axis=1)
+    end = smoothed + config.lead_ms // STEP_MS  # rows ago
+    # Of each row, those of its context: (rows, context).
+    other = _before(rows[:, labels.index(UNKNOWN)] + keyword_context, end, context)
+    if config.faint_db > 0.0:
+        other = other * context_weights(
+            _before(track.levels, end, context + LEVEL_ROWS - 1),
+            _before(track.levels, 0, end),
+            config,
+        )
+    added = config.isolation * other.mean(axis=1, keepdims=True)
+    reached: FloatArray = (scores - added) / np.maximum(1.0 - added, 1e-6)
+    return reached
+
+
+def _before(values: NDArray[np.float32], ago: int, count: int) -> NDArray[np.float32]:
+    """Of each of the values (rows,) the `count` that end `ago` before the next, (rows, count).
+
+    Zeros before the first."""
+    padded = np.concatenate((np.zeros(ago + count - 1, values.dtype), values))
+    return np.lib.stride_tricks.sliding_window_view(padded, count)[: len(values)]
 
 
 def _means(rows: NDArray[np.float32], count: int) -> FloatArray:

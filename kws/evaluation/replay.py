@@ -35,6 +35,7 @@ class PosteriorTrack:
     name: str
     seconds: float
     rows: FloatArray  # (rows, labels), one per 20 ms; of silence while the gate was closed
+    levels: FloatArray  # (rows,), dB; 0 while the gate was closed
 
     def detections(
         self,
@@ -44,7 +45,7 @@ class PosteriorTrack:
         keywords: Collection[str] | None = None,
     ) -> list[Detection]:
         """What a detector with these settings finds in the recording."""
-        found = Decider(labels, thresholds, config, keywords).update(self.rows)
+        found = Decider(labels, thresholds, config, keywords).update(self.rows, self.levels)
         return [clip_end(each, self.seconds) for each in found]
 
 
@@ -63,15 +64,17 @@ class PosteriorRecorder:
         streams = self._streams
         streams.reset(0)
         samples = 0
-        rows: list[FloatArray] = []
+        rows, levels = [self._silence[:0]], [np.empty(0, np.float32)]
         tail = silence_after(self.model.manifest)
         for block in itertools.chain(blocks, (tail,)):
             samples += len(block)
             for hop in streams.cut([block]):
                 for new in streams.process(*hop):
-                    rows += [np.repeat(self._silence, new.rested[0], axis=0), new.posteriors[0]]
-        track = np.concatenate(rows) if rows else self._silence[:0]
-        return PosteriorTrack(name, (samples - len(tail)) / SAMPLE_RATE, track)
+                    rested = new.rested[0]
+                    rows += [np.repeat(self._silence, rested, axis=0), new.posteriors[0]]
+                    levels += [np.zeros(rested, np.float32), new.levels[0]]
+        seconds = (samples - len(tail)) / SAMPLE_RATE
+        return PosteriorTrack(name, seconds, np.concatenate(rows), np.concatenate(levels))
 
 
 def record_files(

@@ -267,7 +267,7 @@ def _decode(content: object) -> Manifest:
         labels=labels,
         features=_section(FeatureConfig, raw["features"], "features"),
         vad=_section(VadConfig, raw["vad"], "vad"),
-        decision=_section(DecisionConfig, raw["decision"], "decision"),
+        decision=_section(DecisionConfig, _with_levels(raw["decision"]), "decision"),
         thresholds=_thresholds(raw["thresholds"], keywords, "thresholds"),
         artefacts=_artefacts(raw["artefacts"]),
         parameters=_count(raw["parameters"], "parameters"),
@@ -293,6 +293,15 @@ def _fields(kind: type, content: object, where: str) -> dict[str, Any]:
     if missing := [name for name in names if name not in given and name not in optional]:
         raise ModelError(f"{where} lacks the key {missing[0]!r}")
     return given
+
+
+def _with_levels(decision: object) -> object:
+    """The section of a manifest from before levels: other speech counts however faint it is."""
+    return (
+        {"faint_db": 0.0, "loud_db": 0.0, "hold_ms": 0, **decision}
+        if isinstance(decision, dict)
+        else decision
+    )
 
 
 def _section(kind: type[Section], content: object, where: str) -> Section:
