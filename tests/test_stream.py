@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from kws import AudioFile
 from kws.config import SAMPLE_RATE, STEP_MS
+from kws.demo import RECORDING
 from kws.errors import ModelError
 from kws.frontend import log_mel
 from kws.gated_stream import GatedStreams
@@ -32,11 +33,17 @@ def model() -> Model:
     return load_model()
 
 
-@pytest.fixture(scope="module")
-def speech(recordings: Path) -> Int16Array:
-    """Six real clips with real pauses of faint noise between them."""
+@pytest.fixture(scope="module", params=["demonstration", "recordings"])
+def speech(request: pytest.FixtureRequest) -> Int16Array:
+    """Words with pauses between them: of the demonstration, and real ones where they are."""
+    if request.param == "demonstration":
+        with AudioFile(RECORDING) as source:
+            audio = np.concatenate(list(source))
+        pause = np.zeros(2 * SAMPLE_RATE, np.int16)  # its own ones do not close the gate
+        return np.concatenate((audio[:60_000], pause, audio[60_000:130_000]))
     from kws.recordings.data import find_corpus, read_recording
 
+    recordings = request.getfixturevalue("recordings")
     clips = [clip for clip in find_corpus(recordings).clips if clip.split == "validation"][::800]
     generator = np.random.default_rng(0)
     parts: list[Int16Array] = []
