@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from kws import Detection, KwsError
-from kws.app.events import SCHEMA, End, Event, Ready, as_json
+from kws.app.events import SCHEMA, End, Event, Paused, Ready, Resumed, as_json
 from kws.app.outputs import Outputs
 from kws.app.outputs.json_lines import JsonLines, PlainJsonLines
 from kws.app.outputs.plain_lines import PlainLines
@@ -58,7 +58,11 @@ class TestJson:
             broken = {key: value for key, value in content.items() if key != name}
             assert not validator.is_valid(broken)
 
-    @pytest.mark.parametrize("event", [READY, STOP, END], ids=lambda event: type(event).__name__)
+    @pytest.mark.parametrize(
+        "event",
+        [READY, STOP, Paused(1.0), Resumed(2.0), END],
+        ids=lambda event: type(event).__name__,
+    )
     def test_the_others(self, event: Event, validator: Any) -> None:
         """They have all that the schema asks for, and what lacks any of it is refused."""
         content = as_json(event)
@@ -247,7 +251,11 @@ class TestSystemd:
         manager.socket.settimeout(20.0)
         assert manager.next().startswith("STATUS=")
         assert ["WATCHDOG=1"] * 3 == [manager.next() for _ in range(3)]
+        for event in (SourceEvent("back", 0.0, 1.0, "back"), Paused(0.0)):
+            output.put(event)
+        time.sleep(0.3)
         output.close()
+        assert 3 <= manager.waiting().count("WATCHDOG=1")
 
     @pytest.mark.parametrize(
         "environment",

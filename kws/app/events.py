@@ -29,6 +29,20 @@ class Ready:
 
 
 @dataclass(frozen=True)
+class Paused:
+    """What is said from now on is left out."""
+
+    time: float  # Unix seconds
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """Words are detected again."""
+
+    time: float  # Unix seconds
+
+
+@dataclass(frozen=True)
 class End:
     """Listening is over."""
 
@@ -39,7 +53,7 @@ class End:
     message: str = ""  # of the error, where that is the reason
 
 
-Event: TypeAlias = Ready | Detection | SourceEvent | End
+Event: TypeAlias = Ready | Detection | SourceEvent | Paused | Resumed | End
 
 
 def as_json(event: Event) -> dict[str, Any]:
@@ -49,8 +63,7 @@ def as_json(event: Event) -> dict[str, Any]:
         fields = {"time": event.time, "source": event.source, "model": event.manifest.name}
         fields["thresholds"] = dict(event.thresholds)
     elif isinstance(event, Detection):
-        spoken: float | None = getattr(event, "time", None)
-        fields = {"time": spoken, "keyword": event.keyword, "score": event.score}
+        fields = {"time": event.time, "keyword": event.keyword, "score": event.score}
         fields |= {"start": event.start, "end": event.end}
     else:
         fields = dataclasses.asdict(event)

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from kws.app.events import End, Ready, Reason
+from kws.app.events import End, Paused, Ready, Reason, Resumed
 from kws.app.outputs import Outputs
 from kws.app.signals import Stopped, StopSignals
 from kws.audio.events import SourceEvent
+from kws.audio.gap import Gap
 from kws.config import SAMPLE_RATE
 from kws.decision import Detection
 from kws.detector import Detector, Int16Array, Observer
@@ -25,6 +26,7 @@ class Session:
         """The caller closes them."""
         self._outputs = outputs
         self._signals = signals
+        self._paused = False
 
     def run(self, detector: Detector, source: Iterable[Any], name: str) -> End:
         """Listen until the source ends or a signal comes; `name` is the source's, for people.
@@ -38,7 +40,7 @@ class Session:
             manifest = detector.model.manifest
             self._outputs.put(Ready(time.time(), name, manifest, detector.thresholds))
 
-        stream = _Stream(source, self._signals, ready)
+        stream = _Stream(source, self._signals, ready, lambda: self._paused)
         detections = 0
         reason: Reason = "failed"
         message = ""
@@ -69,6 +71,23 @@ class Session:
             with self._signals.shield():
                 self._outputs.put(event)
 
+    @property
+    def paused(self) -> bool:
+        """Whether what is said is left out."""
+        return self._paused
+
+    def pause(self) -> None:
+        """Leave out what is said from now on, as a mute switch does; from any thread."""
+        if not self._paused:
+            self._paused = True
+            self._outputs.put(Paused(time.time()))
+
+    def resume(self) -> None:
+        """Detect words again; from any thread."""
+        if self._paused:
+            self._paused = False
+            self._outputs.put(Resumed(time.time()))
+
     def _reason(self) -> Reason:
         if self._signals.received is None:
             return "end"
@@ -93,10 +112,14 @@ class _Stream:
     """A source's blocks until a signal comes, which may only come while one is waited for."""
 
     def __init__(
-        self, source: Iterable[Any], signals: StopSignals, ready: Callable[[], None]
+        self,
+        source: Iterable[Any],
+        signals: StopSignals,
+        ready: Callable[[], None],
+        paused: Callable[[], bool],
     ) -> None:
         self.samples = 0
-        self._source, self._signals, self._ready = source, signals, ready
+        self._source, self._signals, self._ready, self._paused = source, signals, ready, paused
         if hasattr(source, "unix_time"):  # Detector.listen gives detections their time with it
             self.unix_time = source.unix_time
 
@@ -116,6 +139,8 @@ class _Stream:
                     if not self.samples:
                         self._ready()
                     self.samples += len(block)
+                    if self._paused():
+                        block = Gap(len(block))
                 yield block
         except Stopped:
             return

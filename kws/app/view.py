@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kws.app.events import End, Event, Ready
+from kws.app.events import End, Event, Paused, Ready, Resumed
 from kws.app.outputs.plain_lines import closing, opening, when
 from kws.audio.events import SourceEvent
 from kws.config import SAMPLE_RATE, STEP_MS
@@ -76,6 +76,7 @@ class LiveView:
         self._samples = 0
         self._speech = False
         self._lost = 0.0  # s
+        self._paused = False
         self._trouble = ""  # what the source said, while it delivers nothing
         self._drawn = -math.inf
         self._widths: list[int] = []  # of the lines drawn last
@@ -93,6 +94,8 @@ class LiveView:
         elif isinstance(event, Detection) and self._words:
             self._words.detected(event.keyword)
             self._say(self._detection(event, self._words.thresholds[event.keyword]), "bold green")
+        elif isinstance(event, Paused | Resumed):
+            self._paused = isinstance(event, Paused)
         elif isinstance(event, SourceEvent):
             self._lost += event.seconds if event.kind == "lost" else 0.0
             if event.kind in ("gone", "waiting", "back"):
@@ -163,6 +166,8 @@ class LiveView:
     def _state(self, narrow: bool) -> list[Text]:
         from rich.text import Text
 
+        if self._paused:
+            return [Text(f"{self._glyphs.off} paused", style="yellow")]
         if self._trouble:
             return [Text(f"{self._glyphs.off} {self._trouble}", style="yellow")]
         minutes, seconds = divmod(self._samples // SAMPLE_RATE, 60)

@@ -44,10 +44,9 @@ def detection_line(detection: Detection) -> str:
 
 def when(detection: Detection) -> str:
     """The time of day of what was spoken just now, else its second in the recording."""
-    spoken = getattr(detection, "time", None)
-    if spoken is None:
+    if detection.time is None:
         return f"{detection.end:8.2f} s"
-    return time.strftime("%H:%M:%S", time.localtime(spoken))
+    return time.strftime("%H:%M:%S", time.localtime(detection.time))
 
 
 def closing(event: End) -> str:

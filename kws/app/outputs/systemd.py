@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
-from kws.app.events import End, Event, Ready
+from kws.app.events import End, Event, Paused, Ready, Resumed
 from kws.audio.events import SourceEvent
 from kws.decision import Detection
 from kws.detector import Int16Array
@@ -26,7 +26,8 @@ class Systemd:
     """Tells the service manager what it wants to know; without NOTIFY_SOCKET it tells nobody.
 
     It is an output and an observer of the detector. Where the manager asks for a watchdog, it is
-    told that all is well as long as audio is processed, or a device that has gone is waited for.
+    told that all is well as long as audio is processed, listening is paused, or a device that has
+    gone is waited for.
     """
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
@@ -36,7 +37,7 @@ class Systemd:
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             self._socket.setblocking(False)  # a manager that does not read must not hold us up
         self._alive = True  # whether audio was processed since the watchdog was told last
-        self._gone = False
+        self._gone = self._paused = False
         self._closed = threading.Event()
         period = _watchdog_seconds(environment)
         self._thread = threading.Thread(
@@ -50,6 +51,10 @@ class Systemd:
         if isinstance(event, Ready):
             self._gone = False
             self._send(f"READY=1\nSTATUS=Listening to {event.source}")
+        elif isinstance(event, Paused | Resumed):
+            self._paused = isinstance(event, Paused)
+            self._alive = True
+            self._send(f"STATUS={'Paused' if self._paused else 'Listening'}")
         elif isinstance(event, SourceEvent):
             if event.kind in ("gone", "waiting", "back"):
                 self._gone = event.kind != "back"
@@ -78,7 +83,7 @@ class Systemd:
 
     def _watch(self, seconds: float) -> None:
         while not self._closed.wait(seconds):
-            if self._alive or self._gone:
+            if self._alive or self._gone or self._paused:
                 self._send("WATCHDOG=1")
             self._alive = False
 
