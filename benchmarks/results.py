@@ -14,6 +14,12 @@ from kws.bench.machine import processor, versions
 
 ROOT = Path(__file__).parent.parent
 FOLDER = Path(__file__).parent / "results"
+# What `python -m benchmarks.report` writes.
+PUBLISHED = ("README.md", "benchmarks/RESULTS.md", "benchmarks/pages/")
+
+
+class GitUnavailable(Exception):
+    """This is no clone, or git is not installed."""
 
 
 def write_result(path: Path, command: str, figures: dict[str, Any]) -> None:
@@ -53,18 +59,34 @@ def rounded(value: Any, digits: int = 5) -> Any:
 
 
 def commit() -> str:
-    """The commit that was measured, with a + where files differed from it."""
+    """The commit that was measured, with a + where files differed from it.
+
+    Other measurements and what is written from them do not count.
+    """
     try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty=+", "--exclude=*"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
+        changed = uncommitted((*PUBLISHED, "benchmarks/results/"))
+        return _git("rev-parse", "--short", "HEAD").strip() + ("+" if changed else "")
+    except GitUnavailable:
         return "unknown"
-    return described.stdout.strip()
+
+
+def uncommitted(but: tuple[str, ...] = PUBLISHED) -> list[str]:
+    """Paths of files that differ from the commit, but for those that begin with one of `but`.
+
+    Raises GitUnavailable where git cannot tell.
+    """
+    lines = _git("status", "--porcelain", "--untracked-files=all", "--no-renames").splitlines()
+    paths = [line[3:].strip('"') for line in lines]
+    return [path for path in paths if not path.startswith(but)]
+
+
+def _git(*arguments: str) -> str:
+    try:
+        return subprocess.run(
+            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise GitUnavailable("git cannot tell what was committed; run in a clone") from error
 
 
 def machine() -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -120,9 +121,8 @@ def main(arguments: list[str] | None = None) -> int:
         verifier = ["--verifier", options.verifier] if options.verifier else []
         code = operating_points.main(["--data", str(options.data), "--model", str(path), *verifier])
     if options.firmware and code == 0:
-        from firmware_demo.tools import __main__ as firmware
-
-        code = firmware.main(["generate", str(path)])
+        command = [sys.executable, "-m", "firmware_demo.tools", "generate", str(path)]
+        code = subprocess.run(command).returncode
     return code
 
 

@@ -13,7 +13,8 @@ from tone_model import LABELS, write_tone
 torch = pytest.importorskip("torch", reason="torch is not installed: `pip install kws[train]`")
 pytest.importorskip("pyroomacoustics", reason="rooms are simulated with pyroomacoustics")
 
-from benchmarks import held_out, report  # noqa: E402
+from benchmarks import held_out  # noqa: E402
+from benchmarks.pages import page  # noqa: E402
 from benchmarks.results import read_results  # noqa: E402
 from benchmarks.studies import ablation, effects, ensemble, stream_seeds  # noqa: E402
 from benchmarks.studies.checkpoints import Conditions, measure  # noqa: E402
@@ -94,8 +95,7 @@ def test_runs_are_grouped_and_compared(
     for key in shares:
         assert 0.0 <= dry[key] <= 1.0
         assert differences[key] == pytest.approx(100 * (dry[key] - first[key]), abs=0.01)
-    page = report.results_page({"ablation": content})
-    assert "| a teacher, sampler.room 0 | dry | 1 |" in page
+    assert "| runs | seed0, seed1 | dry |" in page("ablation", content)
     assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -255,7 +255,7 @@ def fake_export(status: int) -> Callable[[list[str]], int]:
 def test_seeds_in_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verified: bool) -> None:
     """Runs of other seeds alone are exported, measured and told as a mean and a deviation."""
     rates = iter((0.1, 0.2, 0.6))
-    rate = "conversation and noise, false accepts per hour"
+    rate = "conversation and noise, false accepts"
 
     def figures(model: Model, *_: Any, verify: bool) -> dict[str, Any]:
         assert "commands" == model.manifest.name
@@ -286,7 +286,7 @@ def test_seeds_in_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verif
     assert {rate: 2.0, "silence, missed": 0.3} == content["figures"]["mean"]
     deviations = content["figures"]["standard_deviation_over_seeds"]
     assert deviations == {rate: 0.0, "silence, missed": pytest.approx(0.26458, abs=1e-5)}
-    assert "| silence, missed | 0.3 |" in report.results_page({name: content})
+    assert "| silence, missed | 0.3 |" in page(name, content)
 
 
 def test_seeds_in_streams_are_of_equal_runs(

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks import report
+from benchmarks import pages, report, results, targets, text
 from benchmarks.results import read_results, write_result
+from benchmarks.text import counted
 
 
 def result(figures: dict[str, Any]) -> dict[str, Any]:
@@ -23,11 +24,13 @@ def result(figures: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_documents_match_the_results() -> None:
-    """RESULTS.md and README are what `python -m benchmarks.report` writes now."""
-    results = read_results()
-    text = report.README.read_text(encoding="utf-8")
-    assert report.readme(text, results) == text
-    assert report.results_page(results) == report.RESULTS_PAGE.read_text(encoding="utf-8")
+    """RESULTS.md, its pages and README are what `python -m benchmarks.report` writes now."""
+    made = report.texts(read_results(), report.README.read_text(encoding="utf-8"))
+    for path, expected in made.items():
+        assert expected == path.read_text(encoding="utf-8"), f"{path.name}: publish again"
+    assert set((report.HERE / "pages").glob("*.md")) == {
+        p for p in made if p.parent.name == "pages"
+    }
 
 
 def test_results_say_how_they_were_made() -> None:
@@ -47,66 +50,193 @@ def test_write_and_read(tmp_path: Path) -> None:
     assert "Python" in kept["machine"]
 
 
-def test_headlines() -> None:
-    """A row per figure that was measured, with the command; the others are left out."""
-    table = report.headline_table({"spotting": result({"spotted": 0.9312})})
-    assert "| 93.1% | `python -m benchmarks.x` |" in table
-    assert "Other words" not in table
-    assert table.endswith("Measured on: a machine.")
-    row = {"silence, missed": 0.0812}
-    seeds = {"mean": row, "standard_deviation_over_seeds": {"silence, missed": 0.004}}
-    assert "| 8.1% ± 0.4% |" in report.headline_table({"stream_seeds": result(seeds)})
+def test_rows_of_what_was_measured() -> None:
+    """A figure has its interval and its page; what was not measured has no row."""
+    figures = {"spotted": 0.96, "keyword_clips": 1000, "unknown_fired": 0.0, "unknown_clips": 50}
+    text = report.readme_tables({"spotting": result(figures)})
+    assert "| 96.0% (94.6 to 97.0) | [spotting](benchmarks/pages/spotting.md) |" in text
+    assert "| 0.0% (0.0 to 7.1) |" in text
+    assert "wheel" not in text
+    assert report.readme_tables({}) == "Nothing was measured yet."
 
 
-def test_targets() -> None:
-    """A missed target says by how much, a met one nothing; what is not measured is left out."""
-    point = {f"{name}, missed": 0.1 for name in ("silence", "noise 20 dB", "noise 10 dB")}
-    names = ("jarvis", "view_glass")
-    point |= {f"other_words/{name}, share of clips that fire": 0.01 for name in names}
-    point |= {"conversation and noise, false accepts per hour": 2.5}
-    point |= {"delay at 10 dB, median, s": 0.25}
-    times = "times pymicro-wakeword"
-    figures = {
-        "operating_points": {"isolated medium": point},
-        "gate_missed": {"a": {"difference": -0.1}, "b": {"difference": 0.002}},
-        "processor_time": {
-            f"speech, {times}": 0.9,
-            f"90 % silence, {times}": 0.5,
-            "full-window recomputation, relative processor time": 7.0,
-        },
-        "memory": {"peak_mb": 80.0},
+def test_streams_have_a_column_per_preset() -> None:
+    """False accepts are told as events, hours and interval; misses of counted words likewise."""
+    point = {
+        "conversation and noise, false accepts": 1,
+        "conversation and noise, hours": 0.87,
+        "silence, spoken": 600,
+        "silence, missed": 0.05333,
     }
-    page = report.results_page({"streaming": result(figures)})
-    for expected in (
-        "| Commands missed, silence | at most 8.00% | 10.00% | 2.00% | streaming |",
-        "| Clips of *jarvis* that fire | at most 3.00% | 1.00% |  | streaming |",
-        "| False accepts per hour of orders and noise | at most 2.00 | 2.50 | 0.50 | streaming |",
-        "| Delay after the end of a word, median, s | at most 0.25 | 0.25 |  | streaming |",
-        "| Commands lost to the gate | at most 0.30% | 0.20% |  | streaming |",
-        "| Full-window recomputation at the same hop, relative processor time | at least 8.00 |",
-    ):
-        assert expected in page
-    assert "Accuracy" not in page
-    figures["processor_time"] = {"full-window recomputation, relative processor time": 7.0}
-    without = report.results_page({"streaming": result(figures)})  # the peer was not installed
-    assert "on speech, times pymicro-wakeword |" not in without
-    assert "| Commands missed, silence |" in without
+    presets = {"isolated medium": point, "connected medium": {**point, "silence, missed": 0.07}}
+    text = report.readme_tables({"streaming": result({"operating_points": presets})})
+    assert "| on streams | default | `--connected` |" in text
+    assert text.count("1 in 0.87 h (95 %: 0.029 to 6.4 per hour)") == 2
+    assert "5.3% (3.8 to 7.4) | 7.0% (5.2 to 9.3)" in text
+    assert "talk in the background" not in text
+
+
+def test_noisy_times_are_not_published() -> None:
+    """A spread above the rule leaves out the time and every ratio to it."""
+    peer = {
+        "ms_per_second": 4.0,
+        "spread": 0.05,
+        "relative_processor_time": 2.0,
+        "relative_processor_time_low": 1.5,
+        "relative_processor_time_high": 2.5,
+    }
+    ours = {**peer, "ms_per_second": 2.0}
+    for spread, told in ((0.09, True), (0.11, False)):
+        processor = {
+            "kws stream.onnx": {"speech": {**ours, "spread": spread}},
+            "pymicro-wakeword": {"speech": peer},
+        }
+        text = report.readme_tables({"peers": result({"processor_time": processor})})
+        assert told == ("2.00 ms (spread 9%)" in text)
+        assert told == ("| 2.0 (1.5 to 2.5) |" in text)
+        page = pages.page("peers", result({"processor_time": processor}))
+        assert told == ("Not published of kws stream.onnx" not in page)
+
+
+def test_dirty_commits_are_not_published() -> None:
+    """What was measured with changes on top is named, and no figure of it is shown."""
+    kept = result({"spotted": 0.9, "keyword_clips": 9, "unknown_fired": 0.0, "unknown_clips": 9})
+    for commit in ("abc+", "unknown"):
+        made = report.texts({"spotting": {**kept, "commit": commit}}, report.BEGIN + report.END)
+        assert [report.README, report.HERE / "RESULTS.md"] == sorted(made)
+        assert all("90.0%" not in text for text in made.values())
+        assert "measured with changes" in made[report.HERE / "RESULTS.md"]
+
+
+def test_a_changed_tree_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is written and one line names the file; the texts themselves may differ."""
+    status = " M README.md\n M benchmarks/RESULTS.md\n?? benchmarks/pages/x.md\n"
+    monkeypatch.setattr(results, "_git", lambda *_: status)
+    assert [] == results.uncommitted()
+    monkeypatch.setattr(results, "_git", lambda *_: status + " M kws/vad.py\n")
+    monkeypatch.setattr(Path, "write_text", lambda *_, **__: pytest.fail("something was written"))
+    assert 1 == report.main()
+    error = capsys.readouterr().err
+    assert "uncommitted changes, found 1, first kws/vad.py; commit them" in error
+
+
+def test_the_commit_of_a_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other results do not make a commit dirty; changed code does."""
+
+    def git(changed: str) -> Any:
+        return lambda command, *_: changed if command == "status" else "abc\n"
+
+    monkeypatch.setattr(results, "_git", git(" M benchmarks/results/peers.json\n"))
+    assert "abc" == results.commit()
+    monkeypatch.setattr(results, "_git", git(" M kws/vad.py\n"))
+    assert "abc+" == results.commit()
+
+
+@pytest.mark.parametrize(
+    ("count", "hours", "met"),
+    [(0, 10.0, "yes"), (10, 10.0, "yes"), (1, 0.87, "not shown"), (40, 10.0, "no")],
+)
+def test_a_target_is_met_where_the_interval_allows(count: int, hours: float, met: str) -> None:
+    """At most 2 per hour: one event in less than an hour shows neither that nor the contrary."""
+    point = {
+        "conversation and noise, false accepts": count,
+        "conversation and noise, hours": hours,
+    }
+    figures = {"operating_points": {"isolated medium": point}}
+    (row,) = targets.rows({"streaming": result(figures)})
+    assert row[0].startswith("false accepts per hour")
+    assert (row[1], row[3]) == ("at most 2", met)
+
+
+def test_targets_of_other_kinds() -> None:
+    """Ratios by their range, shares by their interval; what is noisy or absent has no row."""
+    times = {
+        f"speech / {targets.PEER}": {"ratio": 0.9, "lowest": 0.8, "highest": 1.1, "spread": 0.05},
+        f"90 % silence / {targets.PEER}": {
+            "ratio": 0.2,
+            "lowest": 0.2,
+            "highest": 0.3,
+            "spread": 0.2,
+        },
+        "speech, full-window recomputation / speech": {
+            "ratio": 9.0,
+            "lowest": 8.5,
+            "highest": 9.5,
+            "spread": 0.1,
+        },
+    }
+    figures = {
+        "processor_time": {"relative processor time": times},
+        "operating_points": {
+            "isolated medium": {"silence, spoken": 100, "silence, missed": 0.2},
+        },
+    }
+    rows = {row[0]: row[1:] for row in targets.rows({"streaming": result(figures)})}
+    assert rows == {
+        "commands missed without noise": ("at most 8%", "20.0% (13.3 to 28.9)", "no"),
+        "processor time on speech / pymicro-wakeword's": (
+            "at most 1",
+            "0.90 (0.80 to 1.10)",
+            "not shown",
+        ),
+        "full-window recomputation / streaming, processor time": (
+            "at least 8",
+            "9.00 (8.50 to 9.50)",
+            "yes",
+        ),
+    }
 
 
 def test_page() -> None:
     """Plain figures, rows of one kind, and what lies deeper each become a table."""
     rows = {"a": {"clips": 1200, "recall": {"yes": 0.5}}, "b": {"clips": 7, "recall": {"yes": 1.0}}}
-    page = report.results_page({"x": result({"model": "m|n", "conditions": rows})})
+    figures = {"model": "m|n", "wheel_bytes": 2_500_000, "conditions": rows}
+    page = pages.page("accuracy", result(figures))
     for expected in (
-        "| model | m\\|n |",
-        "|  | clips |\n| --- | --- |\n| a | 1,200 |\n| b | 7 |",
-        "### conditions, recall\n\n|  | yes |\n| --- | --- |\n| a | 0.5 |\n| b | 1 |",
-        "2026-01-02, commit abc, on: a machine",
+        "# Accuracy of `commands`\n",
+        "| model | m\\|n |\n| wheel | 2.5 MB |",
+        "## Clips\n\n|  | clips |\n| --- | --- |\n| a | 1,200 |\n| b | 7 |",
+        "## Clips, recall\n\n|  | yes |\n| --- | --- |\n| a | 0.5 |\n| b | 1 |",
+        "Measured on 2026-01-02 at commit abc: a machine.",
     ):
         assert expected in page
+
+
+def test_counts_of_false_accepts_have_their_hours() -> None:
+    """Whatever unit the audio is in; a rate beside them is left out."""
+    figures = {"false_accepts": 1, "seconds": 3600.0, "false_accepts_per_hour": 1.0, "clips": 3}
+    assert {"false_accepts": "1 in 1.0 h (95 %: 0.025 to 5.6 per hour)", "clips": 3} == counted(
+        figures
+    )
+    assert {"false_accepts": 2} == counted({"false_accepts": 2})
+
+
+def test_tables_are_narrow() -> None:
+    """More than eight columns are turned around, or shared out to several tables."""
+    head = ("", *(f"c{number}" for number in range(10)))
+    few = list(text.narrow_tables(head, [("a", *map(str, range(10)))]))
+    assert len(few) == 1
+    assert few[0].startswith("|  | a |\n")
+    many = list(text.narrow_tables(head, [(str(row), *map(str, range(10))) for row in range(9)]))
+    assert [8, 4] == [each.splitlines()[0].count("|") - 1 for each in many]
+
+
+def test_published_pages_read_well() -> None:
+    """No table is wider than eight columns, no heading a key, and RESULTS.md is one short page."""
+    for name, kept in report.published(read_results()).items():
+        page = pages.page(name, kept)
+        assert name in pages.PAGES
+        for line in page.splitlines():
+            assert line.replace("\\|", "").count("|") <= text.COLUMNS + 1
+            assert not line.startswith("#") or "_" not in line
+        for key, value in kept["figures"].items():
+            assert not isinstance(value, dict) or key in pages.HEADINGS
+    assert len(report.results_page(read_results()).splitlines()) <= 130
 
 
 def test_readme_without_marks() -> None:
     """A README that lost its marks is refused, not overwritten."""
     with pytest.raises(ValueError, match="should hold the marks"):
-        report.readme(report.END + report.BEGIN, {})
+        report.texts({}, report.END + report.BEGIN)

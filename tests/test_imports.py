@@ -112,6 +112,12 @@ def test_packages_beside_the_path(place: int) -> None:
         assert not taken & later, f"{path} imports {taken & later}"
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "export").glob("*.py")), ids=lambda p: p.name)
+def test_the_exporter_knows_no_firmware(path: Path) -> None:
+    """export uses kws and kws.train, and nothing of the firmware or of the benchmarks."""
+    assert not {name for name in imports(path) if name.startswith(("firmware_demo", "benchmarks"))}
+
+
 def test_no_circles() -> None:
     """Modules of one layer do not import each other in a circle."""
     graph = {module: imported_stages(module) for module in set().union(*LAYERS)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kws.evaluation.intervals import poisson_interval, rate_text
+from kws.evaluation.intervals import poisson_interval, rate_text, share_interval
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,12 @@ def test_what_cannot_be(events: int, confidence: float) -> None:
         poisson_interval(events, confidence)
     with pytest.raises(ValueError, match="expected hours above 0"):
         rate_text(1, 0.0)
+
+
+def test_shares() -> None:
+    """Wilson's interval holds the share, stays within [0, 1], and narrows with the count."""
+    assert share_interval(32, 600) == pytest.approx((0.0380, 0.0744), abs=1e-4)
+    assert share_interval(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
+    assert share_interval(10, 10) == pytest.approx((0.7225, 1.0), abs=1e-4)
+    with pytest.raises(ValueError, match="expected a part"):
+        share_interval(3, 2)

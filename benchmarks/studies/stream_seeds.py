@@ -49,6 +49,7 @@ def compare(folders: Sequence[Path], data: Path, verifier: Path | None = None) -
         "runs": [run.name for run in runs],
         "epochs": [run.epochs for run in runs],
         "clips": CLIPS,
+        "by_run": {run.name: one for run, one in zip(runs, found, strict=True)},
         "mean": {key: statistics.mean(one[key] for one in found) for key in found[0]},
         "standard_deviation_over_seeds": {
             key: statistics.stdev(one[key] for one in found) for key in found[0]
@@ -75,7 +76,7 @@ def measure(checkpoint: Path, data: Path, verifier: Path | None = None) -> Mappi
         for name, value in figures.items()
         if name != "thresholds" and "word error rate" not in name
     }
-    told = ("conversation and noise, false accepts per hour", "silence, missed")
+    told = ("conversation and noise, false accepts", "silence, missed")
     print(f"{checkpoint.parent.name}: " + ", ".join(f"{name} {kept[name]:.3g}" for name in told))
     return kept
 

@@ -1,4 +1,4 @@
-"""How sure a count of rare events is: the exact Poisson interval of Garwood (Biometrika 1936)."""
+"""How sure a count is: intervals of rare events and of shares."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ CONFIDENCE = 0.95
 
 
 def poisson_interval(events: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Lowest and highest expected count that agree with `events` (>= 0) having been counted.
+    """Lowest and highest expected count that agree with `events` (>= 0): Garwood, Biometrika 1936.
 
     Outside the interval such a count, or one further away, has a probability of less than half of
     1 - confidence. Divide by the hours of audio for events per hour.
@@ -24,6 +24,17 @@ def poisson_interval(events: int, confidence: float = CONFIDENCE) -> tuple[float
         _root(lambda mean: _at_most(events - 1, mean) - (1.0 - tail), events) if events else 0.0
     )
     return lowest, _root(lambda mean: _at_most(events, mean) - tail, top)
+
+
+def share_interval(part: int, whole: int) -> tuple[float, float]:
+    """95 % interval of the share part / whole, by Wilson (JASA 1927)."""
+    if not 0 <= part <= whole or whole == 0:
+        raise ValueError(f"expected a part of a whole above 0, got {part} of {whole}")
+    z = 1.959964  # of the normal distribution, two-sided
+    scale, share = 1.0 + z * z / whole, part / whole
+    middle = (share + z * z / (2 * whole)) / scale
+    reach = z / scale * math.sqrt(share * (1.0 - share) / whole + z * z / (4 * whole * whole))
+    return max(0.0, middle - reach), min(1.0, middle + reach)
 
 
 def rate_text(events: int, hours: float) -> str:

@@ -1,0 +1,208 @@
+"""The figures that README and RESULTS.md show, each read from one measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from benchmarks.pages import too_noisy
+from benchmarks.text import Row, megabytes, share, table
+from kws.evaluation.intervals import rate_text
+
+Results = Mapping[str, Mapping[str, Any]]  # by name, as benchmarks.results reads them
+
+# The presets of benchmarks.product.streaming that are shown, by what the table calls them.
+PRESETS = {
+    "isolated medium": "default",
+    "connected medium": "`--connected`",
+    "isolated medium, without verifier": "without verifier",
+}
+QUIET = "conversation and noise"  # of which false accepts are counted
+SIMILAR = {"other_words/jarvis": "*jarvis*", "other_words/view_glass": "*view glass*"}
+SCENES = {
+    "silence": "no noise",
+    "noise 20 dB": "unseen noises at 20 dB SNR",
+    "noise 10 dB": "unseen noises at 10 dB SNR",
+    "conversation 20 dB": "talk in the background at 20 dB",
+    "conversation 10 dB": "talk in the background at 10 dB",
+}
+CONDITIONS = {
+    "clean": "speakers never trained on",
+    "10 dB": "with unseen noises at 10 dB SNR",
+    "0 dB": "with unseen noises at 0 dB SNR",
+    "rooms": "in simulated rooms",
+    "telephone": "over a telephone line",
+}
+
+
+def streams(results: Results) -> str:
+    """False accepts, misses and delay on streams: a row per condition, a column per preset."""
+    points = _figures(results, "streaming").get("operating_points", {})
+    columns = [points[preset] for preset in PRESETS if preset in points]
+    head = ("on streams", *(PRESETS[preset] for preset in PRESETS if preset in points))
+    rows: list[Row] = []
+
+    def row(text: str, *cells: str | None) -> None:
+        if any(cells):
+            rows.append((text, *(each or "" for each in cells)))
+
+    row("false accepts on coffee orders and unseen noises", *map(_false_accepts, columns))
+    for name, text in SCENES.items():
+        row(f"commands missed, {text}", *(_missed(point, name) for point in columns))
+    for name, text in SIMILAR.items():
+        row(f"recordings of {text} that fire", *(_fired(point, name) for point in columns))
+    row(
+        "delay from the end of a word, median",
+        *(_seconds(point, "delay at 10 dB, median, s") for point in columns),
+    )
+    return table(head, rows) if rows else ""
+
+
+def clips(results: Results) -> str:
+    """Accuracy over 12 classes: of one window, as everybody measures, and of three beside it."""
+    models = {
+        "commands": ("accuracy", "window.onnx"),
+        "accurate": ("accuracy_accurate", "window.int8.onnx"),
+    }
+    found = {
+        name: _figures(results, result)["artefacts"][artefact]["conditions"]
+        for name, (result, artefact) in models.items()
+        if _figures(results, result)
+    }
+    head = ["accuracy over 12 classes"]
+    for name in found:
+        head += [f"`{name}`", f"`{name}`, three windows"]
+    rows = []
+    for condition, text in CONDITIONS.items():
+        cells = []
+        for conditions in found.values():
+            figures = conditions[condition]
+            for key in ("accuracy_of_one_window", "accuracy"):
+                cells.append(share(figures[key], figures["clips"]))
+        rows.append((text, *cells))
+    return table(tuple(head), rows) if found else ""
+
+
+def cost(results: Results) -> str:
+    """Processor time, memory, sizes and speed; rows whose measurement was too noisy are absent."""
+    rows = [
+        *_spotting(results),
+        *_difficult(results),
+        *_processor_time(results),
+        *_whole_program(results),
+        *_sizes(results),
+        *_archive(results),
+    ]
+    return table(("what", "measured", "from"), rows) if rows else ""
+
+
+def seeds(results: Results) -> str:
+    """Mean and standard deviation over runs that differ in their seed alone."""
+    rows = []
+    for name, text in (
+        ("stream_seeds", "without verifier"),
+        ("stream_seeds_verified", "with verifier"),
+    ):
+        figures = _figures(results, name)
+        if not figures:
+            continue
+        for scene in ("silence", "noise 10 dB"):
+            key = f"{scene}, missed"
+            deviation = figures["standard_deviation_over_seeds"][key]
+            mean = f"{figures['mean'][key]:.1%} ± {deviation:.1%}"
+            rows.append((f"commands missed, {SCENES[scene]}, {text}", mean, _link(name)))
+        if "by_run" in figures:
+            runs = [_false_accepts(run) or "" for run in figures["by_run"].values()]
+            rows.append((f"false accepts, {text}", "; ".join(runs), _link(name)))
+    if figures := _figures(results, "seeds"):
+        for key, text in (("clean", "speakers never trained on"), ("10 dB", "at 10 dB SNR")):
+            mean = figures["mean"]["the first run's options"][key]
+            deviation = figures["standard_deviation_over_seeds"]["the first run's options"][key]
+            rows.append((f"accuracy, {text}", f"{mean:.1%} ± {deviation:.1%}", _link("seeds")))
+    return table(("short runs from nothing", "mean ± deviation", "from"), rows) if rows else ""
+
+
+def _false_accepts(point: Mapping[str, Any]) -> str | None:
+    count, hours = point.get(f"{QUIET}, false accepts"), point.get(f"{QUIET}, hours")
+    return None if count is None or not hours else rate_text(count, hours)
+
+
+def _missed(point: Mapping[str, Any], name: str) -> str | None:
+    missed = point.get(f"{name}, missed")
+    return None if missed is None else share(missed, point.get(f"{name}, spoken"))
+
+
+def _fired(point: Mapping[str, Any], name: str) -> str | None:
+    count = point.get(f"{name}, clips")
+    return share(point[f"{name}, clips that fire"] / count, count) if count else None
+
+
+def _seconds(point: Mapping[str, Any], key: str) -> str | None:
+    return f"{point[key]:.2f} s" if point.get(key) is not None else None
+
+
+def _spotting(results: Results) -> Iterator[Row]:
+    if figures := _figures(results, "spotting"):
+        spotted = share(figures["spotted"], figures["keyword_clips"])
+        yield ("keywords spotted in a stream, single words", spotted, _link("spotting"))
+        fired = share(figures["unknown_fired"], figures["unknown_clips"])
+        yield ("other words that fire in the same stream", fired, _link("spotting"))
+    if figures := _figures(results, "accuracy"):
+        unseen = figures["unseen_in_a_stream"]["all"]
+        fired = share(unseen["share"], unseen["clips"])
+        yield ("recordings of four words never trained on that fire", fired, _link("accuracy"))
+
+
+def _difficult(results: Results) -> Iterator[Row]:
+    yield from ()
+
+
+def _processor_time(results: Results) -> Iterator[Row]:
+    peers = _figures(results, "peers").get("processor_time", {})
+    ours = peers.get("kws stream.onnx", {})
+    for kind, text in (("speech", "speech, all ten words"), ("silence", "silence")):
+        row = ours.get(kind)
+        if row and not too_noisy(row):
+            time = f"{row['ms_per_second']:.2f} ms (spread {row['spread']:.0%})"
+            yield (f"processor time per second of {text}", time, _link("peers"))
+    for peer, text in (
+        ("pymicro-wakeword", "pymicro-wakeword, one wake word"),
+        ("pocketsphinx 1e-2", "pocketsphinx, the same ten words"),
+    ):
+        row = peers.get(peer, {}).get("speech")
+        if row and not too_noisy(row) and not too_noisy(ours["speech"]):
+            low, high = (row[f"relative_processor_time_{end}"] for end in ("low", "high"))
+            times = f"{row['relative_processor_time']:.1f} ({low:.1f} to {high:.1f})"
+            yield (f"relative processor time of {text}", times, _link("peers"))
+
+
+def _whole_program(results: Results) -> Iterator[Row]:
+    yield from ()
+
+
+def _sizes(results: Results) -> Iterator[Row]:
+    figures = _figures(results, "footprint")
+    if not figures:
+        return
+    here = _link("footprint")
+    yield ("the wheel, with every format of the models", megabytes(figures["wheel_bytes"]), here)
+    installed = figures["installed"]["base"]["installed_bytes"]
+    yield ("installed with all that it needs", megabytes(installed), here)
+    resident = figures["start_up"].get("base stream.onnx", {}).get("resident_bytes")
+    if resident:
+        yield ("memory of a process that listens", megabytes(resident), here)
+
+
+def _archive(results: Results) -> Iterator[Row]:
+    row = _figures(results, "scanning").get("ways", {}).get("kws scan, 2 processes")
+    if row and not too_noisy(row):
+        speed = f"{row['times_real_time']:.0f} times real time"
+        yield ("an archive on two cores", speed, _link("scanning"))
+
+
+def _figures(results: Results, name: str) -> Mapping[str, Any]:
+    return results.get(name, {}).get("figures", {})
+
+
+def _link(name: str) -> str:
+    return f"[{name.replace('_', ' ')}](pages/{name}.md)"

@@ -1,0 +1,200 @@
+"""A page for each measurement: all its figures as tables, and its pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.results import FOLDER
+from benchmarks.text import cell, counted, narrow_tables, table, words
+from kws.bench.timing import NOISY_SPREAD
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the file of one measurement is about."""
+
+    title: str
+    what: str  # a sentence for a user
+
+
+PAGES = {
+    "accuracy": Page(
+        "Accuracy of `commands`",
+        "Clips of speakers, words, noises, rooms and devices that training never had.",
+    ),
+    "accuracy_accurate": Page(
+        "Accuracy of `accurate`", "The same clips, by the larger of the two models."
+    ),
+    "streaming": Page(
+        "Detection on streams",
+        "False accepts, misses and delay of every preset, the gate, processor time and memory.",
+    ),
+    "rooms": Page(
+        "Difficult rooms and voices",
+        "Talk in the background, other accents, children, and the files without verifier.",
+    ),
+    "spotting": Page(
+        "Single words in a stream", "Validation clips with noise around them, one by one."
+    ),
+    "listen": Page(
+        "The whole program", "`kws listen` on a virtual microphone, capture and outputs included."
+    ),
+    "latency": Page("Speed of each file", "What `kws bench` measures, on our machine."),
+    "footprint": Page(
+        "Size and start-up", "The wheel, fresh installations with each extra, start-up and memory."
+    ),
+    "scanning": Page("Archives", "`kws scan` by batch size, processes, and on a Dask cluster."),
+    "peers": Page(
+        "Other keyword spotters", "Processor time and mistakes of each in a process of its own."
+    ),
+    "growth": Page(
+        "Many streams, wider networks, other hops", "What each costs in processor time."
+    ),
+    "floor": Page(
+        "Distance from what the processor can do", "Arithmetic of each graph against one core."
+    ),
+    "ablation": Page("What each training option is worth", "Short runs that differ in one option."),
+    "seeds": Page("What a seed is worth on clips", "Runs that differ in their seed alone."),
+    "stream_seeds": Page(
+        "What a seed is worth on streams", "The same runs, exported, without verifier."
+    ),
+    "stream_seeds_verified": Page(
+        "What a seed is worth on streams, with verifier", "The same runs, each with a verifier."
+    ),
+    "ensemble": Page("Several networks together", "Majority vote, average and weighted average."),
+    "finetune": Page(
+        "Your own words",
+        "Fine-tuning with 10, 30 and 100 recordings, against training from nothing.",
+    ),
+    "mislabelled": Page("Label errors", "How many planted errors `kws data check` finds."),
+}
+
+# What the keys of the files are called where they head a table.
+HEADINGS = {
+    "artefacts": "files of the model",
+    "at_our_false_accepts": "fewest misses with no more false accepts than kws",
+    "a_pool_of_64": "where the time of a pool of 64 streams goes",
+    "as": "taken for",
+    "batches": "batches of the network alone",
+    "by_run": "each run",
+    "combinations": "networks combined",
+    "conditions": "clips",
+    "difference_from_the_first_in_points": "difference from the first row, in points",
+    "epochs": "epochs of training",
+    "gate_missed": "commands missed with the gate and without",
+    "graphs": "graphs",
+    "held_out": "what training never had",
+    "hop": "time from one step to the next",
+    "installed": "installed size by extra",
+    "mean": "mean over the seeds",
+    "members": "networks alone",
+    "memory": "memory of a process that listens for an hour",
+    "methods": "ways to train",
+    "mistakes": "misses and false accepts",
+    "ms per second of audio": "in ms per second of audio",
+    "not_installed": "extras that could not be installed",
+    "not_measured": "what was not measured",
+    "not_run": "files that did not run here",
+    "one_call_of_the_network": "one call of the network",
+    "operating_points": "presets",
+    "processor_time": "processor time",
+    "relative processor time": "relative, paired by round",
+    "stages_while_the_gate_is_open": "stages while the gate is open",
+    "standard_deviation_over_seeds": "standard deviation over the seeds",
+    "start_up": "start-up and memory by environment and file",
+    "streams": "streams in one pool",
+    "streams_with_verifier": "streams in one pool, with verifier",
+    "taken_out": "before and after work was taken out of a graph",
+    "threads": "threads of the network alone",
+    "unseen_in_a_stream": "words never trained on, in a stream",
+    "ways": "ways to scan",
+    "weights": "weights of the weighted average",
+    "width": "width of the network",
+    "words": "single words",
+    "words_in_a_row": "words spoken one after the other",
+}
+
+
+def page(name: str, result: Mapping[str, Any]) -> str:
+    """The page of a measurement, in Markdown."""
+    about = PAGES.get(name, Page(words(name).capitalize(), ""))
+    parts = [
+        f"# {about.title}",
+        about.what,
+        f"```\n{result['command']}\n```",
+        f"Measured on {result['date']} at commit {result['commit']}: {result['machine']}.",
+        "Shares lie between 0 and 1. [All results](../RESULTS.md)",
+        *_pictures(name),
+        *_render(result["figures"], ()),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _pictures(name: str) -> Iterator[str]:
+    """The pictures beside a result: those whose names begin with its own."""
+    for path in sorted(FOLDER.glob(f"{name}*.png")):
+        longer = [other for other in PAGES if other.startswith(f"{name}_")]
+        if not any(path.stem.startswith(other) for other in longer):
+            yield f"![{words(path.stem)}](../results/{path.name})"
+
+
+def _render(figures: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:
+    """A tree of figures as tables: what is plain first, then each branch under its own heading."""
+    plain = {key: value for key, value in figures.items() if not isinstance(value, Mapping)}
+    if plain:
+        if path:
+            yield _heading(path)
+        if too_noisy(plain):
+            yield _not_published()
+        else:
+            rows = [(words(key), cell(value, key)) for key, value in counted(plain).items()]
+            yield table(("figure", "value"), rows)
+    for key, branch in figures.items():
+        if isinstance(branch, Mapping) and branch:
+            if all(isinstance(value, Mapping) for value in branch.values()):
+                yield from _render_rows(branch, (*path, key))
+            else:
+                yield from _render(branch, (*path, key))
+
+
+def _render_rows(rows: Mapping[str, Mapping[str, Any]], path: tuple[str, ...]) -> Iterator[str]:
+    """Branches of the same kind as the rows of one table; what lies deeper as tables of its own."""
+    keys = list(dict.fromkeys(key for row in rows.values() for key in row))
+    deep = [key for key in keys if any(isinstance(row.get(key), Mapping) for row in rows.values())]
+    flat = {
+        name: counted({key: value for key, value in row.items() if key not in deep})
+        for name, row in rows.items()
+    }
+    kept = {name: row for name, row in flat.items() if not too_noisy(row)}
+    columns = list(dict.fromkeys(key for row in kept.values() for key in row))
+    if any(flat.values()):
+        yield _heading(path)
+    if columns:
+        cells = [
+            (name, *(cell(row.get(key), key) for key in columns)) for name, row in kept.items()
+        ]
+        yield from narrow_tables(("", *map(words, columns)), cells)
+    if len(kept) < len(flat):
+        yield _not_published([name for name in flat if name not in kept])
+    for key in deep:
+        branches = {name: row[key] for name, row in rows.items() if key in row}
+        yield from _render_rows(branches, (*path, key))
+
+
+def too_noisy(row: Mapping[str, Any]) -> bool:
+    """Whether a measurement of time had a spread beyond the rule of docs/benchmarks.md."""
+    spread = row.get("spread")
+    return isinstance(spread, (int, float)) and spread > NOISY_SPREAD
+
+
+def _not_published(names: list[str] | None = None) -> str:
+    what = f" of {', '.join(names)}" if names else ""
+    return f"Not published{what}: the spread of the rounds was above {NOISY_SPREAD:.0%}."
+
+
+def _heading(path: tuple[str, ...]) -> str:
+    deeper = path[1:] if path[0] == "artefacts" and len(path) > 1 else path
+    text = ", ".join(HEADINGS.get(key, words(key)) for key in deeper)
+    return f"## {text[0].upper()}{text[1:]}"
