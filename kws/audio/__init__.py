@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from kws.audio.file import AudioFile
     from kws.audio.gap import Gap
     from kws.audio.microphone import Microphone
-    from kws.audio.pipe import RawPcm
+    from kws.audio.pipe import AudioPipe
     from kws.audio.source import BLOCK_MS, Source, paced
 
 __all__ = [
     "BLOCK_MS",
     "AudioFile",
+    "AudioPipe",
     "Converter",
     "Device",
     "FloatArray",
     "Gap",
     "Int16Array",
     "Microphone",
-    "RawPcm",
     "Source",
     "SourceEvent",
     "input_devices",
@@ -34,14 +34,14 @@ __all__ = [
 
 _HOME = {
     "BLOCK_MS": "source",
+    "AudioFile": "file",
+    "AudioPipe": "pipe",
     "Converter": "convert",
     "Device": "devices",
-    "AudioFile": "file",
     "FloatArray": "convert",
     "Gap": "gap",
     "Int16Array": "convert",
     "Microphone": "microphone",
-    "RawPcm": "pipe",
     "Source": "source",
     "SourceEvent": "events",
     "input_devices": "devices",

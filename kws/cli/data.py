@@ -1,7 +1,8 @@
 """Look after recordings. `kws data check DIR` lists clips that are silent, clipped, cut off,
 duplicated, unusable or probably mislabelled, and folders that hold too little or are called like a
-class; it shows that no speaker is in two splits, and exits with 1 where one is. `kws data convert
-DIR --out COPY` makes 16 kHz mono copies of recordings of any rate, channel count and format."""
+class; it shows that no speaker is in two splits, and exits with 1 where one is or a clip cannot be
+used. `kws data convert DIR --out COPY` makes 16 kHz mono copies of recordings of any rate, channel
+count and format."""
 
 from __future__ import annotations
 
@@ -41,9 +42,9 @@ def run(options: argparse.Namespace) -> int:
 
 def _convert(options: argparse.Namespace) -> int:
     from kws.errors import writing
-    from kws.recordings.convert import convert, find_convertible
+    from kws.recordings.convert import convert
 
-    with _progress(len(find_convertible(options.folder))) as advance, writing(options.out):
+    with _progress() as advance, writing(options.out):
         written, problems = convert(options.folder, options.out, advance)
     print(f"{written} recordings in {options.out}")
     for problem in problems:
@@ -56,7 +57,7 @@ def _check(options: argparse.Namespace) -> int:
     from kws.recordings.datacheck import check_data
 
     corpus = find_corpus(corpus_root(options.folder))
-    with _progress(len(corpus.clips)) as advance:
+    with _progress() as advance:
         report = check_data(corpus, advance)
     if options.csv:
         _write_csv(report, options.csv)
@@ -64,19 +65,19 @@ def _check(options: argparse.Namespace) -> int:
         _print_json(report)
     else:
         _print(report, options.all)
-    return 1 if report.shared_speakers else 0
+    return 1 if report.shared_speakers or report.of("unusable") else 0
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr, shown on a terminal only; yields what moves it on."""
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr, shown on a terminal only; yields what tells it how many of how many."""
     from rich.console import Console
     from rich.progress import Progress
 
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("recordings", total=total)
-        yield lambda count: progress.advance(task, count)
+        task = progress.add_task("recordings", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def _write_csv(report: DataReport, file: Path) -> None:

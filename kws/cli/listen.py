@@ -11,7 +11,7 @@ from contextlib import closing, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kws.cli.options import add_decision
+from kws.cli.options import add_decision, add_raw, raw_format
 
 if TYPE_CHECKING:
     from kws.app.events import End
@@ -29,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `kws listen`."""
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
-        "--input", metavar="FILE", help="a recording, or - for raw int16 16 kHz mono on stdin"
+        "--input",
+        metavar="FILE",
+        help="a recording, or - for one on standard input, or raw int16 16 kHz mono there",
     )
     source.add_argument(
         "--demo", action="store_true", help="the demonstration recording, at its own pace"
@@ -37,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument(
         "--device", type=_device, help="a number or name from `kws devices` (default: the system's)"
     )
+    add_raw(parser)
     parser.add_argument("--model", help="a packaged model's name, a folder or a manifest")
     add_decision(parser)
     shown = parser.add_mutually_exclusive_group()
@@ -135,14 +138,17 @@ def _run(
 
 
 def _open_source(options: argparse.Namespace, session: Session) -> Source:
-    from kws.audio import AudioFile, Microphone, RawPcm
+    from kws.audio import AudioFile, AudioPipe, Microphone
 
+    raw = raw_format(options)
     if options.demo:
         from kws.demo import RECORDING
 
         return AudioFile(RECORDING)
     if options.input == "-":
-        return RawPcm()
+        return AudioPipe(raw=raw)
+    if raw:
+        return AudioPipe.open(options.input, raw)
     return AudioFile(options.input) if options.input else Microphone(options.device)
 
 

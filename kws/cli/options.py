@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kws.audio.samples import RawFormat
 
 
 def threshold(text: str) -> float:
@@ -87,3 +91,32 @@ def count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
     return int(text)
+
+
+def add_raw(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that say what raw samples are."""
+    parser.add_argument(
+        "--raw-format",
+        choices=("s16le", "s32le", "f32le", "mulaw"),
+        help="take --input for raw samples of this kind (default: s16le)",
+    )
+    parser.add_argument(
+        "--raw-rate", metavar="HZ", type=count, help="... at this rate (default: 16000)"
+    )
+    parser.add_argument(
+        "--raw-channels", metavar="N", type=count, help="... of so many channels (default: 1)"
+    )
+
+
+def raw_format(options: argparse.Namespace) -> RawFormat | None:
+    """What raw samples were said to be; None where nothing was said. Raises DataError."""
+    from kws.audio.samples import RawFormat
+    from kws.errors import DataError
+
+    if not (options.raw_format or options.raw_rate or options.raw_channels):
+        return None
+    if not options.input:
+        raise DataError("--raw-format, --raw-rate and --raw-channels say what --input is; name it")
+    return RawFormat(
+        options.raw_format or "s16le", options.raw_rate or 16_000, options.raw_channels or 1
+    )

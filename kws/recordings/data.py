@@ -1,36 +1,54 @@
 """Recordings in the layout of Speech Commands: found, split by speaker, read, and never guessed at.
 
 The layout (Warden, arXiv 1804.03209) is one folder per word, clips of about one second named
-`<speaker>_nohash_<n>`, and a folder `_background_noise_`. `validation_list.txt` and
-`testing_list.txt` name the clips of those splits; where neither file exists, the speaker's hash
-decides as in Google's own code. The official test archive has no lists but folders `_silence_` and
-`_unknown_`: all of it is the testing split.
+`<speaker>_nohash_<n>`, in it or in folders below it, and a folder `_background_noise_`.
+`validation_list.txt` and `testing_list.txt` name the clips of those splits, each line one that is
+there; where neither file exists, the speaker's hash decides as in Google's own code. The official
+test archive has no lists but folders `_silence_` and `_unknown_`: all of it is the testing split.
 """
 
 from __future__ import annotations
 
+import codecs
 import hashlib
+import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
+from kws.audio.sound import MOST_VALUES, open_sound
 from kws.config import KEYWORDS, SAMPLE_RATE, SILENCE, UNKNOWN
-from kws.errors import DataError
+from kws.errors import AudioError, DataError
+from kws.recordings.files import SUFFIXES as SUFFIXES
+from kws.recordings.files import Problem as Problem
+from kws.recordings.files import find_recordings as find_recordings
+from kws.recordings.files import (
+    is_hidden,
+    look_through,
+    report_left_out,
+    require_readable,
+    spelled,
+    spelling_key,
+)
 
-SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus"})
 BACKGROUND_NOISE = "_background_noise_"
 TEST_ARCHIVE_FOLDERS = ("_silence_", "_unknown_")
 SPLITS = ("training", "validation", "testing")
 CLIP_SAMPLES = SAMPLE_RATE  # one second
+LONGEST_HOURS = 2  # of one recording, which is held in memory
 _CONVERT = "which `kws data convert` makes of it"
 
 Int16Array = NDArray[np.int16]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,25 +56,14 @@ class Clip:
     """One recording of one word."""
 
     path: Path
-    word: str  # the folder's name
-    speaker: str  # the part of the file name before `_nohash_`
+    word: str  # what the name of the folder spells
+    speaker: str  # the part of the file name before `_nohash_`, sub-folders before it
     split: str  # one of SPLITS
 
     @property
     def names_speaker(self) -> bool:
         """Whether the file's name tells who speaks; else every name stands for somebody else."""
         return "_nohash_" in self.path.name
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A file that was not used, and why."""
-
-    path: Path
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -70,13 +77,17 @@ class Corpus:
     @property
     def is_test_archive(self) -> bool:
         """Whether this is laid out as the official test archive, which is one split."""
-        return any((self.root / folder).is_dir() for folder in TEST_ARCHIVE_FOLDERS)
+        return _is_test_archive(self.root)
 
     def split(self, name: str) -> list[Clip]:
         """The clips of one split, in a fixed order."""
         if name not in SPLITS:
             raise ValueError(f"the splits are {', '.join(SPLITS)}, not {name!r}")
         return [clip for clip in self.clips if clip.split == name]
+
+
+def _is_test_archive(root: Path) -> bool:
+    return any((root / folder).is_dir() for folder in TEST_ARCHIVE_FOLDERS)
 
 
 def corpus_root(folder: Path) -> Path:
@@ -86,10 +97,12 @@ def corpus_root(folder: Path) -> Path:
 
 
 def label_of(word: str, keywords: Sequence[str] = KEYWORDS) -> str:
-    """The class of a folder's name: a keyword, silence, or unknown for every other word."""
-    if word in keywords:
-        return word
-    return SILENCE if word in (SILENCE, "_silence_") else UNKNOWN
+    """The class of a word: a keyword in any spelling, silence, or unknown for every other word."""
+    key = spelling_key(word)
+    for keyword in keywords:
+        if key == spelling_key(keyword):
+            return keyword
+    return SILENCE if key in (SILENCE, "_silence_") else UNKNOWN
 
 
 def balanced(clips: Sequence[Clip], keywords: Sequence[str], seed: int) -> list[Clip]:
@@ -98,7 +111,7 @@ def balanced(clips: Sequence[Clip], keywords: Sequence[str], seed: int) -> list[
     The unknown clips are drawn evenly over the words, so that rare words count; without any keyword
     all of them are taken. Clips of the class silence are left out.
     """
-    spoken = [clip for clip in clips if clip.word in keywords]
+    spoken = [clip for clip in clips if label_of(clip.word, keywords) in keywords]
     others: dict[str, list[Clip]] = {}
     for clip in clips:
         if label_of(clip.word, keywords) == UNKNOWN:
@@ -127,27 +140,88 @@ def speaker_split(speaker: str, validation: float = 10.0, testing: float = 10.0)
     adding clips moves none of the others.
     """
     largest = 2**27 - 1
-    digest = int(hashlib.sha1(speaker.encode(), usedforsecurity=False).hexdigest(), 16)
+    name = speaker.encode(errors="surrogateescape")  # names of files are bytes
+    digest = int(hashlib.sha1(name, usedforsecurity=False).hexdigest(), 16)
     percentage = (digest % (largest + 1)) * (100.0 / largest)
     if percentage < validation:
         return "validation"
     return "testing" if percentage < validation + testing else "training"
 
 
-def find_recordings(folder: Path) -> list[Path]:
-    """Every audio file below a folder, sorted; raises DataError where there is no such folder."""
-    if not folder.is_dir():
-        raise DataError(f"there is no folder {folder}; name one that holds recordings")
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+def word_folders(root: Path) -> dict[str, list[Path]]:
+    """The folders of each word below `root`; several where names differ in case or normal form.
+
+    A keyword is spelled as the keyword, another word as its folder; `_background_noise_`, hidden
+    folders and those of macOS are none. Raises DataError where `root` cannot be read.
+    """
+    try:
+        folders = sorted(path for path in root.iterdir() if path.is_dir())
+    except OSError as error:
+        raise DataError(f"{root} cannot be entered ({error.strerror or error})") from error
+    by_key: dict[str, list[Path]] = {}
+    for folder in folders:
+        if folder.name != BACKGROUND_NOISE and not is_hidden(folder.name):
+            by_key.setdefault(spelling_key(folder.name), []).append(folder)
+    words: dict[str, list[Path]] = {}
+    for key, found in by_key.items():
+        names = [spelled(folder.name) for folder in found]
+        word = key if key in (*KEYWORDS, *names) else names[0]
+        words[word] = found
+        if len(found) > 1:
+            logger.warning("%s spell the same word and are read as one", " and ".join(names))
+    return words
 
 
-def _listed(root: Path, name: str) -> set[str] | None:
+def _listed(root: Path, name: str) -> list[str]:
+    """The lines of a split list, which say `<word>/<clip>.wav`; none where there is no list."""
     path = root / name
-    if not path.is_file():
-        return None
-    # The lists of the official archive say .wav; a re-encoded copy has the same stems.
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return {line.strip().rpartition(".")[0] or line.strip() for line in lines if line.strip()}
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror or error})") from error
+    encoding = "utf-8-sig"
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = "utf-16"
+    elif b"\0" in content[:2]:
+        encoding = "utf-16-be" if content[:1] == b"\0" else "utf-16-le"
+    # Names of files are bytes, so that a list of them may be anything else too.
+    errors = "replace" if encoding.startswith("utf-16") else "surrogateescape"
+    lines = re.split(r"[\r\n]+", content.decode(encoding, errors))
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _find_listed(
+    root: Path, name: str, clips: AbstractSet[str], other: AbstractSet[str]
+) -> set[str]:
+    """The keys of the clips that a list names; raises DataError where a line names no clip.
+
+    `clips` and `other` are the keys of the clips and of the noise that is there. Separators may be
+    those of Windows, and of absolute paths the end counts.
+    """
+    lines = _listed(root, name)
+    found: set[str] = set()
+    missing = []
+    for line in lines:
+        parts = [part for part in line.replace("\\", "/").split("/") if part not in ("", ".")]
+        for first in range(max(1, len(parts) - 1)):
+            key = spelling_key("/".join(parts[first:]))
+            # The lists of the official archive say .wav; a re-encoded copy has the same stems.
+            stem = key.rpartition(".")[0] or key
+            named = {key, stem} & clips
+            found |= named
+            if named or stem in other:
+                break
+        else:
+            missing.append(line)
+    if missing:
+        raise DataError(
+            f"{root / name}: {len(missing)} of its {len(lines)} lines name no clip that is there, "
+            f"first {missing[0]!r}; expected lines such as yes/clip.wav. Correct the list, or "
+            "delete all lists: the speakers' names decide then"
+        )
+    return found
 
 
 def find_corpus(root: Path | str) -> Corpus:
@@ -162,49 +236,75 @@ def find_corpus(root: Path | str) -> Corpus:
         raise DataError(
             f"there is no folder {root}; name the folder that holds one folder per word"
         )
-    validation, testing = (_listed(root, f"{s}_list.txt") for s in ("validation", "testing"))
-    is_test_archive = any((root / folder).is_dir() for folder in TEST_ARCHIVE_FOLDERS)
-
-    def split_of(key: str, speaker: str) -> str:
-        if validation is None and testing is None:
-            return "testing" if is_test_archive else speaker_split(speaker)
-        if validation and key in validation:
-            return "validation"
-        return "testing" if testing and key in testing else "training"
-
-    clips = []
-    for folder in sorted(p for p in root.iterdir() if p.is_dir()):
-        if folder.name == BACKGROUND_NOISE or folder.name.startswith("."):
-            continue
-        for path in sorted(folder.iterdir()):
-            if path.suffix.lower() in SUFFIXES:
-                speaker = re.sub(r"_nohash_.*$", "", path.stem)
-                split = split_of(f"{folder.name}/{path.stem}", speaker)
-                clips.append(Clip(path, folder.name, speaker, split))
-    if not clips:
+    places: list[tuple[str, Path, Path]] = []  # word, its folder, the clip
+    left_out: Counter[str] = Counter()
+    for word, folders in word_folders(root).items():
+        for folder in folders:
+            found = look_through(folder)
+            require_readable(found)
+            left_out += found.left_out
+            places += [(word, folder, path) for path in found.recordings]
+    report_left_out(root, left_out)
+    if not places:
         raise DataError(
             f"{root} holds no recordings in the layout <word>/<clip>.wav "
             f"(or {', '.join(sorted(SUFFIXES - {'.wav'}))})"
         )
     noise_folder = root / BACKGROUND_NOISE
     noise = find_recordings(noise_folder) if noise_folder.is_dir() else []
+    split_of = _splits(root, [path for _, _, path in places], noise)
+    clips = []
+    for word, folder, path in places:
+        inner = path.relative_to(folder).parent
+        speaker = re.sub(r"_nohash_.*$", "", path.stem)
+        if "_nohash_" not in path.name and inner != Path():
+            speaker = f"{inner.as_posix()}/{speaker}"  # two sub-folders may both hold 1.wav
+        clips.append(Clip(path, word, speaker, split_of(path, speaker)))
     return Corpus(root, tuple(clips), tuple(noise))
 
 
+def _splits(root: Path, clips: Sequence[Path], noise: Sequence[Path]) -> Callable[[Path, str], str]:
+    """What gives a clip and its speaker a split: the lists, or without any the speaker's hash."""
+
+    def key_of(path: Path) -> str:
+        return spelling_key(path.relative_to(root).with_suffix("").as_posix())
+
+    if not any((root / f"{split}_list.txt").is_file() for split in ("validation", "testing")):
+        if _is_test_archive(root):
+            return lambda path, speaker: "testing"
+        return lambda path, speaker: speaker_split(speaker)
+    known, beside = {key_of(path) for path in clips}, {key_of(path) for path in noise}
+    validation, testing = (
+        _find_listed(root, f"{split}_list.txt", known, beside)
+        for split in ("validation", "testing")
+    )
+
+    def split_of(path: Path, speaker: str) -> str:
+        key = key_of(path)
+        if key in validation:
+            return "validation"
+        return "testing" if key in testing else "training"
+
+    return split_of
+
+
 def read_recording(path: Path) -> Int16Array:
-    """A mono 16 kHz file of any length as int16; raises DataError with the reason otherwise."""
+    """A mono 16 kHz file of up to LONGEST_HOURS as int16; raises DataError with the reason else."""
     try:
-        audio, rate = soundfile.read(path, dtype="int16", always_2d=True)
-    except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
-        raise DataError(f"cannot be read as audio ({error})") from error
-    if rate != SAMPLE_RATE:
-        raise DataError(f"is at {rate} Hz; expected {SAMPLE_RATE} Hz, {_CONVERT}")
-    if audio.shape[1] != 1:
-        raise DataError(f"has {audio.shape[1]} channels; expected one, {_CONVERT}")
-    if len(audio) == 0:
-        raise DataError("is empty")
-    mono: Int16Array = np.ascontiguousarray(audio[:, 0])
-    return mono
+        with closing(open_sound(path)) as sound:
+            if sound.rate != SAMPLE_RATE:
+                raise DataError(f"is at {sound.rate} Hz; expected {SAMPLE_RATE} Hz, {_CONVERT}")
+            if sound.channels != 1:
+                raise DataError(f"has {sound.channels} channels; expected one, {_CONVERT}")
+            blocks, left = [], LONGEST_HOURS * 3600 * SAMPLE_RATE
+            while len(block := sound.read_int16(MOST_VALUES)):
+                blocks.append(block[:, 0])
+                left -= len(block)
+                if left < 0:
+                    raise DataError(f"lasts more than {LONGEST_HOURS} hours; cut it into pieces")
+    except AudioError as error:
+        raise DataError(str(error).removeprefix(f"{path} ")) from error
+    return np.concatenate(blocks)
 
 
 def fit_length(audio: Int16Array, samples: int = CLIP_SAMPLES) -> Int16Array:

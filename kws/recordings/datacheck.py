@@ -12,7 +12,6 @@ import numpy as np
 
 from kws.config import SAMPLE_RATE, SILENCE, UNKNOWN
 from kws.recordings.data import (
-    BACKGROUND_NOISE,
     SPLITS,
     TEST_ARCHIVE_FOLDERS,
     Clip,
@@ -21,6 +20,7 @@ from kws.recordings.data import (
     fit_length,
     label_of,
     read_recordings,
+    word_folders,
 )
 from kws.recordings.mislabelled import find_mislabelled, sketch
 from kws.recordings.mix import level
@@ -77,10 +77,12 @@ class DataReport:
         return [finding for finding in self.findings if finding.kind == kind]
 
 
-def check_data(corpus: Corpus, advance: Callable[[int], None] = lambda clips: None) -> DataReport:
+def check_data(
+    corpus: Corpus, advance: Callable[[int, int], None] = lambda done, total: None
+) -> DataReport:
     """Read every clip of a corpus and list what looks wrong.
 
-    `advance` is called with the number of clips that were just read.
+    `advance` is told how many clips of how many were read.
     """
     findings = list(_look_through(corpus))
     seen: dict[bytes, Path] = {}
@@ -104,7 +106,7 @@ def check_data(corpus: Corpus, advance: Callable[[int], None] = lambda clips: No
             if not any(finding.kind == "silent" for finding in found):
                 sketches.append(sketch(fit_length(audio)))
                 spoken.append(clip)
-        advance(len(batch))
+        advance(start + len(batch), len(corpus.clips))
     if spoken:
         words, speakers = [c.word for c in spoken], [c.speaker for c in spoken]
         for index, word, margin in find_mislabelled(np.stack(sketches), words, speakers):
@@ -122,10 +124,8 @@ def check_data(corpus: Corpus, advance: Callable[[int], None] = lambda clips: No
 def _look_through(corpus: Corpus) -> Iterator[Finding]:
     """What is wrong with the folders, whatever their recordings hold."""
     counts = Counter(clip.word for clip in corpus.clips)
-    for folder in sorted(path for path in corpus.root.iterdir() if path.is_dir()):
-        word = folder.name
-        if word.startswith(".") or word == BACKGROUND_NOISE:
-            continue
+    for word, folders in sorted(word_folders(corpus.root).items()):
+        folder = folders[0]
         if not counts[word]:
             yield Finding("empty", folder, "holds no recordings")
         elif counts[word] < _FEW and word not in TEST_ARCHIVE_FOLDERS:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,6 @@ from numpy.typing import NDArray
 from kws.config import SAMPLE_RATE, SILENCE, UNKNOWN
 from kws.errors import DataError
 from kws.recordings.data import (
-    BACKGROUND_NOISE,
     CLIP_SAMPLES,
     TEST_ARCHIVE_FOLDERS,
     Clip,
@@ -30,7 +28,9 @@ from kws.recordings.data import (
     read_clips,
     read_recordings,
     split_noise,
+    word_folders,
 )
+from kws.recordings.files import spelling_key
 from kws.train.materials import Material
 from kws.train.tones import tones
 
@@ -67,7 +67,7 @@ def load_own_words(
     """
     corpus = find_corpus(corpus_root(folder))
     wanted = _wanted(corpus, words)
-    labels = (*(unicodedata.normalize("NFC", word) for word in wanted), SILENCE, UNKNOWN)
+    labels = (*wanted, SILENCE, UNKNOWN)
     spoken = [clip for clip in corpus.clips if label_of(clip.word) != SILENCE]
     audio, used, problems = read_clips(spoken)
     _require_enough(corpus.root, wanted, used, problems)
@@ -76,7 +76,7 @@ def load_own_words(
     measured: dict[str, list[int]] = {}
     for index, clip in enumerate(used):
         side = measured if clip in held_out else training
-        side.setdefault(unicodedata.normalize("NFC", clip.word), []).append(index)
+        side.setdefault(clip.word, []).append(index)
     noises, bad = _noises(corpus, noise)
     problems += bad
     running: list[Int16Array] = []
@@ -110,15 +110,16 @@ def load_own_words(
 
 
 def _wanted(corpus: Corpus, words: Sequence[str] | None) -> list[str]:
-    """The folders that are words; raises DataError for a name that cannot be one."""
-    folders = {path.name for path in corpus.root.iterdir() if path.is_dir()}
-    folders -= {BACKGROUND_NOISE, *TEST_ARCHIVE_FOLDERS}
-    wanted = sorted(f for f in folders if not f.startswith(".")) if words is None else list(words)
-    for word in wanted:
-        if word not in folders:
+    """The words to learn, as `Clip` spells them; raises DataError for a name that cannot be one."""
+    folders = word_folders(corpus.root).keys() - {*TEST_ARCHIVE_FOLDERS}
+    by_key = {spelling_key(word): word for word in folders}
+    for word in words or ():
+        if spelling_key(word) not in by_key:
             raise DataError(
                 f"{corpus.root} has no folder {word}; it has {', '.join(sorted(folders))}"
             )
+    wanted = sorted(folders) if words is None else [by_key[spelling_key(word)] for word in words]
+    for word in wanted:
         if word.casefold() in (SILENCE, UNKNOWN):
             raise DataError(
                 f"{corpus.root / word} has the name of a class that every model has; "
@@ -135,7 +136,8 @@ def _require_enough(
     for word in wanted:
         count = sum(clip.word == word for clip in used)
         if count < FEWEST:
-            bad = [problem for problem in problems if problem.path.parent.name == word]
+            folders = word_folders(root)[word]
+            bad = [each for each in problems if any(f in each.path.parents for f in folders)]
             first = f"; {len(bad)} could not be used, first {bad[0]}" if bad else ""
             raise DataError(
                 f"expected at least {FEWEST} recordings of each word, better 20 by several people, "
@@ -167,7 +169,7 @@ def _held_out(corpus: Corpus, clips: Sequence[Clip]) -> set[Clip]:
 
 
 def _hash(text: str) -> bytes:
-    return hashlib.sha1(text.encode(), usedforsecurity=False).digest()
+    return hashlib.sha1(text.encode(errors="surrogateescape"), usedforsecurity=False).digest()
 
 
 def _noises(corpus: Corpus, folder: Path | None) -> tuple[list[Int16Array], list[Problem]]:
