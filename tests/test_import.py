@@ -253,3 +253,65 @@ def test_a_manifest_that_points_outside(tmp_path: Path) -> None:
 
     with pytest.raises(KwsError, match="a file name in the manifest's own folder"):
         Detector(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        b"\xef\xbb\xbfsilence\r\nunknown\r\nyes\r\nno\r\n",
+        "silence\r\nunknown\r\nyes\r\nno\r\n".encode("utf-16"),
+        "\ufeffsilence\nunknown\nyes\nno".encode("utf-16-be"),
+        b"silence\runknown\ryes\rno\r",
+    ],
+)
+def test_labels_as_editors_save_them(tmp_path: Path, encoded: bytes) -> None:
+    """A byte-order mark is no part of the first label, and any line end ends one."""
+    labels = tmp_path / "labels.txt"
+    labels.write_bytes(encoded)
+    assert 0 == import_file(tmp_path, classifier(), "--labels", str(labels))
+    assert ("yes", "no") == read_manifest(tmp_path / "model" / "net.json").keywords
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        ("yes,no,[red],up", "printable characters"),
+        ("yes,no,a\x1b[2Jb,up", "printable characters"),
+        ("yes,no,yes,up", "duplicate label 'yes'"),
+        ("silence,unknown", "no keyword"),
+    ],
+)
+def test_labels_that_cannot_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], labels: str, reason: str
+) -> None:
+    """Labels that a terminal would take for commands, and repeated ones, are refused."""
+    assert reason in refused(capsys, tmp_path, classifier(), "--labels", labels)
+
+
+def test_names_stay_in_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A name is no path."""
+    for name in ("../net", "/tmp/net", "a\x1bb", ".hidden"):
+        assert "expected a name" in refused(capsys, tmp_path, classifier(), "--name", name)
+
+
+def test_a_newer_onnx(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A version that the runtime does not know is told with what to do, without C++."""
+    newer = onnx.load_from_string(classifier())
+    newer.ir_version = 99
+    error = refused(capsys, tmp_path, newer.SerializeToString())
+    assert "newer ONNX (IR version 99) than onnxruntime" in error
+    assert "pip install --upgrade onnxruntime" in error
+    newer.ir_version, newer.opset_import[0].version = 9, 99
+    error = refused(capsys, tmp_path, newer.SerializeToString())
+    assert "newer ONNX (opset 99 of ai.onnx)" in error
+    assert "::" not in error
+
+
+def test_errors_of_the_runtime(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the runtime says has no place in its source in it."""
+    wrong = onnx.load_from_string(classifier())
+    wrong.graph.node[1].op_type = "NoSuchOperator"
+    error = refused(capsys, tmp_path, wrong.SerializeToString())
+    assert "ONNX Runtime cannot load the model: " in error
+    assert "export it again" in error
+    assert not any(part in error for part in ("onnxruntime_src", "::", "[ONNXRuntimeError]"))

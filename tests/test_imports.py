@@ -39,6 +39,7 @@ LAYERS = (
     {"audio.microphone"},
     {"audio"},
     {"model.streaming"},
+    {"model.trial"},
     {"model.load"},
     {"model.batched", "model.import_model", "verifier", "streaming_frontend", "operating_point"},
     {"gated_stream"},

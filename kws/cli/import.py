@@ -7,8 +7,12 @@ can be probed; whether the features are the ones it was trained on shows in use 
 from __future__ import annotations
 
 import argparse
+import codecs
+import os
 from pathlib import Path
 from typing import Any, get_type_hints
+
+LABELS_BYTES = 1 << 20  # the longest list of labels that is read
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,15 +57,26 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _labels(text: str) -> list[str]:
+    from kws.errors import ModelError
+    from kws.model.files import read_file
+
     path = Path(text)
     try:
-        parts = path.read_text(encoding="utf-8").splitlines() if path.is_file() else text.split(",")
-    except (OSError, ValueError) as error:
+        # os.path's own question: it is False for a list of labels too long to be a path.
+        parts = _lines(read_file(path, LABELS_BYTES)) if os.path.exists(path) else text.split(",")
+    except (ModelError, FileNotFoundError, ValueError) as error:
         raise argparse.ArgumentTypeError(f"cannot read labels from {text}: {error}") from error
     labels = [part.strip() for part in parts if part.strip()]
     if not labels:
         raise argparse.ArgumentTypeError("expected at least one label")
     return labels
+
+
+def _lines(content: bytes) -> list[str]:
+    """The lines of a text file in UTF-8, or in UTF-16 as Windows writes it, with its mark."""
+    wide = content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    text = content.decode("utf-16" if wide else "utf-8-sig")
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 def _features(text: str) -> Any:

@@ -47,9 +47,7 @@ class OnnxStreams:
         """See Streams."""
         everyone = len(chosen) == len(self._states)
         state = self._states if everyone else self._states[chosen]
-        posteriors, state = self._graph.session.run(
-            ["posteriors", "next_state"], {"features": features, "state": state}
-        )
+        posteriors, state = self._graph.run(features, state)
         if everyone:
             self._states = state
         else:

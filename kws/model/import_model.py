@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
+import secrets
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +15,16 @@ import numpy as np
 from kws.config import SILENCE, UNKNOWN, DecisionConfig, FeatureConfig, VadConfig
 from kws.errors import ModelError, writing
 from kws.frontend import frame_count
+from kws.model.files import NETWORK_BYTES, read_file
 from kws.model.load import Model, load_model
-from kws.model.manifest import VERSION, Manifest, describe_artefact, write_manifest
+from kws.model.manifest import (
+    VERSION,
+    Manifest,
+    check_labels,
+    describe_artefact,
+    write_manifest,
+)
+from kws.text import printable
 
 # What other projects call the two classes that are never detected.
 SYNONYMS = {"_silence_": SILENCE, "_unknown_": UNKNOWN, "_background_noise_": SILENCE}
@@ -37,24 +47,32 @@ def import_model(
     """Copy a classifier of one-second windows into a folder, with a manifest, and load it.
 
     The file is ONNX or TFLite with one input, the features (1 or any, frames, width), and one
-    output, a posterior for each label. Raises ModelError, and leaves nothing in the folder, where
-    the file is none of these or does not fit the labels or the features; the message says why.
+    output, a posterior for each label. It is tried beside the folder and moved there when it runs,
+    so that nothing half made can be found. Raises ModelError, and leaves nothing behind, where the
+    file is none of these or does not fit the labels or the features; the message says why.
     """
     name = name or re.sub(r"[^\w-]+", "_", file.stem)
+    if not re.fullmatch(r"\w[\w.-]{0,99}", name):
+        raise ModelError(
+            f"expected a name of up to 100 letters, digits, _, - and ., got {name!a:.60}"
+        )
+    labels = [SYNONYMS.get(label, label) for label in labels]
+    check_labels(labels)
+    shown = printable(str(file))
     try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise ModelError(f"cannot read {file}: {error.strerror}") from error
+        content = read_file(file, NETWORK_BYTES)
+    except FileNotFoundError as error:
+        raise ModelError(f"cannot read {shown}: {error.strerror}") from error
     form = "tflite" if content[4:8] == b"TFL3" else "onnx"
     if form == "onnx" and file.suffix.lower() != ".onnx":
         raise ModelError(
-            f"{file} is neither an ONNX nor a TFLite file; export the network to one of them"
+            f"{shown} is neither an ONNX nor a TFLite file; export the network to one of them"
         )
     manifest = Manifest(
         version=VERSION,
         name=name,
-        description=f"imported from {file.name}",
-        labels=tuple(SYNONYMS.get(label, label) for label in labels),
+        description=f"imported from {printable(file.name)}",
+        labels=tuple(labels),
         features=features,
         vad=VadConfig(),
         decision=DecisionConfig(),
@@ -62,31 +80,51 @@ def import_model(
         artefacts={},
         parameters=0,
         licence=licence,
-        provenance={"imported": file.name},
+        provenance={"imported": printable(file.name)},
         measurements={},
     )
-    copy, path = folder / f"{name}.window.{form}", folder / f"{name}.json"
-    for taken in (copy, path):
+    copy, path = f"{name}.window.{form}", f"{name}.json"
+    for taken in (folder / copy, folder / path):
         if taken.exists():
             raise ModelError(f"{taken} is there already; choose another folder or name")
-    made = not folder.exists()
+    # On the disk of the folder, so that what is there by then can be moved at once.
+    place = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    part = place / f".{name}.{secrets.token_hex(4)}.part"
+    with writing(folder):
+        part.mkdir()
     try:
         with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            copy.write_bytes(content)
-            artefacts = {f"window.{form}": describe_artefact(copy)}
-            write_manifest(replace(manifest, artefacts=artefacts), path)
-        model = load_model(path)
-        _warn_of_constant_output(model)
-    except BaseException as error:
-        for file_of_ours in (copy, path):
-            file_of_ours.unlink(missing_ok=True)
-        if made and folder.exists():
-            folder.rmdir()
-        if isinstance(error, ModelError):
-            raise ModelError(f"{error}{_hint(str(error), features)}") from error
+            (part / copy).write_bytes(content)
+            artefacts = {f"window.{form}": describe_artefact(part / copy)}
+            write_manifest(replace(manifest, artefacts=artefacts), part / path)
+        try:
+            model = load_model(part / path)
+            _warn_of_constant_output(model)
+        except ModelError as error:
+            reason = str(error).replace(str(part / copy), shown).replace(str(part / path), shown)
+            raise ModelError(f"{reason}{_hint(reason, features)}") from error
+        with writing(folder):
+            _move(part, folder, copy, path)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return load_model(folder / path)
+
+
+def _move(part: Path, folder: Path, *names: str) -> None:
+    """Move files whose last is the manifest, without which the others are no model."""
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part.rename(folder)
+        return
+    moved: list[Path] = []
+    try:
+        for name in names:
+            (part / name).rename(folder / name)
+            moved.append(folder / name)
+    except BaseException:
+        for path in moved:
+            path.unlink()
         raise
-    return model
 
 
 def _warn_of_constant_output(model: Model) -> None:

@@ -14,7 +14,15 @@ import numpy as np
 from kws.config import STEP_MS
 from kws.errors import ModelError
 from kws.frontend import FloatArray, frame_count, log_mel
-from kws.model.manifest import Artefact, Manifest, find_manifest, read_artefact, read_manifest
+from kws.model.manifest import (
+    MODELS,
+    Artefact,
+    Manifest,
+    find_manifest,
+    packaged_hashes,
+    read_artefact,
+    read_manifest,
+)
 from kws.model.runtimes import Backend, open_backend
 from kws.model.streaming import OnnxStream, OnnxStreamGraph, Stream, TfliteStream, WindowStream
 
@@ -48,9 +56,10 @@ class Model:
         """The network of whole windows, tried; raises ModelError where there is none."""
         key = self.window_artefact
         with self._blamed(self.manifest.artefacts[key]):
-            backend = open_backend(key.rpartition(".")[2], self._content(key), self.provider)
             features = self.manifest.features
             silence = log_mel(np.zeros(features.sample_rate, np.int16), features)
+            content = self._content(self.manifest.artefacts[key], key)
+            backend = open_backend(key.rpartition(".")[2], content, self.provider)
             _check(backend.run(silence[None]), 1, self.manifest)
         return backend
 
@@ -64,7 +73,8 @@ class Model:
         if entry is None or not self.artefact.endswith(".onnx"):
             return None
         with self._blamed(entry.artefact):
-            backend = open_backend("onnx", read_artefact(self.path.parent, entry.artefact))
+            content = self._content(entry.artefact, "window.onnx")
+            backend = open_backend("onnx", content)
             features = self.manifest.features
             silence = log_mel(np.zeros(features.sample_rate, np.int16), features)
             _check(backend.run(silence[None]), 1, self.manifest)
@@ -72,7 +82,7 @@ class Model:
 
     def open_stream(self) -> Stream:
         """A new stream through the network: by the stream graph, else window after window."""
-        steps = max(1, self.manifest.decision.hop_ms // STEP_MS)
+        steps = self.steps
         if self.artefact.startswith("stream"):
             if self.artefact.endswith(".onnx"):
                 return OnnxStream(self.stream_graph)
@@ -91,22 +101,45 @@ class Model:
     def stream_graph(self) -> OnnxStreamGraph:
         """The network of steps and state, tried; the artefact must be one."""
         with self._blamed(self.manifest.artefacts[self.artefact]):
-            content = self._content(self.artefact)
-            graph = OnnxStreamGraph(content, self.provider or "cpu", self.frames)
-            silence = np.zeros((graph.frames, self.manifest.features.width), np.float32)
+            content = self._content(self.manifest.artefacts[self.artefact], self.artefact)
+            width = self.manifest.features.width
+            graph = OnnxStreamGraph(content, self.provider or "cpu", self.frames, width)
+            silence = np.zeros((graph.frames, width), np.float32)
             _check(OnnxStream(graph).posteriors(silence), graph.steps, self.manifest)
         return graph
 
     def _tflite_stream(self, steps: int) -> Stream:
         with self._blamed(self.manifest.artefacts[self.artefact]):
-            stream = TfliteStream(self._content(self.artefact), steps, self.frames)
-            silence = np.zeros((stream.frames, self.manifest.features.width), np.float32)
+            content = self._content(self.manifest.artefacts[self.artefact], self.artefact)
+            width = self.manifest.features.width
+            stream = TfliteStream(content, steps, self.frames, width)
+            silence = np.zeros((stream.frames, width), np.float32)
             _check(stream.posteriors(silence), stream.steps, self.manifest)
             stream.reset()
         return stream
 
-    def _content(self, key: str) -> bytes:
-        return read_artefact(self.path.parent, self.manifest.artefacts[key])
+    def _content(self, artefact: Artefact, key: str) -> bytes:
+        """An artefact's content; what did not come with kws has passed a trial run."""
+        content = read_artefact(self.path.parent, artefact)
+        if self.path.parent != MODELS and artefact.sha256 not in packaged_hashes():
+            from kws.model.trial import Trial, try_first  # packaged models do without
+
+            try_first(
+                content,
+                Trial(
+                    graph="stream" if key.startswith("stream") else "window",
+                    form=key.rpartition(".")[2],
+                    frames=self.frames,
+                    width=self.manifest.features.width,
+                    steps=self.steps,
+                ),
+            )
+        return content
+
+    @property
+    def steps(self) -> int:
+        """Rows of posteriors that a decision takes in at once."""
+        return max(1, self.manifest.decision.hop_ms // STEP_MS)
 
     @contextmanager
     def _blamed(self, artefact: Artefact) -> Iterator[None]:

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -154,6 +155,17 @@ def find_manifest(model: str | os.PathLike[str] | None = None) -> Path:
 def packaged_models() -> list[str]:
     """The names of the models that came with kws, sorted."""
     return sorted(path.stem for path in MODELS.glob("*.json"))
+
+
+@cache
+def packaged_hashes() -> frozenset[str]:
+    """The SHA-256 of every network that came with kws, wherever a copy of it lies."""
+    entries: list[Artefact] = []
+    for name in packaged_models():
+        manifest = read_manifest(MODELS / f"{name}.json")
+        entries += manifest.artefacts.values()
+        entries += [manifest.verifier.artefact] if manifest.verifier else []
+    return frozenset(entry.sha256 for entry in entries)
 
 
 def read_manifest(path: str | os.PathLike[str]) -> Manifest:

@@ -8,6 +8,7 @@ import importlib
 import io
 import logging
 import os
+import re
 import sys
 import threading
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from kws.errors import BackendUnavailable, ModelError
 from kws.frontend import FloatArray
 from kws.model.onnx_file import check_onnx
 from kws.model.tflite_file import check_tflite
+from kws.text import printable
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +71,8 @@ def onnx_session(content: bytes, provider: str) -> Any:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Of its own format too it would take whatever says that it is one.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     if not has_vnni():
         # Without it the products of an int8 network saturate; with it they take twice as long.
         options.add_session_config_entry("session.x64quantprecision", "1")
@@ -94,9 +98,7 @@ class OnnxBackend:
         self._session = onnx_session(content, provider)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         self._input = _only([node.name for node in inputs], [node.name for node in outputs])
-        kinds = {node.type for node in (*inputs, *outputs)}
-        if kinds != {"tensor(float)"}:
-            raise ModelError(f"expected float32 in and out, got {', '.join(sorted(kinds))}")
+        check_types((*inputs, *outputs))
         self._shape = tuple(inputs[0].shape)
 
     def run(self, features: FloatArray) -> FloatArray:
@@ -107,11 +109,22 @@ class OnnxBackend:
             rows = [self._session.run(None, {self._input: batch})[0] for batch in batches]
         except Exception as error:
             raise ModelError(
-                f"the network does not take features of shape {features.shape}: "
-                f"{_first_line(error)}"
+                f"the network does not take features of shape {features.shape}: {in_short(error)}"
             ) from error
-        posteriors: FloatArray = np.concatenate(rows).reshape(len(features), -1)
-        return posteriors
+        posteriors: FloatArray = np.concatenate(rows)
+        if not len(features) or posteriors.size % len(features):
+            raise ModelError(
+                f"expected a row of posteriors for each of {len(features)} windows, "
+                f"got {posteriors.shape}"
+            )
+        return posteriors.reshape(len(features), -1)
+
+
+def check_types(nodes: Sequence[Any]) -> None:
+    """Refuse inputs and outputs of ONNX Runtime that are not float32."""
+    kinds = {node.type for node in nodes}
+    if kinds != {"tensor(float)"}:
+        raise ModelError(f"expected float32 in and out, got {', '.join(sorted(kinds))}")
 
 
 def tflite_interpreter(content: bytes) -> Any:
@@ -119,7 +132,7 @@ def tflite_interpreter(content: bytes) -> Any:
 
     Raises BackendUnavailable where neither works here, ModelError for a bad model.
     """
-    runtime = _import_tflite()
+    runtime = import_tflite()
     check_tflite(content)
     try:
         # Built for another NumPy, it first makes NumPy print half a page.
@@ -129,8 +142,31 @@ def tflite_interpreter(content: bytes) -> Any:
     except (SystemError, ImportError, AttributeError) as error:
         raise BackendUnavailable(_why_no_tflite(runtime, error)) from error
     except (ValueError, RuntimeError) as error:
-        raise ModelError(f"TFLite cannot load the model: {_first_line(error)}") from error
+        raise ModelError(f"TFLite cannot load the model: {in_short(error)}") from error
+    for entry in (*interpreter.get_input_details(), *interpreter.get_output_details()):
+        _check_tensor(entry)
     return interpreter
+
+
+def _check_tensor(tensor: dict[str, Any]) -> None:
+    """Refuse an input or output of TFLite that float32 cannot be turned into and back."""
+    kind, scale = np.dtype(tensor["dtype"]), tensor["quantization"][0]
+    if kind != np.float32 and not (kind in _INTEGERS and 0.0 < scale < np.inf):
+        raise ModelError(
+            f"expected float32 or quantised integers in and out, got {kind} for "
+            f"{printable(tensor['name']):.60}; convert the model with such inputs and outputs"
+        )
+
+
+def invoke(interpreter: Any) -> None:
+    """Run a graph of TFLite on the inputs that have been set; raises ModelError where it fails."""
+    try:
+        interpreter.invoke()
+    except (ValueError, RuntimeError) as error:
+        raise ModelError(f"the network does not run: {in_short(error)}") from error
+
+
+_INTEGERS = (np.int8, np.uint8, np.int16)
 
 
 class TfliteBackend:
@@ -153,7 +189,7 @@ class TfliteBackend:
 
     def _run_one(self, features: FloatArray) -> FloatArray:
         self._interpreter.set_tensor(self._input["index"], quantise(features, self._input))
-        self._interpreter.invoke()
+        invoke(self._interpreter)
         posteriors = self._interpreter.get_tensor(self._output["index"])
         return dequantise(posteriors.reshape(1, -1), self._output)
 
@@ -257,7 +293,7 @@ def import_onnxruntime() -> Any:
             raise BackendUnavailable(f"ONNX Runtime does not import: {_BOTH}") from error
         if _installed("onnxruntime") or _installed("onnxruntime-gpu"):
             raise BackendUnavailable(
-                f"ONNX Runtime does not import ({_first_line(error)}); {_REINSTALL}"
+                f"ONNX Runtime does not import ({in_short(error)}); {_REINSTALL}"
             ) from error
         raise BackendUnavailable(
             "ONNX Runtime is not installed; pip install onnxruntime (CPU) or onnxruntime-gpu (CUDA)"
@@ -273,7 +309,26 @@ def _session(ort: Any, content: bytes, options: Any, provider: str) -> Any:
     try:
         return ort.InferenceSession(content, options, providers=[provider], enable_fallback=0)
     except Exception as error:  # the runtime's own exceptions share no base
-        raise ModelError(f"ONNX Runtime cannot load the model: {_first_line(error)}") from error
+        raise ModelError(_why_not_loaded(ort, error)) from error
+
+
+_NEWER_FORMAT = re.compile(r"IR version: (\d+), max supported IR version: (\d+)")
+_NEWER_OPERATORS = re.compile(r"Opset (\d+) is under dev.* domain (\S+) is till opset (\d+)")
+
+
+def _why_not_loaded(ort: Any, error: Exception) -> str:
+    """What ONNX Runtime's refusal means, and what to do."""
+    text = str(error)
+    if newer := _NEWER_FORMAT.search(text):
+        given, most = f"IR version {newer[1]}", newer[2]
+    elif newer := _NEWER_OPERATORS.search(text):
+        given, most = f"opset {newer[1]} of {printable(newer[2])}", newer[3]
+    else:
+        return f"ONNX Runtime cannot load the model: {in_short(error)}; export it again"
+    return (
+        f"the model is of a newer ONNX ({given}) than onnxruntime {ort.__version__} reads (up to "
+        f"{most}); pip install --upgrade onnxruntime, or export the model with an older opset"
+    )
 
 
 def _cuda_session(ort: Any, content: bytes, options: Any) -> Any:
@@ -324,7 +379,7 @@ def _why_no_cuda(ort: Any, missing: list[str]) -> str:
 _TFLITE_RUNTIMES = ("ai_edge_litert", "tflite_runtime")  # the maintained one first
 
 
-def _import_tflite() -> Any:
+def import_tflite() -> Any:
     """The module with the Interpreter class of whichever runtime is installed."""
     for package in _TFLITE_RUNTIMES:
         name = f"{package}.interpreter"
@@ -337,7 +392,7 @@ def _import_tflite() -> Any:
                 ) from error
         except ImportError as error:
             raise BackendUnavailable(
-                f"{package} is installed but does not import ({_first_line(error)})"
+                f"{package} is installed but does not import ({in_short(error)})"
             ) from error
     raise BackendUnavailable("no TFLite runtime is installed; pip install ai-edge-litert")
 
@@ -348,8 +403,12 @@ def _why_no_tflite(runtime: Any, error: BaseException) -> str:
             f"tflite-runtime was built for NumPy 1 and does not run with NumPy {np.__version__}; "
             "pip install 'numpy<2', or pip uninstall tflite-runtime and install ai-edge-litert"
         )
-    return f"{runtime.__name__} is installed but does not run ({_first_line(error)})"
+    return f"{runtime.__name__} is installed but does not run ({in_short(error)})"
 
 
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
+def in_short(error: BaseException) -> str:
+    """The first line of what a runtime says, without the places in its source and its names."""
+    text = next(iter(str(error).splitlines()), "") or type(error).__name__
+    text = re.sub(r"\[ONNXRuntimeError\] : \d+ : \w+ : |(/[\w.@-]+){3,}:\d+ ", "", text)
+    text = re.sub(r"\S*(::|\()\S*(::).*?\)(?: const)? ", "", text)
+    return printable(text)[:200]

@@ -6,7 +6,8 @@ window graph stands in: the same rows, each computed from its whole second.
 
 from __future__ import annotations
 
-from typing import Protocol
+import math
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,12 +15,16 @@ from kws.errors import ModelError
 from kws.frontend import FloatArray
 from kws.model.runtimes import (
     Backend,
+    check_types,
     dequantise,
     import_onnxruntime,
+    in_short,
+    invoke,
     onnx_session,
     quantise,
     tflite_interpreter,
 )
+from kws.text import printable
 
 STEP_FRAMES = 2  # feature frames from one row of posteriors to the next, 20 ms
 
@@ -43,27 +48,68 @@ class OnnxStreamGraph:
     Raises ModelError where the content is not such a graph.
     """
 
-    def __init__(self, content: bytes, provider: str = "cpu", silent_frames: int = 100) -> None:
-        """`silent_frames`: frames of silence after which nothing earlier has an effect."""
+    def __init__(
+        self, content: bytes, provider: str = "cpu", silent_frames: int = 100, width: int = 40
+    ) -> None:
+        """`silent_frames`: frames of silence after which nothing earlier has an effect.
+
+        `width`: numbers in a frame of the features that it will be given.
+        """
         self.runtime = import_onnxruntime()
-        self.session = onnx_session(content, provider)
+        self._session = onnx_session(content, provider)
+        nodes = (*self._session.get_inputs(), *self._session.get_outputs())
         shapes = {
             node.name: [size if isinstance(size, int) else 1 for size in node.shape]
-            for node in (*self.session.get_inputs(), *self.session.get_outputs())
+            for node in nodes
         }
         expected = {"features", "state", "posteriors", "next_state"}
         if shapes.keys() != expected or shapes["state"] != shapes["next_state"]:
             raise ModelError(
-                f"expected a graph with {', '.join(sorted(expected))}, got {', '.join(shapes)}"
+                f"expected a graph with {', '.join(sorted(expected))}, "
+                f"got {printable(', '.join(shapes)):.200}"
             )
-        _, self.frames, self.bands = shapes["features"]
+        check_types(nodes)
+        features, posteriors = shapes["features"], shapes["posteriors"]
+        frames = features[1] if len(features) == 3 and features[2] == width else 0
+        if frames < 1 or frames % STEP_FRAMES:
+            raise ModelError(
+                f"expected features of shape (batch, frames, {width}) and a multiple of "
+                f"{STEP_FRAMES} frames, got {tuple(features)}"
+            )
+        if len(posteriors) != 2 or len(shapes["state"]) != 2:
+            raise ModelError(
+                "expected posteriors and state with two axes, "
+                f"got {tuple(posteriors)} and {tuple(shapes['state'])}"
+            )
+        self.frames, self.bands = frames, width
         self.steps = self.frames // STEP_FRAMES
-        _, self.labels = shapes["posteriors"]  # the rows of all streams of a call
+        self.labels = posteriors[1]  # the rows are those of all streams of a call
         state = np.zeros(shapes["state"], np.float32)
-        silence = np.zeros(shapes["features"], np.float32)
+        silence = np.zeros(features, np.float32)
         for _ in range(-(-silent_frames // self.frames)):
-            state = self.session.run(["next_state"], {"features": silence, "state": state})[0]
+            _, state = self.run(silence, state)
         self.silent_state = state
+
+    def run(self, features: FloatArray, state: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Posteriors and next states of a batch; raises ModelError where the network fails."""
+        try:
+            posteriors, state = self._session.run(
+                ["posteriors", "next_state"], {"features": features, "state": state}
+            )
+        except Exception as error:  # the runtime's own exceptions share no base
+            raise ModelError(f"the network does not run: {in_short(error)}") from error
+        return posteriors, state
+
+    def bind(self) -> Any:
+        """A binding of inputs and outputs to memory, to be given to `run_bound`."""
+        return self._session.io_binding()
+
+    def run_bound(self, binding: Any) -> None:
+        """As `run`, into the memory of a binding."""
+        try:
+            self._session.run_with_iobinding(binding)
+        except Exception as error:
+            raise ModelError(f"the network does not run: {in_short(error)}") from error
 
 
 class OnnxStream:
@@ -84,7 +130,7 @@ class OnnxStream:
         features, posteriors = wrap(self._features), wrap(self._posteriors)
         self._bindings = []
         for old, new in (states, states[::-1]):
-            binding = graph.session.io_binding()
+            binding = graph.bind()
             binding.bind_ortvalue_input("features", features)
             binding.bind_ortvalue_input("state", old)
             binding.bind_ortvalue_output("posteriors", posteriors)
@@ -95,7 +141,7 @@ class OnnxStream:
     def posteriors(self, features: FloatArray) -> FloatArray:
         """See Stream."""
         self._features[0] = features
-        self._graph.session.run_with_iobinding(self._bindings[self._turn])
+        self._graph.run_bound(self._bindings[self._turn])
         self._turn = 1 - self._turn
         return self._posteriors.copy()
 
@@ -111,8 +157,10 @@ class TfliteStream:
     the content is not such a graph.
     """
 
-    def __init__(self, content: bytes, steps: int, silent_frames: int = 100) -> None:
-        """Rows come `steps` at a time; of `silent_frames` see OnnxStreamGraph."""
+    def __init__(
+        self, content: bytes, steps: int, silent_frames: int = 100, width: int = 40
+    ) -> None:
+        """Rows come `steps` at a time; of `silent_frames` and `width` see OnnxStreamGraph."""
         self._interpreter = tflite_interpreter(content)
         inputs = {entry["name"]: entry for entry in self._interpreter.get_input_details()}
         outputs = {entry["name"]: entry for entry in self._interpreter.get_output_details()}
@@ -121,17 +169,24 @@ class TfliteStream:
         if "features" not in inputs or not states or outputs.keys() != expected:
             raise ModelError(
                 "expected a graph with features, posteriors and states x and next_x, "
-                f"got {', '.join(inputs)} and {', '.join(outputs)}"
+                f"got {printable(', '.join(inputs)):.200} and {printable(', '.join(outputs)):.200}"
             )
         self._features, self._posteriors = inputs["features"], outputs["posteriors"]
         self._places = [(inputs[name], outputs[f"next_{name}"]) for name in sorted(states)]
         shape = self._features["shape"].tolist()
-        self._stride, self.width = shape[-2:]
+        if len(shape) < 2 or shape[-2] < 1 or shape[-1] != width or math.prod(shape[:-2]) != 1:
+            raise ModelError(f"expected features of shape (1, frames, {width}), got {tuple(shape)}")
+        for place, following in self._places:
+            if any(np.any(place[key] != following[key]) for key in ("shape", "dtype")):
+                raise ModelError(
+                    f"the state {printable(place['name']):.60} comes out in another shape or type"
+                )
+        self._stride = shape[-2]
         self.frames, self.steps = steps * self._stride, steps
         self._states = [
             quantise(np.zeros(place["shape"], np.float32), place) for place, _ in self._places
         ]
-        silence = np.zeros((self.frames, self.width), np.float32)
+        silence = np.zeros((self.frames, width), np.float32)
         for _ in range(-(-silent_frames // self.frames)):
             self.posteriors(silence)
         self._silent = self._states
@@ -151,7 +206,7 @@ class TfliteStream:
         set_tensor(self._features["index"], quantise(shaped, self._features))
         for (place, _), state in zip(self._places, self._states, strict=True):
             set_tensor(place["index"], state)
-        self._interpreter.invoke()
+        invoke(self._interpreter)
         self._states = [get_tensor(place["index"]) for _, place in self._places]
         posteriors = get_tensor(self._posteriors["index"]).reshape(1, -1)
         return dequantise(posteriors, self._posteriors)
