@@ -135,6 +135,15 @@ def test_second_best_word() -> None:
     assert ["no"] == words(detect([REST] * 30 + both + [REST] * 30, decider))
 
 
+@pytest.mark.parametrize("rows", [1, 2, 5, 15])
+def test_the_row_in_which_the_refractory_period_ends(rows: int) -> None:
+    """Another word that waits for it is detected just so many rows after the first, not sooner."""
+    config = replace(CONFIG, smoothing_ms=20, isolation=0.0, refractory_ms=20 * rows)
+    found = detect([REST] * 30 + [YES] + [NO] * 40, Decider(LABELS, {}, config))
+    assert ["yes", "no"] == words(found)
+    assert pytest.approx(0.02 * rows) == found[1].end - found[0].end
+
+
 def test_refractory_period() -> None:
     """Within the period nothing fires; a word that outlasts it does."""
     scores = [REST] * 30 + [YES] * 6

@@ -46,8 +46,27 @@ LAYERS = (
     {"keyword_streams"},
     {"detector", "pool"},
 )
-# What stands beside the listening path; each package may import those of earlier places only.
-BESIDE = ("recordings", "evaluation", "monitoring", "scanning")
+# The other packages of kws: besides the modules above, each may import these packages.
+PACKAGES = {
+    "demo": set[str](),
+    "recordings": set[str](),
+    "evaluation": {"recordings"},
+    "monitoring": {"recordings"},
+    "scanning": {"recordings"},
+    "bench": {"demo"},
+    "app": {"demo", "monitoring", "bench"},
+    "train": {"recordings", "evaluation"},
+    "cli": {"demo", "recordings", "evaluation", "monitoring", "scanning", "bench", "app", "train"},
+}
+# Of the modules above, training takes the front end and what loads models.
+TRAIN = {"errors", "config", "text", "frontend", "model"}
+# What stands beside kws, and what each may import besides kws and itself.
+BESIDE = {
+    "kws": set[str](),
+    "export": set[str](),
+    "firmware_demo": {"export"},
+    "benchmarks": {"export"},
+}
 HEAVY = {"torch", "tensorboard", "onnx", "onnxscript"}
 
 
@@ -109,13 +128,43 @@ def test_layers(level: int) -> None:
             assert name in allowed, f"kws.{module} imports {name}"
 
 
-@pytest.mark.parametrize("place", range(len(BESIDE)))
-def test_packages_beside_the_path(place: int) -> None:
-    """No package imports a later one, or the command line."""
-    later = {*BESIDE[place + 1 :], "app", "cli"}
-    for path in (PACKAGE / BESIDE[place]).glob("*.py"):
+def test_every_module_has_its_place() -> None:
+    """The stages, audio and model are in a layer, module by module; all else is a package."""
+    stages = [path for path in PACKAGE.glob("*.py") if not path.name.startswith("__")]
+    for package in ("audio", "model"):
+        stages += [path for path in (PACKAGE / package).glob("*.py") if path.name != "__init__.py"]
+    found = {".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in stages}
+    assert found == set().union(*LAYERS) - {"audio"}
+    folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert folders == PACKAGES.keys() | {"audio", "model"}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_packages(package: str) -> None:
+    """No package of kws imports another one than it may."""
+    forbidden = PACKAGES.keys() - PACKAGES[package] - {package}
+    for path in (PACKAGE / package).rglob("*.py"):
         taken = {name.split(".")[1] for name in imports(path) if name.startswith("kws.")}
-        assert not taken & later, f"{path} imports {taken & later}"
+        assert not taken & forbidden, f"{path} imports {taken & forbidden}"
+        if package == "train":
+            others = {name.partition(".")[0] for name in set().union(*LAYERS)} - TRAIN
+            assert not taken & others, f"{path} imports {taken & others}"
+
+
+@pytest.mark.parametrize("package", BESIDE)
+def test_what_stands_beside_kws(package: str) -> None:
+    """kws imports nothing of what stands beside it, and that takes of the others what it may."""
+    forbidden = {*BESIDE, "tests"} - BESIDE[package] - {package, "kws"}
+    for path in (ROOT / package).rglob("*.py"):
+        taken = {name.partition(".")[0] for name in imports(path)} & forbidden
+        assert not taken, f"{path} imports {taken}"
+
+
+def test_products_need_no_studies() -> None:
+    """What a user runs of benchmarks/ imports no study, and neither training nor export."""
+    for path in (ROOT / "benchmarks" / "product").rglob("*.py"):
+        for name in imports(path):
+            assert not name.startswith(("benchmarks.studies", "kws.train", "export")), path
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "export").glob("*.py")), ids=lambda p: p.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,21 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kws import vad
+from kws import AudioFile, vad
 from kws.config import KEYWORDS, VadConfig
+from kws.demo import RECORDING, SPOKEN
 from kws.errors import BackendUnavailable
 from kws.recordings.data import find_corpus, read_recording
 from kws.vad import SpeechGate
 
 FRAME = 320
+
+
+@pytest.fixture(scope="module")
+def demonstration() -> NDArray[np.int16]:
+    """The recording of `kws listen --demo`."""
+    with AudioFile(RECORDING) as source:
+        return np.concatenate(list(source))
 
 
 class Scripted:
@@ -77,11 +86,43 @@ def test_silence() -> None:
     assert not any(gate.is_open(hum) for _ in range(200))
 
 
-def test_frame_lengths(noise: NDArray[np.int16]) -> None:
-    """All three frame lengths of webrtcvad work."""
-    for frame_ms in (10, 20, 30):
-        gate = SpeechGate(VadConfig(frame_ms=frame_ms))
-        assert isinstance(gate.is_open(noise[: 16 * frame_ms]), bool)
+@pytest.mark.parametrize("frame_ms", [10, 20, 30])
+def test_frame_lengths(frame_ms: int, demonstration: NDArray[np.int16]) -> None:
+    """With each frame length of webrtcvad it is shut before a word, open on it and some after."""
+    word = demonstration[16_000:21_000]
+    gate = SpeechGate(VadConfig(frame_ms=frame_ms, hangover_ms=600))
+    audio = np.concatenate((np.zeros(16_000, np.int16), word, np.zeros(24_000, np.int16)))
+    size = 16 * frame_ms
+    whole = len(audio) // size * size
+    states = [gate.is_open(audio[at : at + size]) for at in range(0, whole, size)]
+    opened, shut = states.index(True), len(states) - states[::-1].index(True)
+    assert all(states[opened:shut])
+    assert 16_000 <= (opened + 1) * size <= 16_000 + len(word)
+    # webrtcvad has a hangover of its own, of some frames.
+    assert 0.55 <= (shut * size - 16_000 - len(word)) / 16_000 <= 0.9
+
+
+def test_several_frames_at_once(demonstration: NDArray[np.int16]) -> None:
+    """A hop of four frames leaves the gate as four frames one by one do."""
+    audio = demonstration[: 60 * 4 * FRAME].reshape(-1, 4, FRAME)
+    one_by_one, at_once = SpeechGate(), SpeechGate()
+    expected = [[one_by_one.is_open(frame) for frame in hop][-1] for hop in audio]
+    assert expected == [at_once.is_open(hop.reshape(-1)) for hop in audio]
+    assert {True, False} == set(expected)
+
+
+@pytest.mark.parametrize("aggressiveness", [0, 3])
+def test_commands_of_the_demonstration_open_it(
+    aggressiveness: int, demonstration: NDArray[np.int16]
+) -> None:
+    """It is open at the end of every command, at its strictest too."""
+    gate = SpeechGate(VadConfig(aggressiveness=aggressiveness))
+    states = [
+        gate.is_open(demonstration[at : at + FRAME])
+        for at in range(0, len(demonstration) - FRAME + 1, FRAME)
+    ]
+    for entry in json.loads(SPOKEN.read_text(encoding="utf-8")):
+        assert states[int(entry["end"] * 50)], entry["word"]
 
 
 def test_spoken_words_open_it(recordings: Path) -> None:
