@@ -1,6 +1,7 @@
 """The command `kws`: finds the subcommand, parses for it, and turns errors into exit codes.
 
-Exit codes: 0 done (Ctrl-C while listening included), 1 failed, 2 wrong usage, 130 interrupted.
+Exit codes: 0 done (Ctrl-C while listening included, and a reader such as `head` that goes away), 1
+failed, 2 wrong usage, 130 interrupted.
 
 Each subcommand is a module of kws/cli with `add_arguments(parser)` and `run(options)`, and is
 imported only when it is the one named, so that `kws --help` is fast.
@@ -11,10 +12,10 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
-import os
 import sys
 
 from kws import __version__
+from kws.cli import terminal
 from kws.errors import KwsError, SettingError
 
 COMMANDS = {
@@ -35,20 +36,29 @@ COMMANDS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line (default: this process's own); returns the exit code."""
+    terminal.prepare()
     try:
-        return _run(sys.argv[1:] if arguments is None else arguments)
+        code = _run(sys.argv[1:] if arguments is None else arguments)
+        terminal.flush()
+        return code
     except SettingError as error:
-        print(f"kws: error: {error}", file=sys.stderr)
+        terminal.tell(f"error: {error}")
         return 2
     except KwsError as error:
-        print(f"kws: error: {error}", file=sys.stderr)
+        terminal.tell(f"error: {error}")
         return 1
     except BrokenPipeError:  # the reader of our output, such as head, has had enough
-        # What is still buffered can go nowhere; without this Python complains at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:  # of what nobody foresaw, such as a disk that is taken away
+        where = f"{error.filename}: " if error.filename else ""
+        terminal.tell(
+            f"error: {where}{error.strerror or error}; check the disk and the permissions"
+        )
         return 1
     except KeyboardInterrupt:
         return 130
+    finally:
+        terminal.abandon()
 
 
 def _run(arguments: list[str]) -> int:
@@ -80,7 +90,7 @@ class _ToStderr(logging.Handler):
     """Prints to whatever sys.stderr is by then: the live line puts itself in between."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(f"kws: {record.levelname.lower()}: {record.getMessage()}", file=sys.stderr)
+        terminal.tell(f"{record.levelname.lower()}: {record.getMessage()}")
 
 
 def _show_warnings() -> None:

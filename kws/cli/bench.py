@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
         with writing(options.plot):
             write_plot(found, options.plot)
     if options.json:
-        print(json.dumps(found, ensure_ascii=False))
+        print(json.dumps(found))
     else:
         print_tables(found)
     return 0

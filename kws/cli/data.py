@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kws.text import printable
+
 if TYPE_CHECKING:
     from kws.recordings.datacheck import DataReport
 
@@ -83,7 +85,10 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
 def _write_csv(report: DataReport, file: Path) -> None:
     from kws.errors import writing
 
-    with writing(file), file.open("w", encoding="utf-8", newline="") as out:
+    with (
+        writing(file),
+        file.open("w", encoding="utf-8", errors="surrogateescape", newline="") as out,
+    ):
         rows = csv.writer(out)
         rows.writerow(["kind", "path", "detail"])
         rows.writerows((found.kind, found.path, found.detail) for found in report.findings)
@@ -94,7 +99,7 @@ def _print_json(report: DataReport) -> None:
     import json
 
     content = dataclasses.asdict(report)
-    print(json.dumps(content, ensure_ascii=False, default=str))
+    print(json.dumps(content, default=str))
 
 
 def _print(report: DataReport, everything: bool) -> None:
@@ -107,14 +112,14 @@ def _print(report: DataReport, everything: bool) -> None:
         print(f"{kind}: {len(found)} ({meaning})")
         shown = found if everything else found[:_SHOWN]
         for finding in shown:
-            print(f"  {finding.path}: {finding.detail}")
+            print(f"  {printable(f'{finding.path}: {finding.detail}')}")
         if len(shown) < len(found):
             print(f"  and {len(found) - len(shown)} more (--all lists them)")
     print(f"\n{'split':<12}{'clips':>8}{'speakers':>10}{'words':>7}")
     for name, split in report.splits.items():
         print(f"{name:<12}{split.clips:>8}{split.speakers or '-':>10}{split.words:>7}")
     for speaker, splits in report.shared_speakers.items():
-        print(f"speaker {speaker} is in {' and '.join(splits)}")
+        print(f"speaker {printable(speaker)} is in {' and '.join(splits)}")
     total = sum(split.speakers for split in report.splits.values())
     if not total:
         print("file names tell no speakers (<speaker>_nohash_<n>), so splits may share some")

@@ -18,7 +18,7 @@ def run(options: argparse.Namespace) -> int:
 
     for device in input_devices():
         if options.json:
-            print(json.dumps(dataclasses.asdict(device), ensure_ascii=False))
+            print(json.dumps(dataclasses.asdict(device)))
         else:
             print(
                 f"{'*' if device.default else ' '} {device.index:>3}  {device.name}  "

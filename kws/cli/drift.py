@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     found = list(changes(before, after))
     if options.json:
         content = {"changes": found, "before": asdict(before), "after": asdict(after)}
-        print(json.dumps(content, ensure_ascii=False))
+        print(json.dumps(content))
         return 0
     print(f"{before.seconds / 60:.0f} and {after.seconds / 60:.0f} minutes of audio")
     print("\n".join(found) or "Nothing changed that matters.")

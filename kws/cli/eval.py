@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
         with writing(options.report):
             page = write_report(evaluation, figures, model, options.report)
     if options.json:
-        print(json.dumps(figures, ensure_ascii=False))
+        print(json.dumps(figures))
         return 0
     _print(figures)
     if page:

@@ -93,12 +93,14 @@ def run(options: argparse.Namespace) -> int:
     figures = evaluator.settings() | figures
     if options.csv:
         with writing(options.csv):
-            options.csv.write_text("".join(rows_of_figures(figures)), encoding="utf-8")
+            options.csv.write_text(
+                "".join(rows_of_figures(figures)), encoding="utf-8", errors="surrogateescape"
+            )
     if options.plots:
         with writing(options.plots):
             write_plots(figures, options.plots)
     if options.json:
-        print(json.dumps(figures, ensure_ascii=False))
+        print(json.dumps(figures))
     else:
         _print(figures)
     return 0

@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
         "models": models,
     }
     if options.json:
-        print(json.dumps(facts, indent=2, ensure_ascii=False))
+        print(json.dumps(facts, indent=2))
     else:
         _print(facts)
     return int(any("error" in model for model in models))

@@ -57,9 +57,11 @@ def write_report(
     """
     require_matplotlib()
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(figures, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(figures, indent=2) + "\n"
     (folder / "report.json").write_text(text, encoding="utf-8")
-    with (folder / "clips.csv").open("w", encoding="utf-8", newline="") as file:
+    with (folder / "clips.csv").open(
+        "w", encoding="utf-8", errors="surrogateescape", newline=""
+    ) as file:
         csv.writer(file).writerows(_rows(evaluation))
     page = folder / "report.html"
     page.write_text("".join(_page(evaluation, model, figures)), encoding="utf-8")

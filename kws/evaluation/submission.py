@@ -38,7 +38,7 @@ def write_submission(model: Model, folder: Path, file: Path) -> tuple[int, list[
                 for path, index in zip(used, chosen, strict=True)
             )
     unfinished = file.with_name(file.name + ".part")
-    with unfinished.open("w", encoding="utf-8", newline="") as out:
+    with unfinished.open("w", encoding="utf-8", errors="surrogateescape", newline="") as out:
         rows = csv.writer(out)
         rows.writerow(["fname", "label"])
         rows.writerows((path.name, label) for path, label in labels.items())

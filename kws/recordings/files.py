@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from kws.errors import DataError
+from kws.text import printable
 
 SUFFIXES = frozenset(
     {".wav", ".wave", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3"}
@@ -38,7 +39,7 @@ class Problem:
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
+        return printable(f"{self.path}: {self.reason}")
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ class Journal:
         """`scan` is JSON-ready; two scans of equal `scan` may share a journal."""
         self.path = path
         self.done: dict[str, Scanned] = {}
-        head = json.dumps({"scan": scan}, ensure_ascii=False)
+        head = json.dumps({"scan": scan})
         lines = _whole_lines(path)
         if lines and lines[0] != head:
             raise DataError(
@@ -44,7 +44,7 @@ class Journal:
     def write(self, scanned: Scanned) -> None:
         """Keep a result, at once."""
         with writing(self.path):
-            self._file.write(json.dumps(dataclasses.asdict(scanned), ensure_ascii=False) + "\n")
+            self._file.write(json.dumps(dataclasses.asdict(scanned)) + "\n")
             self._file.flush()
         self.done[scanned.path] = scanned
 
@@ -55,7 +55,7 @@ class Journal:
 
 def write_detections(results: Iterator[Scanned], path: Path) -> None:
     """A CSV file with a row per detection; times in seconds of the recording."""
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["path", "keyword", "score", "start", "end"])
         for scanned in results:
