@@ -68,6 +68,11 @@ PAGES = {
         "Your own words",
         "Fine-tuning with 10, 30 and 100 recordings, against training from nothing.",
     ),
+    "mutants": Page(
+        "Faults that the tests catch",
+        "Small faults put into the stages of the pipeline one at a time. A survivor that changes "
+        "nothing anybody can see does not count.",
+    ),
     "mislabelled": Page("Label errors", "How many planted errors `kws data check` finds."),
 }
 

@@ -137,7 +137,7 @@ class Detector:
         """
         with self._guard:
             check_block(pcm)
-            return self._detections(self._streams.process([pcm]))
+            return self._detections(self._streams.hops([pcm]))
 
     def finish(self) -> list[Detection]:
         """What the end of the stream still decides, as though silence followed; then `reset`."""

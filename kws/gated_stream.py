@@ -136,7 +136,7 @@ class GatedStreams:
             else:
                 yield ready, np.stack([whole[stream][begin:end] for stream in ready])
 
-    def process(self, streams: Sequence[int], hops: Int16Array) -> list[GatedRows]:
+    def rows(self, streams: Sequence[int], hops: Int16Array) -> list[GatedRows]:
         """Rows of the next hop (streams, hop) of each of these streams; none of a closed gate.
 
         Where a gate has just opened, its stream comes several times: the pre-roll, then this hop.

@@ -62,10 +62,10 @@ class KeywordStreams:
         self._deciders.reset(stream)
         self._origin[stream] = 0
 
-    def process(self, blocks: Sequence[AudioBlock | None]) -> Iterator[ProcessedHop]:
+    def hops(self, blocks: Sequence[AudioBlock | None]) -> Iterator[ProcessedHop]:
         """Take the next block of each stream; see GatedStreams.cut. All of it must be taken."""
         for streams, hops in self._streams.cut(blocks):
-            rows = self._streams.process(streams, hops)
+            rows = self._streams.rows(streams, hops)
             found = [each for some in rows for each in decide(self._deciders, some)]
             yield ProcessedHop(hops, rows, [(s, self._timed(s, each)) for s, each in found])
 
@@ -74,7 +74,7 @@ class KeywordStreams:
         position = self._position(stream)
         blocks: list[Int16Array | None] = [None] * len(self)
         blocks[stream] = self._end
-        for hop in self.process(blocks):
+        for hop in self.hops(blocks):
             found = [(stream, clip_end(each, position / SAMPLE_RATE)) for _, each in hop.detections]
             yield replace(hop, detections=found)
         self.reset(stream)

@@ -94,7 +94,7 @@ class DetectorPool:
             for block in blocks:
                 if block is not None:
                     check_block(block)
-            return self._detections(self._streams.process(blocks))
+            return self._detections(self._streams.hops(blocks))
 
     def finish(self, stream: int) -> list[Detection]:
         """What the end of one stream still decides, as `Detector.finish`; then `reset` it."""

@@ -67,7 +67,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> type[Script]:
 
 def rows_of(streams: GatedStreams, audio: Int16Array) -> list[list[GatedRows]]:
     """What each hop of the audio gives the first stream."""
-    return [streams.process(*hop) for hop in streams.cut([audio])]
+    return [streams.rows(*hop) for hop in streams.cut([audio])]
 
 
 @pytest.mark.parametrize("closed", range(9))
@@ -124,13 +124,13 @@ def test_first_frames_of_each_stream(model: Model, demonstration: Int16Array) ->
     hop = streams.hop
     loud = demonstration[16_000 : 16_000 + 4 * hop].reshape(4, hop)
     silence = np.zeros(hop, np.int16)
-    (first,) = streams.process([0, 1, 2], np.stack([silence, loud[0], loud[1]]))
+    (first,) = streams.rows([0, 1, 2], np.stack([silence, loud[0], loud[1]]))
     assert not first.features[0].any()
     for stream in (1, 2):
         assert not first.features[stream, :2].any()
         assert first.features[stream, 2:].all()
     streams.reset(1)
-    (second,) = streams.process([0, 1, 2], np.stack([loud[2], loud[2], loud[2]]))
+    (second,) = streams.rows([0, 1, 2], np.stack([loud[2], loud[2], loud[2]]))
     assert second.features[0, :2].any()  # silence went before, the sound reaches into them
     assert not second.features[1, :2].any()
     np.testing.assert_array_equal(second.features[0, 2:], second.features[1, 2:])
@@ -167,7 +167,7 @@ def test_hops_of_several_streams(model: Model) -> None:
             blocks.append(block if length else None)
         for ready, hops in streams.cut(blocks):
             assert ready == sorted(set(ready))
-            streams.process(ready, hops)
+            streams.rows(ready, hops)
             for stream, samples in zip(ready, hops, strict=True):
                 whole[stream].append(samples.copy())
         assert places == [streams.samples(stream) for stream in range(3)]

@@ -56,7 +56,7 @@ def hops(streams: GatedStreams, audio: Int16Array) -> list[tuple[int, list[Rows]
     """What each whole hop of the audio gives the first stream: steps rested, and its rows."""
     size, found = streams.hop, []
     for i in range(0, len(audio) - size + 1, size):
-        rows = streams.process([0], audio[None, i : i + size])
+        rows = streams.rows([0], audio[None, i : i + size])
         found.append((sum(each.rested[0] for each in rows), [each.posteriors[0] for each in rows]))
     return found
 

@@ -70,6 +70,14 @@ def test_no_hangover() -> None:
 
 
 @pytest.mark.usefixtures("scripted")
+@pytest.mark.parametrize(("hangover_ms", "expected"), [(19, 1), (20, 2), (21, 2), (39, 2)])
+def test_hangover_of_no_whole_frame(hangover_ms: int, expected: int) -> None:
+    """Only whole frames within the hangover count."""
+    gate = SpeechGate(VadConfig(hangover_ms=hangover_ms))
+    assert "o" * expected == run(gate, "s---").rstrip(".")
+
+
+@pytest.mark.usefixtures("scripted")
 def test_reset() -> None:
     """After a reset the gate is shut."""
     gate = SpeechGate(VadConfig(hangover_ms=200))

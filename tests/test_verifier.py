@@ -67,7 +67,7 @@ def with_verifier(model: Model, posteriors: list[float]) -> tuple[Model, Constan
 def rows_of(model: Model, audio: Int16Array, verify: bool) -> FloatArray:
     """Every row of posteriors of a recording, without the gate."""
     streams = GatedStreams(model, vad=False, verify=verify)
-    rows = [row.posteriors[0] for hop in streams.cut([audio]) for row in streams.process(*hop)]
+    rows = [row.posteriors[0] for hop in streams.cut([audio]) for row in streams.rows(*hop)]
     return np.concatenate(rows)
 
 

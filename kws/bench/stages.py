@@ -84,7 +84,7 @@ def _verifier(model: Model, audio: Int16Array) -> Stage:
     assert streams.verifier is not None
     assert verifier is not None
     for hop in streams.cut([audio]):
-        streams.process(*hop)
+        streams.rows(*hop)
     second = np.zeros((1, model.frames, model.manifest.features.width), np.float32)
     per_second = streams.verifier.queries * SAMPLE_RATE / len(audio)
     return Stage(lambda: verifier.run(second), per_second)

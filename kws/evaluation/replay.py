@@ -69,7 +69,7 @@ class PosteriorRecorder:
         for block in itertools.chain(blocks, (tail,)):
             samples += len(block)
             for hop in streams.cut([block]):
-                for new in streams.process(*hop):
+                for new in streams.rows(*hop):
                     rested = new.rested[0]
                     rows += [np.repeat(self._silence, rested, axis=0), new.posteriors[0]]
                     levels += [np.zeros(rested, np.float32), new.levels[0]]
