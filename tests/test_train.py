@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed: `pip instal
 
 import kws  # noqa: E402
 from kws.config import KEYWORDS, LABELS, FeatureConfig  # noqa: E402
-from kws.errors import DataError, ModelError  # noqa: E402
+from kws.errors import DataError, KwsError, ModelError  # noqa: E402
 from kws.frontend import log_mel  # noqa: E402
 from kws.model.manifest import find_manifest, read_manifest  # noqa: E402
 from kws.train import augment, checkpoint  # noqa: E402
@@ -554,6 +554,77 @@ def test_resumed_run_is_bit_equal(
             del row["seconds"]
     assert logs[0] == logs[1]
     assert [1, 2, 3] == [row["epoch"] for row in logs[0]]
+
+
+@pytest.mark.parametrize("killed", [2, 3])
+def test_a_run_stopped_between_two_files_is_whole_when_resumed(
+    material: Material, tmp_path: Path, killed: int
+) -> None:
+    """Wherever between best, teacher and last a run ends, the resumed one writes all of them."""
+    config = replace(TINY, epochs=2, teacher=NetworkConfig(channels=8))
+    fit(material, tmp_path / "whole", config)
+    save, calls = checkpoint.save, iter(range(1, 1_000))
+
+    def stop(path: Path, state: dict[str, Any]) -> None:
+        if next(calls) == killed:
+            raise KeyboardInterrupt
+        save(path, state)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "save", stop)
+        with pytest.raises(KeyboardInterrupt):
+            fit(material, tmp_path / "cut", config)
+    fit(material, tmp_path / "cut", config, resume=True)
+    for name in ("best.pt", "teacher.pt", "last.pt"):
+        whole, cut = (checkpoint.load(tmp_path / run / name) for run in ("whole", "cut"))
+        assert whole["epoch"] == cut["epoch"]
+        for key, tensor in whole["average"].items():
+            assert torch.equal(tensor, cut["average"][key]), (name, key)
+    (tmp_path / "cut" / "teacher.pt").unlink()  # of a release that wrote it after the last file
+    fit(material, tmp_path / "cut", config, resume=True)
+    teacher = checkpoint.load(tmp_path / "cut" / "teacher.pt")
+    assert checkpoint.load(tmp_path / "whole" / "teacher.pt")["scores"] == teacher["scores"]
+    assert config.teacher == checkpoint.load_network(tmp_path / "cut" / "teacher.pt")[0].config
+
+
+@pytest.mark.parametrize("name", ["last.part", "teacher.pt", "log.jsonl", "best.part"])
+def test_what_cannot_be_written_is_told_before(
+    material: Material, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder in the place of a file ends a run before it begins, not after an epoch."""
+    (tmp_path / "run" / name).mkdir(parents=True)
+    monkeypatch.setattr("kws.train.fit._run_epoch", None)  # never reached
+    with pytest.raises(ModelError, match=rf"{name} is no file that can be written"):
+        fit(material, tmp_path / "run", TINY)
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(KwsError, match=r"cannot write .*file"):
+        fit(material, tmp_path / "file" / "run", TINY)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state.pop("weights"),
+        lambda state: state.pop("epoch"),
+        lambda state: state.update(epoch="two"),
+        lambda state: state.update(best=None),
+        lambda state: state.update(weights={}),
+        lambda state: state.update(optimizer=3),
+        lambda state: state.pop("options"),
+    ],
+)
+def test_a_foreign_checkpoint_is_one_line(
+    material: Material, tmp_path: Path, change: Callable[[dict[str, Any]], object]
+) -> None:
+    """A checkpoint with parts missing or of other kinds is refused by name when resumed."""
+    config = replace(TINY, epochs=1)
+    fit(material, tmp_path, config)
+    state = checkpoint.load(tmp_path / "last.pt")
+    change(state)
+    checkpoint.save(tmp_path / "last.pt", {k: v for k, v in state.items() if k != "version"})
+    with pytest.raises(ModelError, match=r"last\.pt (does not fit|is of a run)") as refusal:
+        fit(material, tmp_path, config, resume=True)
+    assert "\n" not in str(refusal.value)
 
 
 def test_a_killed_process_loses_no_more_than_its_epoch(

@@ -457,7 +457,8 @@ def _artefacts(content: object) -> dict[str, Artefact]:
         where = f"artefacts.{key}"
         if not ARTEFACT_KEY.fullmatch(key):
             raise ModelError(
-                f"artefacts.{key:.40} is no known kind of artefact, such as window.onnx"
+                f"unknown artefact key {key:.40}: expected window or stream, with or without "
+                "_audio and .int8, and .onnx or .tflite, such as window.int8.onnx"
             )
         artefacts[key] = _artefact(entry, where)
     if not artefacts:

@@ -14,7 +14,7 @@ import torch
 from kws.config import LABELS
 from kws.errors import KwsError, ModelError
 from kws.train.architectures import ARCHITECTURES
-from kws.train.fit import FitConfig, fit
+from kws.train.fit import FitConfig, check_folder, fit
 from kws.train.materials import load_material
 from kws.train.options import with_options
 from kws.train.teacher import TEACHER
@@ -98,6 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(str(error))
     try:
         _check_device(options.device)
+        check_folder(options.out, options.resume)
         material = load_material(Path(options.data), LABELS, options.synthetic, options.words)
         fit(
             material,

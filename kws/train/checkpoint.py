@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,11 +14,33 @@ from typing import Any
 import torch
 
 from kws.config import FeatureConfig
-from kws.errors import ModelError
+from kws.errors import ModelError, writing
+from kws.model.manifest import check_labels
+from kws.text import printable
 from kws.train.architectures import AnyNetwork, build, read_config
 from kws.train.prior import without_prior
 
 VERSION = 1
+
+
+def check_writable(*paths: Path) -> None:
+    """Raise a KwsError unless these files, all of one folder, can be written; makes the folder.
+
+    Before a run, so that hours of work do not end at the first checkpoint.
+    """
+    folder = paths[0].parent
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    for path in paths:
+        for each in (path, path.with_suffix(".part")):
+            if each.exists() and not (each.is_file() and os.access(each, os.W_OK)):
+                raise ModelError(
+                    f"{each} is no file that can be written, and the run would write it; "
+                    "move it away or name another folder"
+                )
+    with writing(folder), tempfile.TemporaryFile(dir=folder) as probe:
+        probe.write(bytes(1 << 16))  # which a full disk refuses
+        probe.flush()
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -49,6 +74,19 @@ def load(path: Path) -> dict[str, Any]:
     return state
 
 
+@contextmanager
+def fitting(path: Path) -> Iterator[None]:
+    """Tell what goes wrong with a checkpoint's content meanwhile as a ModelError of one line."""
+    try:
+        yield
+    except (AttributeError, EOFError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(printable(str(error).partition("\n")[0]).split())
+        raise ModelError(
+            f"{path} does not fit this version of kws ({type(error).__name__}: {reason:.120}); "
+            "train again, or with the release that wrote it"
+        ) from error
+
+
 def describe(
     network: AnyNetwork, features: FeatureConfig, labels: tuple[str, ...]
 ) -> dict[str, Any]:
@@ -62,15 +100,14 @@ def load_network(path: Path) -> tuple[AnyNetwork, FeatureConfig, tuple[str, ...]
     The class shares that the checkpoint names are taken out of it; see `kws.train.prior`.
     """
     state = load(path)
-    try:
+    with fitting(path):
         network = build(read_config(state["network"]))
         network.load_state_dict(state["average"])
         features = FeatureConfig(**state["features"])
         labels = tuple(state["labels"])
+        check_labels(labels)
         if shares := state.get("shares"):
             network = without_prior(network, labels, shares["silence"], shares["unknown"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{path} does not fit this version of kws: {error}") from error
     if len(labels) != network.config.labels:
         raise ModelError(
             f"{path} names {len(labels)} labels and its network has {network.config.labels}; "

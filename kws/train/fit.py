@@ -186,11 +186,9 @@ def fit(
     """
     config = replace(config, frozen_teachers=fingerprints(frozen_teachers))
     _check(config)
+    check_folder(out, resume)
     last_path = out / "last.pt"
-    state = _resumable(last_path, config) if resume and last_path.exists() else None
-    if state is None and last_path.exists():
-        raise ModelError(f"{out} already holds a run; continue it with --resume or name another")
-    out.mkdir(parents=True, exist_ok=True)
+    state = _resumable(last_path, config) if last_path.exists() else None
     labels, front_end = LABELS, LogMel(config.features).to(device)
     clips = Sampler(material, labels, config.sampler, config.seed, device)
     streams = Sampler(material, labels, config.sampler, config.seed + 1, device)
@@ -210,18 +208,25 @@ def fit(
         stride, prior = config.network.stride, log_prior(labels, **shares)
         teachers = FrozenTeachers(frozen_teachers, labels, config.features, stride, prior, device)
     first, best = 0, -math.inf
-    if state is not None:
-        learner.restore(state)
-        first, best, before = state["epoch"], state["best"], state["started_from"]
-        if teacher is not None:
-            teacher.restore(state["teacher"])
-        _truncate_log(out / "log.jsonl", first)
 
     def measure(network: AnyNetwork) -> Scores:
         return score(without_prior(network, labels, **shares), front_end, material, labels)
 
-    scores = measure(learner.average)
     try:
+        if state is not None:
+            with checkpoint.fitting(last_path):
+                learner.restore(state)
+                first, best, before = (
+                    int(state["epoch"]),
+                    float(state["best"]),
+                    state["started_from"],
+                )
+                if teacher is not None:
+                    teacher.restore(state["teacher"])
+                    if not (out / "teacher.pt").exists():
+                        checkpoint.save(out / "teacher.pt", _teacher_state(state, config, labels))
+            _truncate_log(out / "log.jsonl", first)
+        scores = measure(learner.average)
         with Board(out / "board", first) as board:
             for epoch in range(first, config.epochs):
                 started = time.monotonic()
@@ -263,12 +268,10 @@ def fit(
                 board.scalars(row)
                 if is_best:
                     checkpoint.save(out / "best.pt", state)
-                checkpoint.save(last_path, state)
                 if teacher is not None:
-                    average = about.pop("teacher")["average"]
-                    described = checkpoint.describe(wide, front_end.config, labels)
-                    wide_state = {**described, **about, "average": average, "scores": scored}
-                    checkpoint.save(out / "teacher.pt", wide_state)
+                    checkpoint.save(out / "teacher.pt", _teacher_state(state, config, labels))
+                # Last: what a resumed run goes on from has written everything else before.
+                checkpoint.save(last_path, state)
                 _report(row, scores, is_best)
     finally:
         for other in (teacher, teachers):
@@ -285,7 +288,9 @@ def begin_with(network: AnyNetwork, start: Path, features: Tensor) -> dict[str, 
     """
     if start.suffix == ".pt":
         began = checkpoint.load(start)
-        average, provenance = began["average"], {"epochs_done": began["epoch"], **began["options"]}
+        with checkpoint.fitting(start):
+            average = began["average"]
+            provenance = {"epochs_done": began["epoch"], **began["options"]}
         if began.get("started_from"):
             provenance["started_from"] = began["started_from"]
     else:
@@ -306,7 +311,7 @@ def begin_with(network: AnyNetwork, start: Path, features: Tensor) -> dict[str, 
             provenance["started_from"] = before
     try:
         network.load_state_dict(average)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, AttributeError) as error:
         raise ModelError(f"{start} is of a network of other sizes: {error}") from error
     return provenance
 
@@ -407,10 +412,42 @@ def _plain(config: FitConfig) -> dict[str, Any]:
     return plain
 
 
+def check_folder(out: Path, resume: bool) -> None:
+    """Raise a KwsError where a run cannot write into `out`, or would write over another run."""
+    if (out / "last.pt").exists() and not resume:
+        raise ModelError(f"{out} already holds a run; continue it with --resume or name another")
+    names = ("last.pt", "best.pt", "teacher.pt", "log.jsonl")
+    checkpoint.check_writable(*(out / name for name in names))
+
+
+_MEASURED = (
+    "validation_loss",
+    "validation_accuracy",
+    "validation_recall",
+    "validation_false_accepts",
+    "criterion",
+)
+_ABOUT = ("options", "shares", "sources", "started_from", "epoch")
+
+
+def _teacher_state(
+    state: dict[str, Any], config: FitConfig, labels: tuple[str, ...]
+) -> dict[str, Any]:
+    """The checkpoint of the averaged teacher, from that of the run."""
+    assert config.teacher is not None
+    scores = {name.removeprefix("teacher_"): value for name, value in state["scores"].items()}
+    return {
+        **checkpoint.describe(build(config.teacher), config.features, labels),
+        **{name: state[name] for name in _ABOUT},
+        "average": state["teacher"]["average"],
+        "scores": {name: scores[name] for name in _MEASURED},
+    }
+
+
 def _resumable(path: Path, config: FitConfig) -> dict[str, Any]:
     """The checkpoint of a run of the same options."""
     state = checkpoint.load(path)
-    if state["options"] != _plain(config):
+    if state.get("options") != _plain(config):
         raise ModelError(f"{path} is of a run with other options; repeat them to resume it")
     return state
 
