@@ -87,7 +87,7 @@ class GatedStreams:
         return len(self._pending)
 
     def reset(self, stream: int) -> None:
-        """Begin one stream anew, as though digital silence had gone before."""
+        """Begin one stream again, as though digital silence had gone before."""
         if self._gates:
             self._gates[stream].reset()
         self._restart(stream)

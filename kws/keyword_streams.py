@@ -57,7 +57,7 @@ class KeywordStreams:
         return len(self._origin)
 
     def reset(self, stream: int) -> None:
-        """Begin one stream anew at 0 s, as though digital silence had gone before."""
+        """Begin one stream again at 0 s, as though digital silence had gone before."""
         self._streams.reset(stream)
         self._deciders.reset(stream)
         self._origin[stream] = 0

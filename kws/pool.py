@@ -62,7 +62,7 @@ class DetectorPool:
         return tuple(self.thresholds)
 
     def reset(self, stream: int) -> None:
-        """Let one stream begin anew, as though digital silence had gone before."""
+        """Let one stream begin again, as though digital silence had gone before."""
         with self._guard:
             self._streams.reset(stream)
 

@@ -311,12 +311,3 @@ def test_seeds_in_streams_are_of_equal_runs(
         assert message in printed
         assert 1 == printed.count("\n")
     assert not (tmp_path / "x.json").exists()
-
-
-def test_runs_of_before_an_option_are_told_from_those_with_it(tmp_path: Path) -> None:
-    """Noises did not always have any speed and rooms; a run that has them now is another run."""
-    before = ablation.read_run(write_run(tmp_path / "before", 0), "last.pt")
-    options = {"room": 0.25, "noisy": 0.6, "noise_made": 0.35, "noise_rate": 1.5, "noise_room": 0.3}
-    now = ablation.read_run(write_run(tmp_path / "now", 1, sampler=options), "last.pt")
-    told = {"sampler.noise_made 0.35", "sampler.noise_rate 1.5", "sampler.noise_room 0.3"}
-    assert told == set(ablation.difference(now, before).split(", "))

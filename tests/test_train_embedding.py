@@ -199,7 +199,7 @@ def teachers(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.mark.parametrize("device", ["cpu", "cpu:0"])  # in processes of their own, and in this one
-def test_advisors_say_the_mean_of_what_each_says(teachers: list[Path], device: str) -> None:
+def test_frozen_teachers_give_the_mean_of_their_logits(teachers: list[Path], device: str) -> None:
     prior = torch.arange(float(len(LABELS)))
     batch = Batch(torch.rand(3, 196, 40) * 10.0, torch.zeros(2, 2, 50, dtype=torch.long))
     frozen = FrozenTeachers(teachers, LABELS, FeatureConfig(), 2, prior, device)
@@ -218,7 +218,7 @@ def test_advisors_say_the_mean_of_what_each_says(teachers: list[Path], device: s
     assert torch.allclose(found[:, ::4], mean, atol=0.05)
 
 
-def test_learning_from_advisors_is_a_run_of_its_own(
+def test_learning_from_frozen_teachers_is_a_run_of_its_own(
     teachers: list[Path],
     tmp_path: Path,
     material: Material,  # noqa: F811
@@ -241,7 +241,7 @@ def test_learning_from_advisors_is_a_run_of_its_own(
         fit(material, tmp_path / "other", other, frozen_teachers=teachers)
 
 
-def test_a_missing_advisor_is_an_error_of_one_line(
+def test_a_missing_teacher_is_an_error_of_one_line(
     recordings: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

@@ -35,9 +35,6 @@ from kws.train.fit import FitConfig
 
 CHECKPOINT = "last.pt"
 NOTHING = "nothing"
-BEFORE = {  # what runs did that began before there were these options, other than their defaults
-    "sampler": {"noise_made": 0.6, "noise_rate": 1.4, "noise_room": 0.0},
-}
 ALIKE = 0.1  # share by which the epochs of runs of one row may differ
 
 
@@ -78,11 +75,11 @@ def _beginning(before: Mapping[str, Any]) -> str:
 
 
 def _complete(options: Mapping[str, Any]) -> dict[str, Any]:
-    """With what a run did where there was no option yet: mostly what the defaults are."""
+    """With the defaults of options that a checkpoint lacks."""
     complete = asdict(FitConfig()) | dict(options)
     for section, defaults in asdict(FitConfig()).items():
         if section in ("learner", "sampler", "features"):
-            complete[section] = defaults | BEFORE.get(section, {}) | options.get(section, {})
+            complete[section] = defaults | options.get(section, {})
     return complete
 
 
