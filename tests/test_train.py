@@ -457,7 +457,7 @@ def test_a_device_that_is_not_there_is_one_line(
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is at hand")
 def test_training_on_a_gpu_is_training(material: Material, tmp_path: Path) -> None:
     """Its checkpoints are read without one, and a CPU goes on from them."""
-    config = replace(TINY, epochs=1, sampler=replace(TINY.sampler, babble=0.5, mixup=0.3))
+    config = replace(TINY, epochs=1, sampler=replace(TINY.sampler, talk=0.5, mixup=0.3))
     fit(material, tmp_path / "gpu", config, device="cuda")
     start = tmp_path / "gpu" / "last.pt"
     network, *_ = checkpoint.load_network(start)

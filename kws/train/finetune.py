@@ -57,7 +57,7 @@ class TuneConfig:
     sampler: SamplerConfig = field(
         # A few recordings are soon known by heart: parts of them are hidden.
         default_factory=lambda: SamplerConfig(
-            epoch_size=3840, batch_size=64, streams=8, babble=0.08, masked_frames=8, masked_bands=4
+            epoch_size=3840, batch_size=64, streams=8, talk=0.08, masked_frames=8, masked_bands=4
         )
     )
 

@@ -32,6 +32,7 @@ from kws.train.joined import ARTEFACT as JOINED
 from kws.train.joined import read_embedding
 from kws.train.learner import Batch, Learner, LearnerConfig
 from kws.train.materials import Material
+from kws.train.mining import as_lists, from_lists, mine
 from kws.train.network import NetworkConfig
 from kws.train.prior import class_shares, log_prior, without_prior
 from kws.train.sampler import Sampler, SamplerConfig
@@ -53,6 +54,8 @@ class FitConfig:
     learning_rate: float = 3e-3
     warm_up: int = 2  # epochs
     trusted: float = 0.1  # share of the run after which a teacher has its full weight
+    mine_every: int = 4  # epochs from one search for hard negatives to the next; 0 for none
+    mined: int = 600  # hard negatives at most
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     features: FeatureConfig = field(default_factory=FeatureConfig)
@@ -221,6 +224,7 @@ def fit(
                     float(state["best"]),
                     state["started_from"],
                 )
+                streams.mined = from_lists(state["mined"])
                 if teacher is not None:
                     teacher.restore(state["teacher"])
                     if not (out / "teacher.pt").exists():
@@ -230,10 +234,15 @@ def fit(
         with Board(out / "board", first) as board:
             for epoch in range(first, config.epochs):
                 started = time.monotonic()
+                if config.mine_every and epoch % config.mine_every == 0 and (epoch or before):
+                    turn = epoch // config.mine_every
+                    streams.mined = mine(
+                        learner.average, front_end, material, labels, config.mined, turn
+                    )
                 torch.manual_seed(config.seed * 1_000_003 + epoch)  # dropout
                 if epoch % PICTURED == 0:
                     shown = next(clips.epoch(epoch))
-                    names = [labels[target] for target in shown.targets]
+                    names = [labels[target] if target >= 0 else "-" for target in shown.targets]
                     pictured = front_end(shown.audio).cpu()
                     board.batch(epoch + 1, shown.audio.cpu(), pictured, names)
                 batches = draw_batches(clips, streams, front_end, epoch, config.network.stride)
@@ -261,6 +270,7 @@ def fit(
                     **about,
                     **learner.state(),
                     "best": best,
+                    "mined": as_lists(streams.mined),
                     "scores": row,
                 }
                 with (out / "log.jsonl").open("a", encoding="utf-8") as log:

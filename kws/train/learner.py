@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from kws.config import SILENCE, UNKNOWN
 from kws.train.architectures import AnyNetwork
-from kws.train.targets import clip_losses
+from kws.train.targets import NOTHING, clip_losses
 
 
 class Batch(NamedTuple):
@@ -99,7 +99,7 @@ class Learner:
             loss.detach(),
             peak.detach(),
             distil.detach(),
-            (own == wanted).float().mean(),
+            (own == wanted)[wanted != NOTHING].float().mean(),
         )
 
     def state(self) -> dict[str, Any]:
@@ -130,7 +130,8 @@ def label_loss(logits: Tensor, batch: Batch, label_smoothing: float) -> Tensor:
     if batch.mixed_targets is not None and batch.mixed_share is not None:
         others = clip_losses(logits, batch.mixed_targets, label_smoothing)
         losses = losses.lerp(others, batch.mixed_share[:, None])
-    return losses.mean()
+    counted = (batch.targets != NOTHING).any(-1)
+    return losses.sum() / counted.sum().clamp_min(1)
 
 
 def peak_loss(logits: Tensor, commands: list[int], smoothing: int = 4) -> Tensor:

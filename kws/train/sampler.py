@@ -9,7 +9,7 @@ in use: the highest score on such a stream is a false accept in the making.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -22,7 +22,9 @@ from kws.config import SAMPLE_RATE, SILENCE, UNKNOWN
 from kws.recordings.data import CLIP_SAMPLES, Int16Array
 from kws.train import augment
 from kws.train.materials import MADE, Material
-from kws.train.targets import ANYWHERE
+from kws.train.mining import Place, recording_at
+from kws.train.talk import FOREGROUND_DB, Talk
+from kws.train.targets import ANYWHERE, NOTHING
 
 # Splices of these pairs, or of a word reversed, can sound like a command again.
 CONFUSABLE = frozenset(
@@ -52,8 +54,8 @@ class SamplerConfig:
     noise_made: float = 0.35  # share of noises that are made from nothing
     noise_rate: float = 1.5  # noises are played up to so many times as fast or as slow
     noise_room: float = 0.3  # share of noises in a made-up room
-    babble: float = 0.0  # share of added noises that are somebody talking, at babble_snr_db
-    babble_snr_db: tuple[float, float] = (5.0, 25.0)
+    talk: float = 0.4  # share of clips and streams with talk behind them; see kws.train.talk
+    talk_snr_db: tuple[float, float] = (-5.0, 25.0)
     room: float = 0.25  # share of clips in a simulated room through a simulated microphone
     narrow: float = 0.5  # share of these microphones that lack the upper bands
     codec: float = 0.0  # share of clips over a telephone
@@ -69,6 +71,7 @@ class SamplerConfig:
     stream_samples: int = 2 * CLIP_SAMPLES - 320  # as many frames as two clips
     stream_speech: float = 0.36  # share of streams of running speech
     stream_pieces: float = 0.28  # of single words and pieces of speech with pauses between them
+    stream_mined: float = 0.15  # of what the network of then took for a command
     # the rest: noise
 
     def __post_init__(self) -> None:
@@ -77,7 +80,7 @@ class SamplerConfig:
             raise ValueError(f"expected sampler.noise_rate of 1 or more, got {self.noise_rate:g}")
         if not 0.0 <= self.shift <= 1.0:
             raise ValueError(f"expected sampler.shift of 0 to 1 second, got {self.shift:g}")
-        for name in ("noise_made", "noise_room", "narrow", "codec"):
+        for name in ("noise_made", "noise_room", "narrow", "codec", "talk", "stream_mined"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(
                     f"expected a share of 0 to 1 as sampler.{name}, got {getattr(self, name):g}"
@@ -88,7 +91,7 @@ class Clips(NamedTuple):
     """A batch of training clips."""
 
     audio: Tensor  # (clips, 16000) float32 in [-1, 1)
-    targets: Tensor  # (clips,) label indexes
+    targets: Tensor  # (clips,) label indexes, NOTHING where two voices are equally loud
     spoken: Tensor  # (clips, 2) first and last frame that make the target true
 
 
@@ -124,6 +127,8 @@ class Sampler:
         sizes = np.array([len(material.words[word]) for word in self.others], float)
         self.other_share = np.sqrt(sizes) / np.sqrt(sizes).sum() if len(sizes) else sizes
         self.noise_share = self._noise_share()
+        self.talk = Talk(material.speech, material.noise.get("tones", []))
+        self.mined: Sequence[Place] = ()  # hard negatives that `streams` draws from
 
     def epoch(self, number: int) -> Iterator[Clips]:
         """The clips of an epoch, batch by batch."""
@@ -146,11 +151,16 @@ class Sampler:
                     targets[row] = self.labels.index(word)
                     audio[row], spoken[row] = self._placed(word)
             silent = self._there(targets == self.labels.index(SILENCE))
-            augmented, rate = self._augmented(self._there(audio) / 32768.0, silent)
+            augmented, rate, talk_db = self._augmented(self._there(audio) / 32768.0, silent)
+            wanted = self._there(targets)
+            command = ~silent & (wanted != self.labels.index(UNKNOWN))
+            hidden = command & (talk_db < -FOREGROUND_DB)
+            wanted = torch.where(command & (talk_db.abs() <= FOREGROUND_DB), NOTHING, wanted)
+            wanted = torch.where(hidden, self.labels.index(UNKNOWN), wanted)
             frames = _frames(self._there(spoken), rate)
             anywhere = torch.tensor(ANYWHERE, device=frames.device)
             frames = torch.where(silent[:, None], anywhere, frames)
-            yield Clips(augmented, self._there(targets), frames)
+            yield Clips(augmented, wanted, frames)
 
     def streams(self, number: int) -> Iterator[Tensor]:
         """Streams that hold no command, for each batch of an epoch: (streams, stream_samples).
@@ -163,7 +173,9 @@ class Sampler:
             audio = np.zeros((config.streams, config.stream_samples), np.float32)
             silent = np.zeros(config.streams, bool)
             for row, kind in enumerate(self._draw.random(config.streams)):
-                if kind < config.stream_speech and self.material.speech:
+                if self.mined and self._draw.random() < config.stream_mined:
+                    audio[row] = self._mined()
+                elif kind < config.stream_speech and self.material.speech:
                     audio[row] = self._running_speech()
                 elif kind < config.stream_speech + config.stream_pieces and (
                     self.others or self.material.speech
@@ -211,6 +223,19 @@ class Sampler:
             piece = piece[: len(window) - position]
             window[position : position + len(piece)] = piece
             position += len(piece) + int(self._draw.uniform(0.25, 0.9) * SAMPLE_RATE)
+        return window
+
+    def _mined(self) -> NDArray[np.float32]:
+        """A hard negative, somewhere in a stream."""
+        place = self.mined[self._draw.integers(len(self.mined))]
+        recording = recording_at(self.material, place)
+        window = np.zeros(self.config.stream_samples, np.float32)
+        middle = int(self._draw.uniform(0.3, 0.7) * len(window))
+        first = place.middle - middle
+        part = recording[max(0, first) : max(0, first + len(window))]
+        begin = max(0, -first)
+        part = part[: len(window) - begin]
+        window[begin : begin + len(part)] = part
         return window
 
     def _pick(self, word: str) -> tuple[Int16Array, int, int]:
@@ -328,10 +353,10 @@ class Sampler:
             noise[in_room] = augment.apply_room(noise[in_room], config.narrow, generator)
         return noise
 
-    def _augmented(self, audio: Tensor, silent: Tensor) -> tuple[Tensor, Tensor]:
-        """The batch as a microphone in some room, noise and distance delivers it.
+    def _augmented(self, audio: Tensor, silent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The batch as a microphone in some room, noise, talk and distance delivers it.
 
-        With it, how fast each clip was played.
+        With it, how fast each clip was played, and by how many dB it is louder than the talk.
         """
         config, generator = self.config, self._generator
         count, samples = audio.shape
@@ -344,17 +369,21 @@ class Sampler:
             audio[in_room] = augment.apply_room(audio[in_room], config.narrow, generator)
         snr_db = augment.uniform(*config.snr_db, count, generator)
         noisy = (torch.rand(count, generator=generator, device=device) < config.noisy) & ~silent
-        added = noise
-        if self.material.speech:
-            babble = self._draw.random(count) < config.babble
-            snr_db[self._there(babble)] = augment.uniform(
-                *config.babble_snr_db, int(babble.sum()), generator
-            )
-            added = noise.clone()
-            for row in np.flatnonzero(babble):
-                talk = self._crop(self.material.speech, samples)
-                added[row] = self._there(talk) / 32768.0
-        audio = torch.where(noisy[:, None], augment.mix_noise(audio, added, snr_db), audio)
+        talk_db = torch.full((count,), math.inf, device=device)
+        if self.talk:
+            talking = self._there(self._draw.random(count) < config.talk) & ~silent
+            rows = torch.nonzero(talking)[:, 0]
+            talk_db[rows] = augment.uniform(*config.talk_snr_db, len(rows), generator)
+            beds = self.talk.draw(len(rows), samples, self._draw, generator, config.narrow)
+            level = augment.loudness(audio[rows]) * 10.0 ** (-talk_db[rows, None] / 20.0)
+            # Half as often noise beside it: a room that talks is rarely a workshop too.
+            noisy[rows] &= torch.rand(len(rows), generator=generator, device=device) < 0.5
+            talked = audio.clone()
+            talked[rows] += beds * level
+        else:
+            talked = audio
+        noised = augment.mix_noise(audio, noise, snr_db) - audio  # the level is against the word
+        audio = talked + noised * noisy[:, None]
         gain_db = augment.uniform(*config.gain_db, count, generator)
         # Silence is noise at any gain, and now and then nothing at all.
         muted = torch.rand(count, generator=generator, device=device) < 0.1
@@ -365,7 +394,7 @@ class Sampler:
             phoned = torch.rand(count, generator=generator, device=device) < config.codec
             if phoned.any():
                 audio[phoned] = augment.over_telephone(audio[phoned])
-        return audio, rate
+        return audio, rate, talk_db
 
 
 def _frames(spoken: Tensor, rate: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ def row_targets(targets: Tensor, spoken: Tensor, frames: int, stride: int) -> Te
     """Targets (pairs, 2, rows) of the rows by the first and by the second clip of each pair.
 
     Args:
-        targets: label index of each clip, (clips,); clips 2 i and 2 i + 1 are joined.
+        targets: label index of each clip, or NOTHING, (clips,); clips 2 i and 2 i + 1 are joined.
         spoken: first and last frame of what a row must cover, (clips, 2); ANYWHERE where
             any row will do.
         frames: of a clip, which is as much as a row covers.
@@ -45,7 +45,8 @@ def row_targets(targets: Tensor, spoken: Tensor, frames: int, stride: int) -> Te
 def clip_losses(logits: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
     """Cross-entropy (pairs, 2), averaged over each clip's rows.
 
-    Logits (pairs, rows, labels), targets (pairs, 2, rows) as `row_targets` gives them.
+    Logits (pairs, rows, labels), targets (pairs, 2, rows) as `row_targets` gives them. A clip whose
+    target is NOTHING has no rows and no loss.
     """
     both = logits.unsqueeze(1).expand(-1, 2, -1, -1)
     losses = functional.cross_entropy(
@@ -55,4 +56,4 @@ def clip_losses(logits: Tensor, targets: Tensor, label_smoothing: float) -> Tens
         label_smoothing=label_smoothing,
         reduction="none",
     ).view(targets.shape)
-    return losses.sum(-1) / (targets != NOTHING).sum(-1)
+    return losses.sum(-1) / (targets != NOTHING).sum(-1).clamp_min(1)

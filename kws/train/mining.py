@@ -1,0 +1,141 @@
+"""Hard negatives: where the network of now comes nearest to a false accept, to be met again.
+
+Every few epochs the averaged network slides over everything that holds no command, at another
+gain and another speed each time; the places where it is surest of a command are drawn more often
+until the next time (`SamplerConfig.stream_mined`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from kws.config import SAMPLE_RATE
+from kws.recordings.data import Int16Array
+from kws.train import augment
+from kws.train.features import LogMel
+from kws.train.learner import command_indexes
+from kws.train.materials import Material
+
+GAINS_DB = (0.0, -12.0, 6.0, -20.0)
+RATES = (1.0, 0.93, 1.07)
+PIECE = 20 * SAMPLE_RATE  # samples processed at once
+GAP = SAMPLE_RATE // 2  # samples of silence between recordings
+SMOOTHING = 4  # rows, as in the loss on streams
+LEAST = 0.02  # posterior below which nothing is worth meeting again
+
+
+class Place(NamedTuple):
+    """A second of a recording that holds no command; plain values, as a checkpoint keeps them."""
+
+    kind: str  # field of Material: speech, noise or words
+    source: str
+    recording: int
+    middle: int  # sample
+
+
+def _recordings(
+    material: Material, keywords: list[str]
+) -> Iterator[tuple[str, str, int, Int16Array]]:
+    for source, found in material.speech.items():
+        for number, recording in enumerate(found):
+            yield "speech", source, number, recording
+    for source, found in material.noise.items():
+        for number, recording in enumerate(found):
+            yield "noise", source, number, recording
+    for source, clips in material.words.items():
+        if source not in keywords:
+            for number, clip in enumerate(clips):
+                yield "words", source, number, clip
+
+
+def recording_at(material: Material, place: Place) -> Int16Array:
+    """The recording that a place lies in."""
+    found: Int16Array = getattr(material, place.kind)[place.source][place.recording]
+    return found
+
+
+@torch.no_grad()
+def mine(
+    network: nn.Module,
+    front_end: LogMel,
+    material: Material,
+    labels: tuple[str, ...],
+    count: int,
+    turn: int,
+) -> list[Place]:
+    """The `count` places of the highest command posteriors at most, the worst first.
+
+    Of each second of a recording at most one. `turn` chooses gain and speed.
+    """
+    network.eval()
+    commands = command_indexes(labels)
+    gain = 10.0 ** (GAINS_DB[turn % len(GAINS_DB)] / 20.0)
+    rate = RATES[turn % len(RATES)]
+    keywords = [labels[index] for index in commands]
+    places: list[Place] = []
+    scores: list[float] = []
+    for spans, audio in _pieces(_recordings(material, keywords)):
+        stream = torch.from_numpy(audio).to(front_end.centres)[None] / 32768.0
+        still = torch.zeros(1, device=stream.device)
+        wanted = round(len(audio) / rate)
+        played = augment.shift_and_stretch(
+            functional.pad(stream, (0, max(0, wanted - len(audio)))), still, still + rate, wanted
+        )
+        played = augment.set_gain(played, torch.full_like(still, 20.0 * float(np.log10(gain))))
+        posterior = network(front_end(played))[0].softmax(-1)[:, commands].amax(1)
+        smooth = functional.avg_pool1d(posterior[None], SMOOTHING, 1)[0].cpu().numpy()
+        # Row r covers the second that begins at its first frame.
+        step = (len(audio) - SAMPLE_RATE) / max(1, len(smooth) - 1)
+        middles = np.arange(len(smooth)) * step + SAMPLE_RATE / 2
+        for kind, source, number, begin, offset, length in spans:
+            own = np.flatnonzero((middles >= begin) & (middles < begin + length))
+            for block in np.array_split(own, max(1, round(length / SAMPLE_RATE))):
+                if len(block) and smooth[block].max() > LEAST:
+                    worst = block[int(smooth[block].argmax())]
+                    places.append(Place(kind, source, number, int(middles[worst]) - begin + offset))
+                    scores.append(float(smooth[worst]))
+    order = np.argsort(-np.array(scores), kind="stable")[:count]
+    return [places[index] for index in order]
+
+
+Span = tuple[str, str, int, int, int, int]
+
+
+def _pieces(
+    recordings: Iterator[tuple[str, str, int, Int16Array]],
+) -> Iterator[tuple[list[Span], Int16Array]]:
+    """Recordings one after the other in pieces of PIECE samples, and what lies where in each.
+
+    A span is kind, source, number, first sample in the piece, first sample of the recording,
+    samples. Neighbouring pieces of a long recording do not overlap.
+    """
+    audio, spans, at = np.zeros(PIECE, np.int16), [], GAP
+    for kind, source, number, recording in recordings:
+        begin = 0
+        while begin < len(recording):
+            part = recording[begin : begin + PIECE - at]
+            audio[at : at + len(part)] = part
+            spans.append((kind, source, number, at, begin, len(part)))
+            begin += len(part)
+            at += len(part) + GAP
+            if at > PIECE - SAMPLE_RATE:
+                yield spans, audio
+                audio, spans, at = np.zeros(PIECE, np.int16), [], GAP
+    if spans:
+        yield spans, audio
+
+
+def as_lists(places: Sequence[Place]) -> list[list[str | int]]:
+    """For a checkpoint."""
+    return [list(place) for place in places]
+
+
+def from_lists(stored: list[list[str | int]]) -> list[Place]:
+    """What `as_lists` gave."""
+    return [Place(str(k), str(s), int(r), int(m)) for k, s, r, m in stored]
