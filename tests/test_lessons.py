@@ -177,6 +177,17 @@ def test_hard_negatives_are_met_again(material: Material) -> None:
     assert (streams.abs().amax(1) > 0.5).all()
 
 
+def test_hard_negatives_of_another_network(material: Material, tmp_path: Path) -> None:
+    """The verifier meets what the first network wrongly passes, from its checkpoint."""
+    config = FitConfig(epochs=2, network=NetworkConfig(channels=8), sampler=PLAIN, mine_every=1)
+    fit(material, tmp_path / "first", config)
+    mined = checkpoint.load(tmp_path / "first" / "last.pt")["mined"]
+    config = replace(config, epochs=1, mine_every=0)
+    fit(material, tmp_path / "second", config, negatives=tmp_path / "first" / "last.pt")
+    assert mined
+    assert mined == checkpoint.load(tmp_path / "second" / "last.pt")["mined"]
+
+
 def test_a_run_resumed_between_searches_is_bit_equal(material: Material, tmp_path: Path) -> None:
     """The mined list comes out of the checkpoint; the next search finds what it would have."""
     config = FitConfig(

@@ -251,3 +251,13 @@ def test_a_missing_teacher_is_an_error_of_one_line(
     options = ["--data", str(recordings.parent), "--out", str(tmp_path / "run")]
     assert 1 == train([*options, "--frozen-teachers", str(tmp_path / "none.pt")])
     assert "none.pt is no checkpoint to learn from" in capsys.readouterr().err
+
+
+def test_frozen_stages_keep_their_weights() -> None:
+    """The later stages and the head learn; what lies before them has no gradient."""
+    network = EmbeddingNetwork(EmbeddingConfig(frozen=2))
+    network(torch.randn(2, 98, 40)).sum().backward()
+    learning = {name for name, each in network.named_parameters() if each.grad is not None}
+    assert {"classifier.weight", "stages.2.0.weight"} <= learning
+    kept = ("remap", "first_", "stages.0", "stages.1")
+    assert not [name for name in learning if name.startswith(kept)]

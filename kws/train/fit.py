@@ -171,6 +171,7 @@ def fit(
     start: Path | None = None,
     frozen_teachers: Sequence[Path] = (),
     device: str = "cpu",
+    negatives: Path | None = None,
 ) -> Scores:
     """Train, writing `last.pt`, `best.pt` and `log.jsonl` into `out` after every epoch.
 
@@ -180,6 +181,9 @@ def fit(
     weights. Where the options name a teacher, it is trained beside the network and its averaged
     weights are in `teacher.pt`, a checkpoint as any other. `frozen_teachers` are of networks
     that are no longer trained and teach together; see `kws.train.frozen_teachers`.
+
+    `negatives` is the checkpoint of another run on the same material, whose hard negatives streams
+    draw from until this run searches for its own.
 
     A run that was stopped goes on from `last.pt` with `resume`, bit for bit as if it had not been
     stopped, given the same machine and number of threads. On a `device` other than the CPU, a name
@@ -210,6 +214,8 @@ def fit(
     if frozen_teachers:  # they do without the class shares, which the network learns
         stride, prior = config.network.stride, log_prior(labels, **shares)
         teachers = FrozenTeachers(frozen_teachers, labels, config.features, stride, prior, device)
+    if negatives is not None:
+        streams.mined = from_lists(checkpoint.load(negatives)["mined"])
     first, best = 0, -math.inf
 
     def measure(network: AnyNetwork) -> Scores:

@@ -227,7 +227,7 @@ class Sampler:
 
     def _mined(self) -> NDArray[np.float32]:
         """A hard negative, somewhere in a stream."""
-        place = self.mined[self._draw.integers(len(self.mined))]
+        place = self.mined[int(self._draw.integers(len(self.mined)))]
         recording = recording_at(self.material, place)
         window = np.zeros(self.config.stream_samples, np.float32)
         middle = int(self._draw.uniform(0.3, 0.7) * len(window))

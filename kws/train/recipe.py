@@ -1,0 +1,169 @@
+"""What ships, made by one command each: `python -m kws.train.recipe NAME --data DIR --out RUN`.
+
+A recipe states every option and the seed; a run that was stopped goes on where it was when the
+command is given again, to the same bits. `docs/training.md` says which recipe made which model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from kws.config import LABELS
+from kws.errors import KwsError
+from kws.train.embedding import EmbeddingConfig
+from kws.train.fit import FitConfig, fit
+from kws.train.learner import LearnerConfig
+from kws.train.materials import load_material
+from kws.train.memory import keep_freed_memory
+from kws.train.network import NetworkConfig
+from kws.train.sampler import SamplerConfig
+
+LARGE = NetworkConfig(channels=160, kernels=(3, 3, 5, 5, 5, 5, 5, 5, 7, 7), pool=8)
+_SAMPLER = SamplerConfig(noisy=0.8)
+_LEARNER = LearnerConfig(mixed_precision=True)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One run."""
+
+    about: str
+    config: FitConfig
+    start: str = ""  # what --start must name; "" where training begins with nothing
+    teacher: str = ""  # what --teacher must name; "" where the network learns from labels alone
+    negatives: str = ""  # what --negatives must name; "" where the run searches for its own
+
+
+RECIPES = {
+    "default": Recipe(
+        "the default model from nothing, 298,000 weights",
+        FitConfig(
+            epochs=32,
+            seed=81,
+            learning_rate=3e-3,
+            learner=_LEARNER,
+            sampler=_SAMPLER,
+            network=LARGE,
+        ),
+    ),
+    "small": Recipe(
+        "the model of the firmware from nothing, 78,000 weights, taught by the default",
+        FitConfig(epochs=40, seed=91, learning_rate=3e-3, learner=_LEARNER, sampler=_SAMPLER),
+        teacher="last.pt of the recipe default",
+    ),
+    "verifier": Recipe(
+        "the verifier, which begins with published weights",
+        FitConfig(
+            epochs=24,
+            seed=101,
+            learning_rate=6e-4,
+            warm_up=1,
+            mine_every=0,
+            learner=_LEARNER,
+            sampler=_SAMPLER,
+            network=EmbeddingConfig(),
+        ),
+        start="START.pt of `python -m kws.train.published`",
+        negatives="last.pt of the network whose candidates it verifies",
+    ),
+    "lessons": Recipe(
+        "the 78,000 weights of a release that heard no talk, taught talk and hard negatives",
+        FitConfig(
+            epochs=14,
+            seed=71,
+            learning_rate=1.5e-3,
+            warm_up=1,
+            mine_every=3,
+            learner=_LEARNER,
+            sampler=_SAMPLER,
+        ),
+        start="manifest of the model `commands` of release 0.1",
+    ),
+    "verifier-lessons": Recipe(
+        "the verifier of a release that heard no talk, taught talk and hard negatives",
+        FitConfig(
+            epochs=12,
+            seed=72,
+            learning_rate=5e-4,
+            warm_up=1,
+            mine_every=0,
+            learner=_LEARNER,
+            sampler=replace(_SAMPLER, epoch_size=15_360),
+            network=EmbeddingConfig(frozen=2),
+        ),
+        start="manifest of the model `accurate` of release 0.1",
+        negatives="last.pt of the recipe lessons",
+    ),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m kws.train.recipe",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="recipes:\n" + "\n".join(f"  {n}: {r.about}" for n, r in RECIPES.items()),
+    )
+    parser.add_argument("name", choices=RECIPES, metavar="NAME", help="see below")
+    parser.add_argument("--data", type=Path, default=os.environ.get("KWS_DATA"), metavar="DIR")
+    parser.add_argument("--out", type=Path, required=True, metavar="RUN")
+    parser.add_argument("--start", type=Path, metavar="WEIGHTS", help="where the recipe needs it")
+    parser.add_argument(
+        "--teacher", type=Path, metavar="CHECKPOINT", help="where the recipe needs it"
+    )
+    parser.add_argument(
+        "--negatives", type=Path, metavar="CHECKPOINT", help="where the recipe needs it"
+    )
+    parser.add_argument("--seed", type=int, help="another one, to tell what a seed is worth")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
+    parser.add_argument("--device", default="cpu", help="such as cuda (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    recipe = RECIPES[options.name]
+    if options.data is None:
+        parser.error("name the recordings with --data DIR or the environment variable KWS_DATA")
+    for name in ("start", "teacher", "negatives"):
+        needed, given = getattr(recipe, name), getattr(options, name)
+        if needed and given is None:
+            parser.error(f"the recipe {options.name} needs --{name}: {needed}")
+        if given is not None and not needed:
+            parser.error(f"the recipe {options.name} takes no --{name}")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    keep_freed_memory()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    config = recipe.config
+    if options.seed is not None:
+        config = replace(config, seed=options.seed)
+    try:
+        fit(
+            load_material(Path(options.data), LABELS, None),
+            options.out,
+            config,
+            resume=(options.out / "last.pt").exists(),
+            start=options.start,
+            frozen_teachers=[options.teacher] if options.teacher else [],
+            device=options.device,
+            negatives=options.negatives,
+        )
+    except KwsError as error:
+        print(f"kws: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"kws: {error}; the last whole checkpoint is kept", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("kws: stopped; give the same command again to go on", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
