@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,11 @@ SOURCES = {
     "noise": "ESC-10, K. J. Piczak, CC BY 3.0; clips of freesound.org under CC0 or CC BY",
     "other_words": "wake phrases of the wake-word-benchmark, Picovoice, Apache-2.0; "
     "custom-speech-commands-dataset, S. Hymel, CC BY 4.0",
+    "other_words/arabic": "Arabic Speech Commands Dataset, A. Ghandoura, CC BY 4.0, as other words",
+    "other_words/dsp20": "DSPSpeech-20, MIT",
+    "speech/speechocean": "speechocean762, free for commercial and non-commercial use (Zhang et "
+    "al., arXiv 2104.01378): sentences with a Mandarin accent, by adults and children",
+    "synthetic/kokoro": "words spoken by Kokoro-82M, voices and weights Apache-2.0",
     "speech/librispeech": "LibriSpeech, CC BY 4.0 (Panayotov et al., ICASSP 2015)",
     "synthesised words": "words spoken by espeak-ng and, where words of running speech stand too, "
     "by flite and the voice joe of Piper (CC0), made by `python -m kws.train.synthesize`",
@@ -65,7 +70,7 @@ def _model(manifest: Manifest) -> Iterator[str]:
             f"{_start(provenance)}; all options are in the manifest. Trained on:"
         )
         yield ""
-        yield from (f"* {SOURCES.get(name, name)}" for name in provenance["sources"])
+        yield from (f"* {each}" for each in _sources(provenance["sources"]))
         if any("published" in before for before in _lineage(provenance)):
             yield f"* {PUBLISHED}"
         if any(run.get("frozen_teachers") for run in (training, *_lineage(provenance))):
@@ -95,6 +100,12 @@ def _model(manifest: Manifest) -> Iterator[str]:
         "languages, transcription, telling speakers apart, or anything where a missed or false "
         "command does harm. Accents, ages and rooms that the data lacks are recognised worse."
     )
+
+
+def _sources(names: Sequence[str]) -> list[str]:
+    """What each source is, by its own name or that of its kind, once."""
+    texts = (SOURCES.get(name) or SOURCES.get(name.partition("/")[0], name) for name in names)
+    return list(dict.fromkeys(texts))
 
 
 def _time(provenance: Mapping[str, Any]) -> str:

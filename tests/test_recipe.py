@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
     names = "\n".join(f"{word}/two_nohash_0.wav" for word in KEYWORDS)
     (tmp_path / "data" / "validation_list.txt").write_text(names, encoding="utf-8")
     (tmp_path / "data" / "_background_noise_").mkdir()
-    hum = generator.normal(0, 300, 48_000).astype(np.int16)
+    hum = generator.normal(0, 300, 320_000).astype(np.int16)
     soundfile.write(tmp_path / "data" / "_background_noise_" / "hum.wav", hum, 16_000)
     return tmp_path / "data"
 
