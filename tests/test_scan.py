@@ -7,6 +7,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -22,18 +24,19 @@ from tone_model import tone
 from kws import Detector, load_model
 from kws.audio import AudioFile
 from kws.cli import main
+from kws.decision import Detection
 from kws.errors import BackendUnavailable, DataError, KwsError
-from kws.scanning.journal import Journal
+from kws.scanning.journal import Journal, write_detections
 from kws.scanning.scan import (
     Cluster,
     Engine,
-    Processes,
     Scanned,
     ScanSettings,
     bundled,
     connect,
     scan_recordings,
 )
+from kws.scanning.workers import Processes
 
 WORDS = ("low", "high", "unknown", "silence")
 
@@ -263,6 +266,149 @@ class TestJournal:
             Journal(tmp_path / "j", {})
         assert (tmp_path / "j").read_bytes() == b"RIFF\xff\xfe\n"
 
+    def test_a_failure_is_tried_again(self, tmp_path: Path) -> None:
+        """When the file has changed, or is there again; not while it stays as it is."""
+        there, gone = tmp_path / "there.wav", tmp_path / "gone.wav"
+        there.write_text("no audio")
+        for path in (there, gone):
+            with closing(Journal(tmp_path / "j", {})) as journal:
+                journal.write(Scanned(str(path), 0.0, (), "failed"))
+        with closing(Journal(tmp_path / "j", {})) as journal:
+            assert {str(there)} == journal.done.keys()
+        there.write_text("audio at last")
+        with closing(Journal(tmp_path / "j", {})) as journal:
+            assert {} == journal.done
+            journal.write(Scanned(str(there), 1.0, ()))
+        with closing(Journal(tmp_path / "j", {})) as journal:
+            assert {str(there): Scanned(str(there), 1.0, ())} == journal.done
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            '{"garb',
+            "[1, 2]",
+            "null",
+            '{"path": "x", "seconds": 1.0}',
+            '{"path": 1, "seconds": 1.0, "detections": [], "error": null}',
+            '{"path": "x", "seconds": "abc", "detections": [], "error": null}',
+            '{"path": "x", "seconds": NaN, "detections": [], "error": null}',
+            '{"path": "x", "seconds": 1.0, "detections": [{}], "error": null}',
+            '{"path": "x", "seconds": 1.0, "detections": 7, "error": null}',
+            '{"path": "x", "seconds": 1.0, "detections": [], "error": null, "more": 1}',
+            '{"path": "x", "seconds": 1.0, "detections": [{"keyword": "a", "score": "1", '
+            '"start": 0, "end": 1}], "error": null}',
+            "[" * 100_000,
+            "\udcff",
+        ],
+        ids=range(13),
+    )
+    def test_damaged(self, line: str, tmp_path: Path) -> None:
+        """The line is named, and not a byte is changed."""
+        with closing(Journal(tmp_path / "j", {})) as journal:
+            journal.write(self.RESULT)
+        content = (tmp_path / "j").read_bytes().split(b"\n")
+        content[1] = line.encode(errors="surrogateescape")
+        (tmp_path / "j").write_bytes(b"\n".join(content))
+        with pytest.raises(DataError, match="damaged in line 2"):
+            Journal(tmp_path / "j", {})
+        assert b"\n".join(content) == (tmp_path / "j").read_bytes()
+
+    @pytest.mark.parametrize(
+        "content", [b"notes without an end", b"{}\n", b'{"scan": {}, "x": 1}\n', b"\n", b"\0" * 99]
+    )
+    def test_foreign(self, content: bytes, tmp_path: Path) -> None:
+        """What is no journal is left as it is, and so is what cannot be one."""
+        (tmp_path / "j").write_bytes(content)
+        with pytest.raises(DataError, match="is no journal"):
+            Journal(tmp_path / "j", {})
+        assert content == (tmp_path / "j").read_bytes()
+        with pytest.raises(DataError, match="is no regular file"):
+            Journal(tmp_path, {})
+
+    def test_killed_in_its_first_line(self, tmp_path: Path) -> None:
+        """It begins again."""
+        (tmp_path / "j").write_bytes(b'{"sca')
+        with closing(Journal(tmp_path / "j", {})) as journal:
+            assert {} == journal.done
+        assert b'{"scan": {}}\n' == (tmp_path / "j").read_bytes()
+
+    def test_a_full_disk_loses_nothing(self, tmp_path: Path) -> None:
+        """Going on needs no space, and a result that does not fit is one line."""
+        resource = pytest.importorskip("resource", reason="no limits on files here")
+        with closing(Journal(tmp_path / "j", {})) as journal:
+            for number in range(3000):
+                journal.write(Scanned(f"{number}.wav", 1.0, ()))
+        before = (tmp_path / "j").read_bytes()
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+            with closing(Journal(tmp_path / "j", {})) as journal:
+                assert 3000 == len(journal.done)
+                with pytest.raises(KwsError, match="cannot write"):
+                    journal.write(self.RESULT)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            signal.signal(signal.SIGXFSZ, handler)
+        assert before == (tmp_path / "j").read_bytes()
+
+    def test_two_scans_at_once(self, tmp_path: Path) -> None:
+        """The second is told to wait."""
+        pytest.importorskip("fcntl", reason="no locks here")
+        with (
+            closing(Journal(tmp_path / "j", {})),
+            pytest.raises(KwsError, match="another scan is writing"),
+        ):
+            Journal(tmp_path / "j", {})
+
+    def test_names_that_are_no_text(self, tmp_path: Path) -> None:
+        """Names of files are bytes, also in the CSV file."""
+        name = os.fsdecode(b"/gr\xf6\xdfer.wav")
+        result = Scanned(name, 1.0, (Detection("low", 0.5, 0.0, 1.0),))
+        with closing(Journal(tmp_path / "j", {})) as journal:
+            journal.write(result)
+        with closing(Journal(tmp_path / "j", {})) as journal:
+            assert {name: result} == journal.done
+        write_detections(iter([result]), tmp_path / "c")
+        assert b"/gr\xf6\xdfer.wav,low" in (tmp_path / "c").read_bytes()
+
+
+def test_results_come_one_by_one(paths: list[str], settings: ScanSettings) -> None:
+    """Each recording's as it ends, before its bundle has."""
+    for engine in (Processes(1), Processes(2)):
+        sizes = [len(some) for some in engine.scan([paths], settings)]
+        assert [1] * len(paths) == sizes
+
+
+ORPHANS = """
+import os, signal, sys, time
+from kws.scanning.scan import ScanSettings
+from kws.scanning.workers import Processes
+if __name__ == "__main__":
+    bundles = [[path] * 500 for path in sys.argv[3:]]
+    scan = Processes(2).scan(bundles, ScanSettings(model=sys.argv[1]))
+    next(scan)
+    os.kill(os.getpid(), int(sys.argv[2]))
+    time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_workers_end_with_us(
+    how: signal.Signals, paths: list[str], tones: Path, tmp_path: Path
+) -> None:
+    """However we end, in the middle of a scan: nobody holds our standard output any more."""
+    (tmp_path / "orphans.py").write_text(ORPHANS)
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "orphans.py"), str(tones), str(int(how)), *paths[:4]],
+        capture_output=True,
+        check=False,
+        timeout=120,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    assert -how == done.returncode
+
 
 class TestCommand:
     def test_scan_and_go_on(
@@ -277,14 +423,14 @@ class TestCommand:
         out, table = tmp_path / "scan.jsonl", tmp_path / "scan.csv"
         command = ["scan", str(archive), "--model", str(tones), "--jobs", "1"]
         command += ["--out", str(out), "--csv", str(table)]
-        assert 0 == main(command)
+        assert 1 == main(command)  # one of them is no audio
         assert "12 recordings" in capsys.readouterr().out
         with table.open(newline="") as file:
             rows = list(csv.DictReader(file))
         expected = [(each.path, x.keyword) for each in scanned for x in each.detections]
         assert expected == [(row["path"], row["keyword"]) for row in rows]
         before = out.read_text()
-        assert 0 == main(command)
+        assert 1 == main(command)
         assert "12 of 12 are in" in capsys.readouterr().out
         assert before == out.read_text()
 
@@ -295,6 +441,33 @@ class TestCommand:
         command = ["scan", "missing.wav", "--model", str(tones), "--jobs", "1"]
         assert 1 == main([*command, "--out", str(tmp_path / "o")])
         assert "missing.wav" in capsys.readouterr().out
+
+    def test_a_mended_recording_is_read(
+        self, tmp_path: Path, archive: Path, tones: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """By the next run of the same command; exit code 1 becomes 0."""
+        (tmp_path / "a.wav").write_text("half uploaded")
+        command = ["scan", str(tmp_path / "a.wav"), "--model", str(tones), "--jobs", "1"]
+        command += ["--out", str(tmp_path / "o")]
+        assert 1 == main(command)
+        assert "1 could not be read to the end:\n  " in capsys.readouterr().out
+        shutil.copy(archive / "03.wav", tmp_path / "a.wav")
+        assert 0 == main(command)
+        assert "could not" not in capsys.readouterr().out
+        assert 0 == main(command)
+        assert "1 of 1 are in" in capsys.readouterr().out
+
+    def test_a_folder_that_cannot_be_entered(
+        self, tmp_path: Path, archive: Path, tones: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """The rest is scanned; what is missing is named and counted, and exit code 1 tells."""
+        shutil.copy(archive / "03.wav", tmp_path / "a.wav")
+        (tmp_path / "link").symlink_to(archive)
+        command = ["scan", str(tmp_path), "--model", str(tones), "--jobs", "1"]
+        assert 1 == main([*command, "--out", str(tmp_path / "o")])
+        captured = capsys.readouterr().out
+        assert "1 recordings" in captured
+        assert f"1 could not be looked into:\n  {tmp_path / 'link'}: is a link" in captured
 
     def test_empty_folder(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """There is nothing to scan, in one line, and no journal."""

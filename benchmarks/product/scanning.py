@@ -32,12 +32,12 @@ from kws.recordings.data import find_recordings
 from kws.scanning.scan import (
     Cluster,
     Engine,
-    Processes,
     Scanned,
     ScanSettings,
     bundled,
     default_jobs,
 )
+from kws.scanning.workers import Processes
 
 ARCHIVE = Path("speech") / "orders"
 DEFAULT = ScanSettings()

@@ -1,7 +1,8 @@
 """Find the keywords in an archive of recordings, many times faster than real time.
 
 Results go into a journal, a line of JSON per recording, as they come. Started again after it was
-stopped, the same command goes on where it was.
+stopped, the same command goes on where it was; what could not be read is tried again once it has
+changed. The exit code is 1 where something could not be read.
 """
 
 from __future__ import annotations
@@ -13,9 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kws.cli.options import add_keywords, count
+from kws.text import printable
 
 if TYPE_CHECKING:
+    from kws.recordings.files import Problem
     from kws.scanning.scan import Engine, Scanned
+
+_SHOWN = 20  # problems of a kind
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Scan and report; returns the exit code: 1 where nothing could be read."""
+    """Scan and report; returns the exit code: 1 where something could not be read."""
     from kws.errors import writing
     from kws.scanning.journal import Journal, write_detections
     from kws.scanning.scan import ScanSettings
@@ -54,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
         options.streams,
         options.keywords,
     )
-    paths = _recordings(options.paths)
+    paths, unreadable = _recordings(options.paths)
     scan = _identity(settings)
     with closing(Journal(options.out, scan)) as journal, ExitStack() as stack:
         left = [path for path in paths if path not in journal.done]
@@ -66,19 +71,31 @@ def run(options: argparse.Namespace) -> int:
         with writing(options.csv):
             write_detections(iter(results), options.csv)
     _report(results, left, seconds)
-    return 1 if results and all(each.error and not each.seconds for each in results) else 0
+    failed = [each.error for each in results if each.error]
+    _name("could not be read to the end", failed)
+    _name("could not be looked into", [str(problem) for problem in unreadable])
+    return 1 if failed or unreadable else 0
 
 
-def _recordings(paths: Sequence[Path]) -> list[str]:
+def _recordings(paths: Sequence[Path]) -> tuple[list[str], list[Problem]]:
+    """What to scan, each path once, and the folders that cannot be looked into."""
     from kws.errors import DataError
-    from kws.recordings.data import find_recordings
+    from kws.recordings.files import look_through, report_left_out
 
     found: list[Path] = []
+    unreadable: list[Problem] = []
     for path in paths:
-        found += find_recordings(path) if path.is_dir() else [path]
+        if path.is_dir():
+            inner = look_through(path)
+            report_left_out(path, inner.left_out)
+            found += inner.recordings
+            unreadable += inner.unreadable
+        else:
+            found.append(path)
     if not found:
-        raise DataError(f"there are no recordings in {', '.join(map(str, paths))}")
-    return list(dict.fromkeys(str(path.absolute()) for path in found))
+        why = f"; {unreadable[0]}" if unreadable else ""
+        raise DataError(f"there are no recordings in {', '.join(map(str, paths))}{why}")
+    return list(dict.fromkeys(str(path.absolute()) for path in found)), unreadable
 
 
 def _identity(settings: Any) -> dict[str, Any]:
@@ -102,7 +119,8 @@ def _identity(settings: Any) -> dict[str, Any]:
 
 
 def _engine(options: argparse.Namespace, stack: ExitStack) -> Engine:
-    from kws.scanning.scan import Cluster, Processes, connect, default_jobs
+    from kws.scanning.scan import Cluster, connect, default_jobs
+    from kws.scanning.workers import Processes
 
     if options.cluster:
         return Cluster(stack.enter_context(connect(options.cluster)))
@@ -141,6 +159,13 @@ def _report(results: Sequence[Scanned], left: Sequence[str], seconds: float) -> 
     fresh = sum(each.seconds for each in results if each.path in new)
     if fresh and seconds:
         print(f"{fresh / 3600:.2f} hours in {seconds:.1f} s,  {fresh / seconds:.0f}x real time")
-    failed = [each for each in results if each.error]
-    if failed:
-        print(f"{len(failed)} could not be read to the end, first {failed[0].error}")
+
+
+def _name(what: str, problems: Sequence[str]) -> None:
+    if not problems:
+        return
+    print(f"{len(problems)} {what}:")
+    for problem in problems[:_SHOWN]:
+        print(f"  {printable(problem)}")
+    if len(problems) > _SHOWN:
+        print(f"  and {len(problems) - _SHOWN} more, in the journal")

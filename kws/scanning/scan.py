@@ -5,11 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache
-from multiprocessing import get_context
 from typing import Any, Protocol
 
 from kws.audio import AudioFile, Int16Array
@@ -21,8 +18,7 @@ from kws.model.load import Model, load_model
 from kws.pool import DetectorPool
 
 BLOCK_MS = 960  # whole hops, and few calls for each second
-BUNDLE = 64  # recordings that a worker takes at most; what a lost worker has to do again
-AHEAD = 4  # bundles that wait for each worker, so that none waits for us
+BUNDLE = 64  # recordings that a worker takes at most; what a lost one on a cluster does again
 
 
 @dataclass(frozen=True)
@@ -53,6 +49,12 @@ def scan_recordings(paths: Sequence[str], settings: ScanSettings) -> list[Scanne
     In the order of `paths`. A recording that cannot be read has a result with the reason. Raises
     what `load_model` raises.
     """
+    found = {scanned.path: scanned for scanned in scan_each(paths, settings)}
+    return [found[path] for path in paths]
+
+
+def scan_each(paths: Sequence[str], settings: ScanSettings) -> Iterator[Scanned]:
+    """The same, each as soon as its recording has ended, in any order."""
     model = _model(settings)
     pool = DetectorPool(
         model,
@@ -60,29 +62,28 @@ def scan_recordings(paths: Sequence[str], settings: ScanSettings) -> list[Scanne
         threshold=settings.threshold,
         keywords=settings.keywords,
     )
-    waiting = iter(enumerate(paths))
+    waiting = iter(paths)
     lanes: list[_Lane | None] = [None] * len(pool)
-    results: dict[int, Scanned] = {}
-    while len(results) < len(paths):
+    left = len(paths)
+    while left:
         for number, lane in enumerate(lanes):
-            if lane is None and (following := next(waiting, None)) is not None:
+            if lane is None and (path := next(waiting, None)) is not None:
                 pool.reset(number)
-                lanes[number] = _Lane(*following, silence_after(model.manifest))
+                lanes[number] = _Lane(path, silence_after(model.manifest))
         blocks = [lane.next_block() if lane else None for lane in lanes]
         for number, found in enumerate(pool.process(blocks)):
             if lane := lanes[number]:
                 lane.detections += found
                 if lane.done:
-                    results[lane.index] = lane.result()
+                    yield lane.result()
                     lanes[number] = None
-    return [results[index] for index in range(len(paths))]
+                    left -= 1
 
 
 class _Lane:
     """One recording on its way through the pool."""
 
-    def __init__(self, index: int, path: str, tail: Int16Array) -> None:
-        self.index = index
+    def __init__(self, path: str, tail: Int16Array) -> None:
         self.detections: list[Detection] = []
         self.done = False
         self._path, self._tail = path, tail
@@ -131,47 +132,14 @@ class Engine(Protocol):
     def scan(
         self, bundles: Sequence[Sequence[str]], settings: ScanSettings
     ) -> Iterator[list[Scanned]]:
-        """The results of each bundle once, as they come."""
-
-
-class Processes:
-    """Worker processes on this machine; with one, no process but this one."""
-
-    def __init__(self, jobs: int) -> None:
-        self.workers = jobs
-
-    def scan(
-        self, bundles: Sequence[Sequence[str]], settings: ScanSettings
-    ) -> Iterator[list[Scanned]]:
-        """See Engine. Raises KwsError where a worker dies."""
-        if self.workers == 1:
-            yield from (scan_recordings(bundle, settings) for bundle in bundles)
-            return
-        # Fresh processes: a fork would inherit the runtime's threads in the middle of something.
-        with ProcessPoolExecutor(self.workers, get_context("spawn")) as executor:
-            waiting = iter(bundles)
-            running: set[Future[list[Scanned]]] = set()
-            try:
-                while True:
-                    while len(running) < AHEAD * self.workers and (bundle := next(waiting, None)):
-                        running.add(executor.submit(scan_recordings, bundle, settings))
-                    if not running:
-                        return
-                    done, running = wait(running, return_when=FIRST_COMPLETED)
-                    yield from (future.result() for future in done)
-            except BrokenProcessPool as error:
-                raise KwsError(
-                    "a worker process was killed, perhaps for want of memory; start the same "
-                    "command again with fewer --jobs: it goes on where it stopped"
-                ) from error
-            finally:
-                executor.shutdown(cancel_futures=True)
+        """The result of each recording once, as they come: one alone, or several."""
 
 
 class Cluster:
     """Workers of a Dask cluster, which see the same paths and have kws installed.
 
-    A worker that dies loses nothing: the scheduler gives its bundles to others.
+    Results come bundle by bundle. A worker that dies loses nothing: the scheduler gives its bundles
+    to others.
     """
 
     def __init__(self, client: Any) -> None:
@@ -216,7 +184,8 @@ def connect(address: str) -> Any:
         return distributed.Client(address, timeout=10)
     except (OSError, ValueError) as error:
         raise BackendUnavailable(
-            f"no Dask scheduler responds at {address}; start one with: dask scheduler"
+            f"no Dask scheduler responds at {address}; "
+            "start one with: dask scheduler --host 127.0.0.1"
         ) from error
 
 
