@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,16 +14,11 @@ import pytest
 import soundfile
 
 from kws.audio import (
-    BLOCK_MS,
     AudioFile,
     AudioPipe,
     Converter,
-    Device,
-    Microphone,
-    input_devices,
     paced,
 )
-from kws.audio.microphone import QUEUE_SECONDS
 from kws.config import SAMPLE_RATE
 from kws.errors import AudioError
 
@@ -201,196 +195,6 @@ class TestAudioPipe:
         monkeypatch.setattr(sys, "stdin", None)
         with pytest.raises(AudioError, match="arecord"):
             AudioPipe()
-
-
-class FakePortAudio:
-    """The part of sounddevice that Microphone uses, with a device that refuses what it is told to.
-
-    `script` is what the device then delivers, each block with its overflow flag.
-    """
-
-    class PortAudioError(Exception):
-        pass
-
-    def __init__(self, refuses: dict[tuple[int, int], int] | None = None) -> None:
-        self.refuses = refuses or {}
-        self.script: list[tuple[np.ndarray, bool]] = []
-        self.opened: tuple[int, int] | None = None
-        self.info = {
-            "name": "Fake Mic",
-            "max_input_channels": 2,
-            "default_samplerate": 44_100.0,
-            "hostapi": 0,
-        }
-        self.default = SimpleNamespace(device={"input": 0})
-
-    def query_hostapis(self) -> list[dict[str, str]]:
-        return [{"name": "Fake"}]
-
-    def query_devices(self, device: Any = None, kind: str | None = None) -> Any:
-        if kind is None:
-            return [self.info, {**self.info, "name": "Speaker", "max_input_channels": 0}]
-        if device == "nothing":
-            raise ValueError("No input device matching 'nothing'")
-        if device == 99:
-            raise self.PortAudioError("Error querying device 99")
-        return self.info
-
-    def InputStream(self, **settings: Any) -> Any:  # noqa: N802, sounddevice's name
-        key = (settings["samplerate"], settings["channels"])
-        if key in self.refuses:
-            raise self.PortAudioError(f"refused {key}", self.refuses[key])
-        self.opened = key
-        stream = SimpleNamespace(closed=False)
-
-        def start() -> None:
-            for block, overflow in self.script:
-                status = SimpleNamespace(input_overflow=overflow)
-                settings["callback"](block, len(block), None, status)
-
-        def close(ignore_errors: bool = True) -> None:
-            stream.closed = True
-
-        stream.start, stream.close = start, close
-        return stream
-
-
-@pytest.fixture
-def portaudio(monkeypatch: pytest.MonkeyPatch) -> FakePortAudio:
-    """Microphone and input_devices talk to this one."""
-    fake = FakePortAudio()
-    monkeypatch.setattr("kws.audio.devices.load_sounddevice", lambda: fake)
-    monkeypatch.setattr("kws.audio.microphone.load_sounddevice", lambda: fake)
-    monkeypatch.setattr("kws.audio.microphone.STALL_SECONDS", 0.05)
-    monkeypatch.setattr("kws.audio.microphone.START_SECONDS", 0.5)
-    return fake
-
-
-def take(iterator: Iterator[np.ndarray], count: int) -> list[np.ndarray]:
-    """The next blocks of a source that has no end."""
-    return [next(iterator) for _ in range(count)]
-
-
-class TestMicrophone:
-    def test_plain(self, portaudio: FakePortAudio) -> None:
-        """A device that takes 16 kHz delivers its samples unchanged."""
-        portaudio.script = [(np.full((320, 1), 0.25, "f4"), False)] * 3
-        with Microphone() as microphone:
-            blocks = take(iter(microphone), 3)
-        assert portaudio.opened == (16_000, 1)
-        assert np.concatenate(blocks).tolist() == [8192] * 960
-
-    @pytest.mark.parametrize(
-        ("refuses", "opened"),
-        [
-            ({(16_000, 1): -9997}, (44_100, 1)),
-            ({(16_000, 1): -9998, (44_100, 1): -9998}, (44_100, 2)),
-        ],
-    )
-    def test_device_that_refuses_16_khz(
-        self, portaudio: FakePortAudio, refuses: dict[tuple[int, int], int], opened: tuple[int, int]
-    ) -> None:
-        """Its own rate and channels are taken, resampled and averaged."""
-        portaudio.refuses = refuses
-        signal = np.repeat(tone(1.0, 44_100)[:, None], opened[1], axis=1)
-        portaudio.script = [(block, False) for block in np.split(signal, 50)] * 2
-        with Microphone() as microphone:
-            output = np.concatenate(take(iter(microphone), 45))
-        assert portaudio.opened == opened
-        np.testing.assert_allclose(output[2000:12000] / 32768, tone(1.0)[2000:12000], atol=2e-3)
-
-    def test_busy_device(self, portaudio: FakePortAudio) -> None:
-        """A device in use is not asked again at another rate; the message says what to do."""
-        portaudio.refuses = {(16_000, 1): -9985}
-        with pytest.raises(AudioError, match="close the program that uses it"):
-            Microphone()
-        portaudio.refuses = {(16_000, 1): -9997, (44_100, 1): -9997, (44_100, 2): -9997}
-        with pytest.raises(AudioError, match="cannot record from Fake Mic"):
-            Microphone()
-
-    def test_unknown_device(self, portaudio: FakePortAudio) -> None:
-        """A name or number that no device has points to `kws devices`."""
-        for device in ("nothing", 99):
-            with pytest.raises(AudioError, match="kws devices"):
-                Microphone(device)
-
-    def test_unplugged(self, portaudio: FakePortAudio) -> None:
-        """A device that delivers no more ends in an error, not in a hang."""
-        portaudio.script = [(np.full((320, 1), 0.25, "f4"), False)]
-        received = []
-        with (
-            Microphone() as microphone,
-            pytest.raises(AudioError, match="has stopped delivering audio"),
-        ):
-            received.extend(microphone)
-        assert len(received) == 1
-
-    def test_closed(self, portaudio: FakePortAudio) -> None:
-        """Closing ends the iteration, and closing twice is fine."""
-        microphone = Microphone()
-        microphone.close()
-        microphone.close()
-        assert list(microphone) == []
-
-    def test_overflow_is_counted_and_said(
-        self, portaudio: FakePortAudio, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        """Audio lost in the sound system or in a full queue is counted; the queue stays bounded."""
-        capacity = int(QUEUE_SECONDS * 1000 / BLOCK_MS)
-        block = np.full((320, 1), 0.25, "f4")
-        portaudio.script = [(block, True)] + [(block, False)] * (capacity + 9)
-        with Microphone() as microphone:
-            assert microphone.lost == 11 * 320
-            assert len(take(iter(microphone), capacity)) == capacity
-        assert "220 ms of audio were lost" in caplog.text
-
-    def test_callback_keeps_a_copy(self, portaudio: FakePortAudio) -> None:
-        """PortAudio reuses its buffer after the callback returns."""
-        block = np.full((320, 1), 0.25, "f4")
-        portaudio.script = [(block, False)]
-        with Microphone() as microphone:
-            block[:] = 0.0
-            assert take(iter(microphone), 1)[0].tolist() == [8192] * 320
-
-    def test_muted(self, portaudio: FakePortAudio, caplog: pytest.LogCaptureFixture) -> None:
-        """Five seconds of exact zeros are a mute switch, said once; quiet noise is not."""
-        zeros, quiet = np.zeros((320, 1), "f4"), np.full((320, 1), 1 / 32768, "f4")
-        portaudio.script = [(quiet, False)] + [(zeros, False)] * 249
-        with Microphone() as microphone:
-            blocks = iter(microphone)
-            take(blocks, 250)
-            assert caplog.text == ""
-            for block in [zeros, zeros, zeros, quiet]:
-                microphone._enqueue(block, 320, None, SimpleNamespace(input_overflow=False))
-            take(blocks, 4)
-        assert caplog.text.count("delivers only zeros") == 1
-
-    def test_no_portaudio(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Without the system library the message names the package to install."""
-
-        class Missing:
-            def find_spec(self, name: str, *_: object) -> None:
-                if name == "sounddevice":
-                    raise OSError("PortAudio library not found")
-
-        monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
-        monkeypatch.setattr(sys, "meta_path", [Missing(), *sys.meta_path])
-        for attempt in (Microphone, input_devices):
-            with pytest.raises(AudioError, match="libportaudio2"):
-                attempt()
-
-
-class TestInputDevices:
-    def test_only_those_that_record(self, portaudio: FakePortAudio) -> None:
-        """Loudspeakers are left out."""
-        expected = Device(0, "Fake Mic", "Fake", 2, 44_100.0, True)
-        assert [expected] == input_devices()
-
-    def test_none(self, portaudio: FakePortAudio) -> None:
-        """A machine without a microphone gets the ways to go on."""
-        portaudio.info["max_input_channels"] = 0
-        with pytest.raises(AudioError, match="kws listen --demo"):
-            input_devices()
 
 
 def test_converter_of_an_empty_block() -> None:

@@ -9,9 +9,10 @@ from types import TracebackType
 from typing import Protocol, TypeVar
 
 from kws.audio.convert import Int16Array
+from kws.audio.gap import Gap
 from kws.config import SAMPLE_RATE
 
-BLOCK_MS = 20  # what a microphone or a file is read in
+BLOCK_MS = 20  # what a file is read in
 
 
 class Source(Protocol):
@@ -19,8 +20,8 @@ class Source(Protocol):
 
     name: str  # for people: the device's, the file's
 
-    def __iter__(self) -> Iterator[Int16Array]:
-        """Blocks of shape (samples,), int16, mono, 16 kHz; of any length, never empty."""
+    def __iter__(self) -> Iterator[Int16Array | Gap]:
+        """Blocks of shape (samples,), int16, mono, 16 kHz, of any length, never empty; and gaps."""
         ...
 
     def close(self) -> None:
@@ -49,12 +50,12 @@ class Closing(ABC):
         self.close()
 
 
-def paced(blocks: Iterable[Int16Array]) -> Iterator[Int16Array]:
+def paced(blocks: Iterable[Int16Array | Gap]) -> Iterator[Int16Array | Gap]:
     """The same blocks, each held back until it would have been spoken."""
     start = time.monotonic()
     samples = 0
     for block in blocks:
-        samples += len(block)
+        samples += block.samples if isinstance(block, Gap) else len(block)
         time.sleep(max(0.0, start + samples / SAMPLE_RATE - time.monotonic()))
         yield block
 

@@ -20,8 +20,9 @@ def run(options: argparse.Namespace) -> int:
         if options.json:
             print(json.dumps(dataclasses.asdict(device)))
         else:
+            kind = ", what a loudspeaker plays" if device.monitor else ""
             print(
-                f"{'*' if device.default else ' '} {device.index:>3}  {device.name}  "
-                f"({device.host}, {device.channels} ch, {device.rate:.0f} Hz)"
+                f"{'*' if device.default else ' '} {device.name}  "
+                f"({device.host} {device.id}, {device.channels} ch, {device.rate:.0f} Hz{kind})"
             )
     return 0

@@ -149,7 +149,9 @@ def _open_source(options: argparse.Namespace, session: Session) -> Source:
         return AudioPipe(raw=raw)
     if raw:
         return AudioPipe.open(options.input, raw)
-    return AudioFile(options.input) if options.input else Microphone(options.device)
+    if options.input:
+        return AudioFile(options.input)
+    return Microphone(options.device, on_event=session.source_event)
 
 
 def _open_display(options: argparse.Namespace) -> Output:

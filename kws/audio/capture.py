@@ -1,0 +1,176 @@
+"""One open stream of PortAudio and the ring of blocks that its callback copies into."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+
+from kws.audio import clock
+from kws.audio.convert import Int16Array
+from kws.audio.desktop import query_server
+from kws.audio.devices import Target, no_device
+from kws.audio.errors import DeviceError
+from kws.audio.portaudio import LOCK, load_sounddevice, quiet
+from kws.audio.source import reason
+
+BLOCK_MS = 80  # shorter ones cost more: a fifth of the time was measured with 80 against 20 ms
+
+# PortAudio's error codes.
+REFUSES_RATE, REFUSES_CHANNELS, UNAVAILABLE = -9997, -9998, -9985
+
+logger = logging.getLogger(__name__)
+
+
+class Capture:
+    """Records from a device until it is closed or the device goes.
+
+    The newest blocks are kept, as many as fit into `seconds`; `written` counts all that came.
+    `wake` is called, in PortAudio's thread, for every block, and `finished` when the stream ends by
+    itself. Raises DeviceError where the device cannot be opened.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        least_channels: int,
+        seconds: float,
+        wake: Callable[[], None],
+        finished: Callable[[], None],
+    ) -> None:
+        self.target = target
+        self.written = 0
+        self.ended = False
+        self._wake = wake
+        self._finished = finished
+        self._closing = False
+        counts = [count for count in target.channels if count >= least_channels]
+        if not counts:
+            raise DeviceError(
+                "refused",
+                f"{target.name} has {max(target.channels)} channel(s), and channel "
+                f"{least_channels} was asked for; see: kws devices",
+            )
+        refusal: Exception | None = None
+        self._slots = math.ceil(seconds * 1000 / BLOCK_MS) + 2
+        for rate in target.rates:
+            for channels in counts:
+                refusal = self._try(rate, channels)
+                if refusal is None:
+                    logger.info("recording from %s at %d Hz, %d ch", target.name, rate, channels)
+                    return
+                if _code(refusal) == REFUSES_RATE:
+                    break  # no number of channels helps
+                if _code(refusal) != REFUSES_CHANNELS:
+                    raise _explained(target, refusal) from refusal
+        raise _explained(target, refusal) from refusal
+
+    def _try(self, rate: int, channels: int) -> Exception | None:
+        """Open the device so; returns PortAudio's refusal, or None."""
+        sounddevice = load_sounddevice()
+        self.rate = rate
+        self.channels = channels
+        frames = rate * BLOCK_MS // 1000
+        self._ring = np.zeros((self._slots, frames * channels), np.int16)
+        self._arrivals = [0.0] * self._slots
+        self._overflows = [False] * self._slots
+        try:
+            with ExitStack() as opened, LOCK, _environment(self.target):
+                opened.enter_context(quiet())  # until it is closed: PortAudio's thread prints too
+                self._stream: Any = sounddevice.RawInputStream(
+                    samplerate=rate,
+                    blocksize=frames,
+                    device=self.target.index,
+                    channels=channels,
+                    dtype="int16",
+                    dither_off=True,  # dither would hide the zeros of a muted device
+                    callback=self._copy,
+                    finished_callback=self._end,
+                )
+                opened.callback(self._stream.close, ignore_errors=True)
+                self._stream.start()
+                self._opened = opened.pop_all()
+        except sounddevice.PortAudioError as error:
+            refusal: Exception = error
+            return refusal
+        return None
+
+    def _copy(self, data: Any, _frames: int, _time: object, status: Any) -> None:
+        slot = self.written % self._slots
+        self._ring[slot] = np.frombuffer(data, np.int16)
+        self._arrivals[slot] = clock.now()
+        self._overflows[slot] = status.input_overflow
+        self.written += 1
+        self._wake()
+
+    def _end(self) -> None:
+        self.ended = True
+        if not self._closing:
+            self._finished()
+
+    @property
+    def oldest(self) -> int:
+        """The number of the oldest block that is surely still there."""
+        return max(0, self.written - self._slots + 2)
+
+    def block(self, number: int) -> Int16Array | None:
+        """A copy of a block, (frames, channels), or None where a newer one has taken its place."""
+        samples: Int16Array = self._ring[number % self._slots].reshape(-1, self.channels).copy()
+        return samples if number >= self.oldest else None
+
+    def arrival(self, number: int) -> float:
+        """When a block arrived, on the clock `now`."""
+        return self._arrivals[number % self._slots]
+
+    def overflowed(self, first: int, last: int) -> bool:
+        """Whether the sound system lost audio before one of these blocks."""
+        return any(self._overflows[number % self._slots] for number in range(first, last + 1))
+
+    def close(self) -> None:
+        """Release the device."""
+        self._closing = True
+        with LOCK:
+            if not self._stream.closed:
+                self._stream.abort(ignore_errors=True)
+            self._opened.close()
+
+
+@contextmanager
+def _environment(target: Target) -> Iterator[None]:
+    """Name the source to the sound server's plug-in, which looks for it as it connects."""
+    if not target.variable or target.source is None:
+        yield
+        return
+    before = os.environ.get(target.variable)
+    os.environ[target.variable] = target.source.name
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[target.variable]
+        else:
+            os.environ[target.variable] = before
+
+
+def _code(error: Exception) -> int | None:
+    return error.args[1] if len(error.args) > 1 else None
+
+
+def _explained(target: Target, error: Exception | None) -> DeviceError:
+    """The refusal in our words, with the next step."""
+    what = f"cannot record from {target.name} ({reason(error)})"
+    step = "choose another with --device from: kws devices"
+    code = None if error is None else _code(error)
+    if code == UNAVAILABLE:
+        return DeviceError("busy", f"{what}; close the program that uses it, or {step}")
+    if code in (REFUSES_RATE, REFUSES_CHANNELS):
+        return DeviceError("refused", f"{what}: it offers none of the usual rates; {step}")
+    general = no_device(query_server() if target.served else None)
+    if general.problem != "no_device":
+        return DeviceError(general.problem, f"cannot record from {target.name}: {general}")
+    return DeviceError("refused", f"{what}; plug it in again, or {step}")

@@ -1,0 +1,217 @@
+"""From the blocks of a capture to a stream at 16 kHz whose clock is right, gaps included."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from kws.audio import clock
+from kws.audio.capture import BLOCK_MS, Capture
+from kws.audio.clock import ArrivalClock
+from kws.audio.convert import Int16Array
+from kws.audio.events import Kind
+from kws.audio.gap import Gap
+from kws.audio.level import PATIENCE, LevelWatch, LoudestChannel
+from kws.config import SAMPLE_RATE
+
+BLOCK = SAMPLE_RATE * BLOCK_MS // 1000  # samples at 16 kHz
+LATE = 0.25  # s: a block that arrives so late may stand behind lost audio
+SETTLED = 0.05  # s without a further block: the sound system has delivered all that it had kept
+FIRST_BLOCKS = 4  # of a device that is opened again, from which its place in the stream is found
+TOLERANCE = 0.04  # s that a stream may be behind where audio is known to be lost
+UNCERTAIN = 0.1  # the same where it is not known: a sound server may shift its blocks by one
+CREEP = 50  # blocks, 4 s: none of so many came in time, so audio was lost without a word
+OVERLOAD = 10.0  # s: audio left out twice within so much of it means that the loop is too slow
+
+
+class Reader:
+    """Gives the audio of one capture after the other, as one stream after the other.
+
+    Positions count samples at 16 kHz since the first block ever; a stream begins at `_origin`.
+    """
+
+    def __init__(
+        self, channel: int | None, max_age: float, say: Callable[[Kind, float, str], None]
+    ) -> None:
+        self.levels = LevelWatch()
+        self.lost = 0  # samples
+        self._channel = channel
+        self._loudest = LoudestChannel()
+        self._max_age = max_age
+        self._say = say
+        self._clock = ArrivalClock()
+        self._capture: Capture | None = None
+        self._next = 0  # number of the capture's block that is read next
+        self._position = 0  # of its first sample
+        self._emitted = 0  # position up to which the stream has been delivered
+        self._origin: int | None = None
+        self._resampler: Any = None  # holds back a little of what it was given
+        self._unwanted = 0  # samples that were paused or flushed since the last gap
+        self._cause = ""  # why the stream jumps; empty where it goes on without a gap
+        self._last_late = -math.inf  # position where audio was too old for the last time
+
+    @property
+    def channel(self) -> int:
+        """The channel that is taken, from 1."""
+        return self._channel or self._loudest.channel + 1
+
+    def close(self) -> None:
+        """Release what converts the rate."""
+        self._resampler = None
+
+    def restart(self) -> None:
+        """Begin a new stream with the next block."""
+        self._origin = None
+
+    def time_of(self, stream_seconds: float) -> float:
+        """When that moment of the stream was recorded, on the clock `now`."""
+        if not self._clock:
+            return clock.now()
+        begin = self._position if self._origin is None else self._origin
+        return self._clock.time_of(begin + round(stream_seconds * SAMPLE_RATE))
+
+    def waits(self, capture: Capture) -> bool:
+        """Whether the capture has a block that was not read."""
+        return capture.written > (self._next if capture is self._capture else 0)
+
+    def read(self, capture: Capture, not_before: float) -> list[Int16Array | Gap]:
+        """The next block of a capture that has one, behind the gap before it; may be empty.
+
+        What was recorded before `not_before`, on the clock `now`, is left out.
+        """
+        if capture is not self._capture:
+            self._attach(capture)
+        if self._next < capture.oldest:
+            self._skip(capture.oldest - self._next, self._too_old())
+        self._place(capture)
+        if not self._advance(capture, not_before):
+            return []
+        block = capture.block(self._next)
+        if block is None:
+            return []  # overwritten this moment; the next call skips it
+        items: list[Int16Array | Gap] = []
+        if self._cause:
+            items += self._jump()
+        items += self._convert(capture, block)
+        self._next += 1
+        self._position += BLOCK
+        return items
+
+    def _attach(self, capture: Capture) -> None:
+        if self._capture is not None:
+            self._cause = "away"
+            while capture.written < FIRST_BLOCKS and not capture.ended:
+                time.sleep(0.01)
+        self._capture = capture
+        self._next = 0
+        self._loudest = LoudestChannel()
+
+    def _place(self, capture: Capture) -> None:
+        """Find out whether audio is missing before the next block, and where it stands then."""
+        end, arrival = self._position + BLOCK, capture.arrival(self._next)
+        known = self._cause == "away" or capture.overflowed(self._next, self._next)
+        if self._clock and (known or self._clock.lateness(end, arrival) > LATE):
+            behind = self._behind(capture)
+            if behind > (TOLERANCE if known else UNCERTAIN):
+                self._move(behind)
+        self._clock.add(self._position + BLOCK, arrival)
+        behind = self._clock.recent_lateness(CREEP)
+        if behind > UNCERTAIN:
+            self._move(behind)
+
+    def _behind(self, capture: Capture) -> float:
+        """By how many seconds the stream is behind at the next block, once all has arrived.
+
+        A sound system that goes on recording while this process stands still delivers everything
+        afterwards at once, so that the last of these blocks is in time and nothing was lost.
+        """
+        while clock.now() - capture.arrival(capture.written - 1) < SETTLED:
+            time.sleep(0.01)
+        last = capture.written - 1
+        if last > self._next and capture.overflowed(self._next + 1, last):
+            return 0.0  # the loss stands before a later block, which will tell
+        return min(
+            self._clock.lateness(
+                self._position + (number - self._next + 1) * BLOCK, capture.arrival(number)
+            )
+            for number in range(self._next, last + 1)
+        )
+
+    def _move(self, seconds: float) -> None:
+        self._position += round(seconds * SAMPLE_RATE)
+        self._cause = self._cause or "the machine or its sound system stood still"
+
+    def _skip(self, blocks: int, cause: str) -> None:
+        self._next += blocks
+        self._position += blocks * BLOCK
+        self._cause = self._cause or cause
+
+    def _too_old(self) -> str:
+        return f"it had waited longer than {self._max_age:g} s for this program"
+
+    def _advance(self, capture: Capture, not_before: float) -> bool:
+        """Skip what is not wanted or too old; False where nothing is left."""
+        begin = self._clock.time_of(self._position)
+        if begin < not_before - 0.001:
+            blocks = math.ceil((not_before - begin) * 1000 / BLOCK_MS)
+            blocks = min(blocks, capture.written - self._next)
+            self._skip(blocks, "unwanted")
+            self._unwanted += blocks * BLOCK
+            return False
+        age = clock.now() - begin - BLOCK / SAMPLE_RATE
+        if age > self._max_age:
+            overloaded = self._position - self._last_late < OVERLOAD * SAMPLE_RATE
+            keep = 0.0 if overloaded else self._max_age
+            blocks = math.ceil((age - keep) * 1000 / BLOCK_MS)
+            self._skip(min(blocks, capture.written - 1 - self._next), self._too_old())
+            self._last_late = self._position
+            return blocks == 0
+        return True
+
+    def _jump(self) -> list[Int16Array | Gap]:
+        """What is delivered in place of the audio that is missing before the next block."""
+        items: list[Int16Array | Gap] = []
+        cause, self._cause = self._cause, ""
+        unwanted, self._unwanted = self._unwanted, 0
+        if self._resampler is not None:
+            tail = self._resampler.resample_chunk(np.zeros(0, np.int16), last=True)
+            self._resampler = None
+            if self._origin is not None and len(tail):
+                items.append(tail)
+                self._emitted += len(tail)
+        missing = self._position - self._emitted
+        if self._origin is None or missing <= 0:
+            return items
+        items.append(Gap(missing))
+        self._emitted = self._position
+        lost = missing - unwanted
+        if cause != "unwanted" and lost > 0:
+            self.lost += lost
+            if cause != "away":
+                seconds = lost / SAMPLE_RATE
+                self._say("lost", seconds, f"{seconds:.2f} s of audio is missing: {cause}")
+        return items
+
+    def _convert(self, capture: Capture, block: Int16Array) -> list[Int16Array | Gap]:
+        if self._origin is None:
+            self._origin = self._emitted = self._position
+        chosen = self._channel - 1 if self._channel else self._loudest.choose(block)
+        mono = np.ascontiguousarray(block[:, chosen])
+        for kind, sentence in self.levels.add(mono, BLOCK / SAMPLE_RATE):
+            self._say(kind, PATIENCE, f"{capture.target.name} {sentence}")
+        if capture.rate != SAMPLE_RATE:
+            if self._resampler is None:
+                self._resampler = _resampler(capture.rate)
+            mono = self._resampler.resample_chunk(mono)
+        self._emitted += len(mono)
+        return [mono] if len(mono) else []
+
+
+def _resampler(rate: int) -> Any:
+    import soxr
+
+    return soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="int16")

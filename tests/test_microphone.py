@@ -1,0 +1,420 @@
+"""A microphone on a PortAudio of our own: what is opened, what is delivered, how it ends."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from fake_portaudio import FakePortAudio
+
+from kws.audio import Device, Gap, Microphone, SourceEvent, input_devices
+from kws.audio.desktop import DesktopSource, Server, parse_sources
+from kws.audio.devices import find
+from kws.audio.errors import DeviceError
+from kws.config import SAMPLE_RATE
+
+
+def tone(rate: int, channels: int = 1, hertz: float = 440.0) -> np.ndarray:
+    """One second of a sine at half of full scale, which can be repeated; (frames, channels)."""
+    sine = 0.5 * np.sin(2 * np.pi * hertz * np.arange(rate) / rate)
+    return np.repeat(sine[:, None], channels, axis=1).astype("f4")
+
+
+def strength(audio: np.ndarray, hertz: float = 440.0) -> float:
+    """The amplitude of that frequency in int16 audio at 16 kHz, as a share of full scale."""
+    phase = np.exp(-2j * np.pi * hertz * np.arange(len(audio)) / SAMPLE_RATE)
+    return float(2 * abs(np.mean(audio / 32768 * phase)))
+
+
+@pytest.fixture
+def portaudio(monkeypatch: pytest.MonkeyPatch) -> FakePortAudio:
+    """What kws takes for PortAudio, on a machine without a sound server."""
+    fake = FakePortAudio()
+    monkeypatch.setattr("kws.audio.devices.load_sounddevice", lambda: fake)
+    monkeypatch.setattr("kws.audio.capture.load_sounddevice", lambda: fake)
+    monkeypatch.setattr("kws.audio.microphone.rescan", lambda: False)
+    for module in ("devices", "capture", "microphone"):
+        monkeypatch.setattr(f"kws.audio.{module}.query_server", lambda: None)
+    monkeypatch.setattr("kws.audio.microphone.TICK", 0.2)
+    monkeypatch.setattr("kws.audio.microphone.STALL_SECONDS", 1.0)
+    return fake
+
+
+def take(stream: Iterator[np.ndarray | Gap], count: int) -> np.ndarray:
+    """The audio of the next blocks."""
+    blocks = [next(stream) for _ in range(count)]
+    return np.concatenate([block for block in blocks if isinstance(block, np.ndarray)])
+
+
+class TestOpening:
+    def test_own_rate_first_and_all_channels(self, portaudio: FakePortAudio) -> None:
+        """The device's own rate and channels are taken and become 16 kHz mono."""
+        portaudio.signal = tone(44_100, 2)
+        with Microphone() as microphone:
+            audio = take(iter(microphone), 12)
+        assert portaudio.opened == [(None, 44_100, 2)]
+        assert microphone.rate == 44_100
+        assert audio.dtype == np.int16
+        assert strength(audio[3200:9600]) == pytest.approx(0.5, abs=0.02)
+
+    @pytest.mark.parametrize(
+        ("refuses", "opened"),
+        [
+            ({(44_100, 2): -9997}, (None, 48_000, 2)),
+            ({(44_100, 2): -9997, (48_000, 2): -9997}, (None, 32_000, 2)),
+            ({(rate, 2): -9997 for rate in (44_100, 48_000, 32_000)}, (None, 16_000, 2)),
+            ({(44_100, 2): -9998}, (None, 44_100, 1)),
+        ],
+    )
+    def test_other_rates_and_channels(
+        self,
+        portaudio: FakePortAudio,
+        refuses: dict[tuple[int, int], int],
+        opened: tuple[None, int, int],
+    ) -> None:
+        """A refused rate leads to the next one, a refused number of channels to fewer."""
+        portaudio.refuses = refuses
+        portaudio.signal = tone(opened[1], 2)
+        with Microphone() as microphone:
+            audio = take(iter(microphone), 12)
+        assert portaudio.opened == [opened]
+        assert strength(audio[3200:9600]) == pytest.approx(0.5, abs=0.02)
+
+    def test_16_khz_is_passed_on_bit_for_bit(self, portaudio: FakePortAudio) -> None:
+        """Nothing happens to samples that are what the detector wants."""
+        portaudio.infos = [portaudio.info("Fake Mic", 1, 16_000.0)]
+        portaudio.signal = (np.arange(1280, dtype="f4") / 32768)[:, None]
+        with Microphone() as microphone:
+            assert take(iter(microphone), 2).tolist() == [*range(1280), *range(1280)]
+
+    def test_busy(self, portaudio: FakePortAudio) -> None:
+        """A device in use is not tried at other rates; the message says what to do."""
+        portaudio.refuses = {(44_100, 2): -9985}
+        with pytest.raises(DeviceError, match="close the program that uses it") as caught:
+            Microphone()
+        assert caught.value.problem == "busy"
+
+    def test_no_rate_at_all(self, portaudio: FakePortAudio) -> None:
+        """A device that refuses everything is named, with the way out."""
+        portaudio.refuses = {
+            (rate, n): -9997 for rate in (44_100, 48_000, 32_000, 16_000) for n in (1, 2)
+        }
+        with pytest.raises(
+            DeviceError, match=r"cannot record from Fake Mic.*kws devices"
+        ) as caught:
+            Microphone()
+        assert caught.value.problem == "refused"
+
+    def test_unknown_device(self, portaudio: FakePortAudio) -> None:
+        """A name or number that no device has points to `kws devices`."""
+        for device in ("nothing", 99):
+            with pytest.raises(DeviceError, match="kws devices") as caught:
+                Microphone(device)
+            assert caught.value.problem == "no_device"
+
+    def test_channel(self, portaudio: FakePortAudio) -> None:
+        """The one that is asked for is taken; by default the one with the signal."""
+        portaudio.signal = np.concatenate([np.zeros((44_100, 1), "f4"), tone(44_100)], axis=1)
+        with Microphone() as microphone:
+            assert strength(take(iter(microphone), 8)[3200:]) == pytest.approx(0.5, abs=0.02)
+            assert microphone.channel == 2
+        with Microphone(channel=1) as microphone:
+            assert strength(take(iter(microphone), 8)) < 0.01
+        with pytest.raises(DeviceError, match="has 2 channel"):
+            Microphone(channel=3)
+
+    @pytest.mark.parametrize("settings", [{"channel": 0}, {"max_age": 0.0}, {"max_age": 61.0}])
+    def test_impossible_settings(
+        self, portaudio: FakePortAudio, settings: dict[str, float]
+    ) -> None:
+        """They are refused before anything is opened."""
+        with pytest.raises(ValueError, match="expected"):
+            Microphone(**settings)  # type: ignore[arg-type]
+        assert portaudio.opened == []
+
+    def test_no_portaudio(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Without the system library the message names the package to install."""
+
+        class Missing:
+            def find_spec(self, name: str, *_: object) -> None:
+                if name == "sounddevice":
+                    raise OSError("PortAudio library not found")
+
+        monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
+        monkeypatch.setattr(sys, "meta_path", [Missing(), *sys.meta_path])
+        for attempt in (Microphone, input_devices):
+            with pytest.raises(DeviceError, match="libportaudio2") as caught:
+                attempt()
+            assert caught.value.problem == "no_portaudio"
+
+
+class TestListening:
+    def test_ready_comes_first(self, portaudio: FakePortAudio) -> None:
+        """That it listens is said with the first block, once, in the loop's thread."""
+        portaudio.signal = tone(44_100, 2)
+        events: list[tuple[str, int]] = []
+
+        def note(event: SourceEvent) -> None:
+            events.append((event.kind, threading.get_ident()))
+
+        with Microphone(on_event=note) as microphone:
+            assert events == []
+            for _ in range(2):
+                take(iter(microphone), 2)
+        assert events == [("ready", threading.get_ident())]
+
+    def test_a_new_loop_is_a_new_stream(self, portaudio: FakePortAudio) -> None:
+        """What was recorded between two loops is not delivered, and the clock starts at 0."""
+        portaudio.signal = tone(44_100, 2)
+        with Microphone(max_age=None) as microphone:
+            take(iter(microphone), 2)
+            time.sleep(1.0)
+            again = time.time()
+            blocks = iter(microphone)
+            assert isinstance(next(blocks), np.ndarray)
+            assert microphone.unix_time(0.0) >= again - 0.2
+            assert microphone.lost_seconds == 0.0
+
+    def test_a_second_loop_ends_the_first(self, portaudio: FakePortAudio) -> None:
+        """Two loops would share the blocks; the older one ends instead."""
+        portaudio.signal = tone(44_100, 2)
+        with Microphone() as microphone:
+            first, second = iter(microphone), iter(microphone)
+            next(first)
+            next(second)
+            assert list(first) == []
+
+    def test_pause(self, portaudio: FakePortAudio) -> None:
+        """While it is paused nothing comes; the gap is in the stream and not counted as lost."""
+        portaudio.signal = tone(44_100, 2)
+        with Microphone() as microphone:
+            blocks = iter(microphone)
+            take(blocks, 3)
+            microphone.pause()
+            threading.Timer(1.0, microphone.resume).start()
+            gap = next(item for item in blocks if isinstance(item, Gap))
+            assert gap.samples >= 0.8 * SAMPLE_RATE
+            assert isinstance(next(blocks), np.ndarray)
+            assert microphone.lost_seconds == 0.0
+
+    def test_flush(self, portaudio: FakePortAudio) -> None:
+        """What waits is left out, the stream's clock goes on."""
+        portaudio.signal = tone(44_100, 2)
+        with Microphone(max_age=None) as microphone:
+            blocks = iter(microphone)
+            next(blocks)
+            time.sleep(0.6)
+            microphone.flush()
+            assert any(isinstance(next(blocks), Gap) for _ in range(2))
+            assert microphone.lost_seconds == 0.0
+
+    def test_closed_from_another_thread(self, portaudio: FakePortAudio) -> None:
+        """The loop ends, although no audio comes; closing again is fine."""
+        microphone = Microphone()
+        threading.Timer(0.3, microphone.close).start()
+        assert list(microphone) == []
+        microphone.close()
+        assert list(microphone) == []
+        assert all(stream.closed for stream in portaudio.streams)
+
+    def test_gone_without_reconnect(self, portaudio: FakePortAudio) -> None:
+        """A device that goes is an error; what came before is delivered."""
+        portaudio.signal = tone(44_100, 2)
+        with Microphone(reconnect=False) as microphone:
+            blocks = iter(microphone)
+            next(blocks)
+            portaudio.streams[0].end()
+            with pytest.raises(DeviceError, match="Fake Mic has gone; plug it in") as caught:
+                list(blocks)
+        assert caught.value.problem == "gone"
+
+    def test_silent_device_has_gone(self, portaudio: FakePortAudio) -> None:
+        """A device that delivers nothing any more is given up after a while."""
+        portaudio.signal = tone(44_100, 2)
+        with Microphone(reconnect=False) as microphone:
+            blocks = iter(microphone)
+            next(blocks)
+            portaudio.signal = None
+            with pytest.raises(DeviceError, match="has stopped delivering"):
+                list(blocks)
+
+    def test_back_again(self, portaudio: FakePortAudio) -> None:
+        """A device that goes and refuses for a while is opened again; the gap has its length."""
+        portaudio.signal = tone(44_100, 2)
+        events: list[SourceEvent] = []
+        with Microphone(on_event=events.append) as microphone:
+            blocks = iter(microphone)
+            begin = time.monotonic()
+            samples = len(next(blocks))
+            portaudio.refuses = {(44_100, 2): -9985}
+            portaudio.streams[0].end()
+            threading.Timer(1.0, portaudio.refuses.clear).start()
+            for item in blocks:
+                samples += item.samples if isinstance(item, Gap) else len(item)
+                if isinstance(item, Gap):
+                    break
+            assert item.samples > 0.8 * SAMPLE_RATE
+            assert samples / SAMPLE_RATE <= time.monotonic() - begin + 0.2
+            assert isinstance(next(blocks), np.ndarray)
+        assert [event.kind for event in events] == ["ready", "gone", "waiting", "back"]
+        assert "close the program" in events[2].message
+        assert events[3].seconds > 0.8
+        assert microphone.lost_seconds == pytest.approx(item.samples / SAMPLE_RATE)
+
+    def test_unheard_events_are_logged(
+        self, portaudio: FakePortAudio, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Without a callback nothing goes by in silence."""
+        portaudio.signal = tone(44_100, 2)
+        with Microphone(reconnect=True) as microphone:
+            blocks = iter(microphone)
+            next(blocks)
+            portaudio.streams[0].end()
+            while not isinstance(next(blocks), Gap):
+                pass
+        assert "Fake Mic has gone" in caplog.text
+        assert "is back" in caplog.text
+
+
+LISTED = """Source #3
+\tState: IDLE
+\tName: vmic.monitor
+\tDescription: Monitor of Null Output
+\tSample Specification: s16le 2ch 48000Hz
+\tMute: no
+\tMonitor of Sink: vmic
+\tProperties:
+\t\tdevice.description = "Monitor of Null Output"
+
+Source #12
+\tState: RUNNING
+\tName: alsa_input.usb-mic
+\tDescription: Büro USB Mic
+\tSample Specification: s24le 1ch 44100Hz
+\tMonitor of Sink: n/a
+
+Source #13
+\tName: half of an entry
+"""
+SOURCES = (
+    DesktopSource(3, "vmic.monitor", "Monitor of Null Output", 48_000, 2, True, False),
+    DesktopSource(12, "alsa_input.usb-mic", "Büro USB Mic", 44_100, 1, False, True),
+)
+
+
+def test_sources_of_the_sound_server() -> None:
+    """What pactl prints is read, names beyond ASCII and incomplete entries included."""
+    assert parse_sources(LISTED, "alsa_input.usb-mic") == SOURCES
+    assert parse_sources("", "") == ()
+
+
+class TestDevices:
+    @pytest.fixture
+    def server(self, portaudio: FakePortAudio, monkeypatch: pytest.MonkeyPatch) -> FakePortAudio:
+        """A sound server, which PortAudio reaches through ALSA's plug-in."""
+        portaudio.infos = [
+            portaudio.info("USB Mic: Audio (hw:1,0)", 1),
+            portaudio.info("pulse", 32),
+            portaudio.info("default", 32),
+        ]
+        portaudio.default.device["input"] = 2
+        monkeypatch.delenv("PULSE_SOURCE", raising=False)
+        monkeypatch.setattr("kws.audio.devices.query_server", lambda: Server("", SOURCES))
+        return portaudio
+
+    def test_without_a_server(self, portaudio: FakePortAudio) -> None:
+        """PortAudio's devices, loudspeakers left out."""
+        assert [Device("Fake Mic", "0", "ALSA", 2, 44_100.0, True)] == input_devices()
+
+    def test_with_a_server(self, server: FakePortAudio) -> None:
+        """Its sources come first, under the names that people know; one is the default."""
+        listed = input_devices()
+        assert [each.name for each in listed] == [
+            "Büro USB Mic",
+            "Monitor of Null Output",
+            "USB Mic: Audio (hw:1,0)",
+            "pulse",
+            "default",
+        ]
+        assert [each.default for each in listed] == [True, False, False, False, False]
+        assert [each.monitor for each in listed] == [False, True, False, False, False]
+
+    @pytest.mark.parametrize(
+        ("wanted", "name", "index"),
+        [
+            (None, "Büro USB Mic", None),
+            ("büro", "Büro USB Mic", 1),
+            ("usb mic", "Büro USB Mic", 1),
+            ("alsa_input.usb-mic", "Büro USB Mic", 1),
+            ("monitor", "Monitor of Null Output", 1),
+            ("hw:1,0", "USB Mic: Audio (hw:1,0)", 0),
+            ("default", "default", 2),
+            (0, "USB Mic: Audio (hw:1,0)", 0),
+            ("0", "USB Mic: Audio (hw:1,0)", 0),
+        ],
+    )
+    def test_finding(
+        self, server: FakePortAudio, wanted: str | int | None, name: str, index: int | None
+    ) -> None:
+        """By name, part of a name, the server's name or number, whatever the case."""
+        target = find(wanted)
+        assert (name, index) == (target.name, target.index)
+
+    def test_rates_and_channels_are_the_sources(self, server: FakePortAudio) -> None:
+        """Not those that the plug-in states."""
+        assert find("monitor").rates == (48_000, 44_100, 32_000, 16_000)
+        assert find("monitor").channels == (2, 1)
+        assert find(None).rates == (44_100, 48_000, 32_000, 16_000)
+        assert find(None).channels == (1,)
+        assert find("default").channels == (1,)
+
+    def test_several_match(self, portaudio: FakePortAudio) -> None:
+        """They are listed, and nothing is guessed."""
+        portaudio.infos = [portaudio.info("Mic left"), portaudio.info("Mic right")]
+        with pytest.raises(DeviceError, match="Mic left, Mic right; give more of the name"):
+            find("mic")
+
+    def test_none(self, portaudio: FakePortAudio) -> None:
+        """A machine without a microphone gets the ways to go on."""
+        portaudio.infos = []
+        portaudio.default.device["input"] = -1
+        for attempt in (input_devices, lambda: find(None), lambda: find("USB")):
+            with pytest.raises(DeviceError, match=r"no microphone was found.*--demo") as caught:
+                attempt()
+            assert caught.value.problem == "no_device"
+
+    def test_no_server(self, portaudio: FakePortAudio, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A sound server that does not answer is named as the reason."""
+        portaudio.infos = []
+        portaudio.default.device["input"] = -1
+        server = Server("Connection failure: Connection refused")
+        monkeypatch.setattr("kws.audio.devices.query_server", lambda: server)
+        with pytest.raises(DeviceError, match=r"Connection refused.*systemctl --user") as caught:
+            find(None)
+        assert caught.value.problem == "no_server"
+
+    def test_no_permission(self, portaudio: FakePortAudio, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Sound devices that this user may not open are a matter of the group."""
+        portaudio.infos = []
+        portaudio.default.device["input"] = -1
+        monkeypatch.setattr("kws.audio.devices.Path.glob", lambda *_: iter(["/dev/snd/pcmC0D0c"]))
+        monkeypatch.setattr("kws.audio.devices.os.access", lambda *_: False)
+        with pytest.raises(DeviceError, match="usermod -aG audio") as caught:
+            find(None)
+        assert caught.value.problem == "no_permission"
+
+    def test_still_there(self, server: FakePortAudio) -> None:
+        """The source that is plugged in anew is another one, and a loudspeaker no microphone."""
+        usb, anew = SOURCES[1], DesktopSource(14, *list(vars(SOURCES[1]).values())[1:])
+        named, default = find("usb mic"), find(None)
+        assert named.present(Server("", (usb,)))
+        assert not named.present(Server("", (anew,)))
+        assert default.present(Server("", (anew,)))
+        speaker = DesktopSource(3, "vmic.monitor", "Monitor", 48_000, 2, True, True)
+        assert not default.present(Server("", (speaker,)))
+        assert named.present(None)
+        assert named.present(Server("it does not answer"))
