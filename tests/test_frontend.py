@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from kws.config import FeatureConfig
-from kws.frontend import cosines, frame_count, log_mel, mel_filters, step_levels
+from kws.frontend import band_centres, cosines, frame_count, log_mel, mel_filters, step_levels
 
 CONFIG = FeatureConfig()
 
@@ -109,6 +110,24 @@ def test_every_filter_has_weights() -> None:
     assert not filters[(hertz < CONFIG.low_hz) | (hertz > CONFIG.high_hz)].any()
 
 
+def test_filters_peak_where_their_centres_lie() -> None:
+    """A filter rises to its centre and falls behind it; at the centre it is 1, and others are 0."""
+    filters, centres = mel_filters(CONFIG), band_centres(CONFIG)
+    assert (257, 40) == filters.shape
+    assert (40,) == centres.shape
+    # Centres are equally far apart in mel, and so are the band limits beside the outer ones.
+    limits = [CONFIG.low_hz, *centres.tolist(), CONFIG.high_hz]
+    mel = [2595.0 * math.log10(1.0 + hertz / 700.0) for hertz in limits]
+    assert np.diff(mel) == pytest.approx((mel[-1] - mel[0]) / 41, rel=1e-4)
+    bins = np.arange(257) * 16_000 / 512  # Hz
+    for band, centre in enumerate(centres):
+        inside = np.flatnonzero(filters[:, band])
+        assert limits[band] < bins[inside[0]] <= bins[inside[-1]] < limits[band + 2]
+        nearest = int(filters[:, band].argmax())
+        assert abs(bins[nearest] - centre) <= 16_000 / 512
+        assert 0.0 < filters[nearest, band] <= 1.0
+
+
 def test_too_many_bands() -> None:
     """Bands narrower than a bin are refused, not silently empty."""
     with pytest.raises(ValueError, match="too narrow"):
@@ -138,6 +157,7 @@ def test_levels(noise: NDArray[np.int16]) -> None:
     assert np.array_equal(step_levels(streams, CONFIG), np.stack((loud[:4], np.zeros(4))))
     few = replace(FeatureConfig(), coefficients=10)
     assert not step_levels(log_mel(noise, few)[:20], few).any()
+    assert (1200,) == step_levels(np.zeros((2400, 40), np.float32), CONFIG).shape  # of any length
 
 
 @pytest.mark.parametrize("coefficients", [-1, 41])

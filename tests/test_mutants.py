@@ -74,9 +74,9 @@ def test_each_change_is_seen() -> None:
 
 def test_keys_know_their_function_alone() -> None:
     """A change elsewhere in the file leaves what was tried in a function as it was."""
-    longer = SOURCE.replace("def inside", "# a comment\n\n\ndef inside")
+    longer = SOURCE.replace("def inside", "MORE = 4 < 5\n\n\ndef inside")
     keys = {each.change: each.key for each in mutants("x.py", SOURCE)}
-    assert keys == {each.change: each.key for each in mutants("x.py", longer)}
+    assert keys.items() <= {each.change: each.key for each in mutants("x.py", longer)}.items()
     other = {each.change: each.key for each in mutants("x.py", SOURCE.replace("= True", "= False"))}
     kept = {change for change in keys if other.get(change) == keys[change]}
     assert kept == {"LIMIT: int = 3: 3 -> 4", "LIMIT: int = 3: 3 -> 2"}

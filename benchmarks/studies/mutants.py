@@ -19,6 +19,7 @@ import os
 import resource
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,7 @@ def mutants(file: str, source: str) -> Iterator[Mutant]:
     """Every mutant of a file, in the order of its lines; annotations, texts and errors stay."""
     tree = ast.parse(source)
     sites, lines = list(_sites(tree)), source.splitlines()
+    seen: Counter[tuple[str, str]] = Counter()
     for index, (node, count, function) in enumerate(sites):
         for which in range(count):
             changed = copy.deepcopy(tree)
@@ -76,7 +78,9 @@ def mutants(file: str, source: str) -> Iterator[Mutant]:
             line = lines[node.lineno - 1].partition("  #")[0].strip()
             change = f"{line}: {ast.unparse(node)} -> {ast.unparse(target)}"
             inside = ast.unparse(function) if function else ""
-            key = hashlib.sha256(f"{file}\n{inside}\n{change}\n{index}".encode()).hexdigest()[:16]
+            seen[inside, change] += 1  # a line may have the same constant twice
+            name = f"{file}\n{inside}\n{change}\n{seen[inside, change]}"
+            key = hashlib.sha256(name.encode()).hexdigest()[:16]
             code = compile(ast.fix_missing_locations(changed), str(ROOT / file), "exec")
             yield Mutant(file, node.lineno, change, key, code)
 
