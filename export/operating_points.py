@@ -1,28 +1,26 @@
 """`python -m export.operating_points --data DIR`: calibrate a model's presets, into its manifest.
 
-The thresholds are chosen on training-side material only: training speakers, and the sounds without
-commands that training may use; benchmarks/streaming.py reports on what is held out. With a verifier
-there are presets for its posteriors beside those for the first network alone. The margins
-below, and the settings of DecisionConfig and VadConfig, were chosen with the held-out material in
-view, so that its figures are those of a development set, not of a test.
+Isolation, smoothing and thresholds are chosen on training-side material only, see export/tuning.py;
+`python -m benchmarks.product.rooms` reports on what is held out. With a verifier there are presets
+for its posteriors beside those for the first network alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from export.curve_plot import require_matplotlib, write_curves
 from export.model_card import write_model_card
+from export.tuning import Recorded, candidates, curve_of, record, tune
+from kws.config import DecisionConfig
 from kws.errors import KwsError, ModelError
-from kws.evaluation.calibrate import choose_thresholds, peaks, spoken_thresholds
-from kws.evaluation.replay import PosteriorRecorder, PosteriorTrack, record_files
-from kws.evaluation.scenes import Scene
-from kws.evaluation.streameval import Evaluator, build_scenes, choose_clips
+from kws.evaluation.streameval import Evaluator
 from kws.model.load import Model, load_model
 from kws.model.manifest import (
     MODES,
@@ -33,43 +31,55 @@ from kws.model.manifest import (
     write_manifest,
 )
 from kws.operating_point import OperatingPoint
-from kws.recordings.data import (
-    corpus_root,
-    find_corpus,
-    read_recordings,
-    split_noise,
-)
-from kws.recordings.negatives import negatives
 
-# False accepts per hour on this material, and the margin for what is not like it, in log-odds.
-# The network was trained on the material: sounds that are new to it score higher. Two
-# networks hardly err on the same ones, so that together they need less of a margin. Rates and
-# margins were chosen with the streams of benchmarks.product.streaming and the unseen words of
-# benchmarks.product.accuracy in view: what those report flatters them a little.
-TARGETS = {"low": (2.0, 1.25), "medium": (2.0, 0.25), "high": (8.0, 0.0)}
-VERIFIED_TARGETS = {"low": (2.0, 0.75), "medium": (2.5, 0.1), "high": (8.0, 0.0)}
-SCENES = ("silence", "noise 20 dB", "noise 10 dB", "noise 5 dB")
-CLIPS = 40  # of each keyword
 CANDIDATE = 0.25  # posterior above which the verifier runs
 VERIFYING = ("window.int8.onnx", "window.onnx")  # artefacts that can verify, the best first
 
 
-def calibrate(model: Model, folder: Path, seed: int = 0) -> Manifest:
-    """The model's manifest with new thresholds, presets, and what was measured at each.
+def calibrate(model: Model, folder: Path, seed: int = 0) -> tuple[Manifest, dict[str, Any]]:
+    """The model's manifest with new settings, thresholds and presets, and the curves behind them.
 
-    Raises DataError where the folder holds no corpus.
+    Isolation and smoothing are those that suit the posteriors that a detector decides on: the
+    verifier's, where there is one. Raises DataError where the folder holds no corpus.
     """
-    presets, measured = _calibrate(model, folder, seed, verify=False)
-    manifest = replace(model.manifest, thresholds=presets[MODES[0]]["medium"], presets=presets)
-    measurements = {**manifest.measurements, "operating_points": measured}
-    measurements.pop("verified_operating_points", None)
-    if manifest.verifier:
-        presets, measured = _calibrate(model, folder, seed, verify=True)
+    manifest = model.manifest
+    base = replace(DecisionConfig(), hop_ms=manifest.decision.hop_ms)
+    configs = candidates(base)
+    measurements = dict(manifest.measurements)
+    curves: dict[str, Any] = {}
+    for verify in (True, False) if manifest.verifier else (False,):
+        recorded = record(model, folder, verify, seed)
+        found = {MODES[0]: tune(recorded, manifest.labels, configs)}
+        configs = [found[MODES[0]].config]
+        found[MODES[1]] = curve_of(recorded, manifest.labels, configs[0].connected())
+        presets: dict[str, Any] = {}
+        measured: dict[str, Any] = {"hours": round(recorded.hours, 2)}
+        for mode, curve in found.items():
+            name = f"{mode}, verified" if verify else mode
+            curves[name] = curve.figures()
+            presets[mode] = {
+                sensitivity: curve.thresholds(place)
+                for sensitivity, place in curve.presets().items()
+            }
+            measured[mode] = {
+                sensitivity: _measure(
+                    OperatingPoint(mode, sensitivity, thresholds, curve.config, verify),
+                    model,
+                    recorded,
+                )
+                for sensitivity, thresholds in presets[mode].items()
+            }
         thresholds = presets[MODES[0]]["medium"]
-        verifier = replace(manifest.verifier, thresholds=thresholds, presets=presets)
-        manifest = replace(manifest, verifier=verifier)
-        measurements["verified_operating_points"] = measured
-    return replace(manifest, measurements=measurements)
+        if verify and manifest.verifier:
+            verifier = replace(manifest.verifier, thresholds=thresholds, presets=presets)
+            manifest = replace(manifest, verifier=verifier)
+            measurements["verified_operating_points"] = measured
+        else:
+            manifest = replace(manifest, thresholds=thresholds, presets=presets)
+            measurements["operating_points"] = measured
+    if not manifest.verifier:
+        measurements.pop("verified_operating_points", None)
+    return replace(manifest, decision=configs[0], measurements=measurements), curves
 
 
 def add_verifier(model: Model, name: str) -> Model:
@@ -92,57 +102,24 @@ def add_verifier(model: Model, name: str) -> Model:
     return replace(model, manifest=replace(model.manifest, verifier=entry))
 
 
-def _calibrate(
-    model: Model, folder: Path, seed: int, verify: bool
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    manifest = model.manifest
-    corpus = find_corpus(corpus_root(folder))
-    without = negatives(folder, held_out=False, keywords=manifest.keywords)
-    quiet_paths = [path for paths in without.values() for path in paths]
-    quiet, _ = record_files([*quiet_paths, *corpus.noise], model, verify=verify)
-    noise = [split_noise(recording)[0] for recording in read_recordings(corpus.noise)[0]]
-    noise += read_recordings([p for p in quiet_paths if p.parent.parent.name == "noise"])[0]
-    clips = choose_clips(corpus, "training", manifest.keywords, CLIPS, seed)
-    scenes = build_scenes(clips, manifest.keywords, noise, [], seed)
-    recorder = PosteriorRecorder(model, verify=verify)
-    recorded = {
-        name: (scenes[name], recorder.record(name, [scenes[name].audio])) for name in SCENES
-    }
-    hours = sum(each.seconds for each in quiet) / 3600.0
-
-    presets: dict[str, Any] = {}
-    measured: dict[str, Any] = {"hours": round(hours, 2)}
-    for mode in MODES:
-        config = manifest.decision if mode == MODES[0] else manifest.decision.connected()
-        false = [peak for each in quiet for peak in peaks(each, manifest.labels, config)]
-        true = [
-            found
-            for scene, rows in recorded.values()
-            for found in spoken_thresholds(rows, scene.spoken, manifest.labels, config)
-        ]
-        presets[mode], measured[mode] = {}, {}
-        for name, (target, margin) in (VERIFIED_TARGETS if verify else TARGETS).items():
-            thresholds = choose_thresholds(false, hours, true, target, margin)
-            point = OperatingPoint(mode, name, thresholds, config, verify)
-            presets[mode][name] = thresholds
-            measured[mode][name] = _measure(point, model, quiet, recorded, hours)
-    return presets, measured
-
-
-def _measure(
-    point: OperatingPoint,
-    model: Model,
-    quiet: Sequence[PosteriorTrack],
-    recorded: dict[str, tuple[Scene, PosteriorTrack]],
-    hours: float,
-) -> dict[str, Any]:
+def _measure(point: OperatingPoint, model: Model, recorded: Recorded) -> dict[str, Any]:
+    """What a detector would do: false accepts of each source, and misses of each scene."""
     evaluator = Evaluator(model, point)
-    count = sum(len(evaluator.detections(each)) for each in quiet)
-    missed = {
-        name: evaluator.outcome(each).figures()["miss_rate"] for name, each in recorded.items()
+    counts = {
+        name: {
+            "events": sum(len(evaluator.detections(each)) for each in tracks),
+            "hours": round(sum(each.seconds for each in tracks) / 3600.0, 3),
+        }
+        for name, tracks in recorded.quiet.items()
     }
+    missed = {
+        name: evaluator.outcome(each).figures()["miss_rate"]
+        for name, each in recorded.scenes.items()
+    }
+    total = sum(each["events"] for each in counts.values())
     return {
-        "false_accepts_per_hour": round(count / hours, 3),
+        "false_accepts_per_hour": round(total / recorded.hours, 3),
+        "false_accepts": counts,
         "miss_rate": {name: round(rate, 4) for name, rate in missed.items()},
     }
 
@@ -159,15 +136,28 @@ def main(arguments: list[str] | None = None) -> int:
         help="a larger model in the same folder that confirms this one's candidates "
         "(default: the one that the manifest names)",
     )
+    parser.add_argument(
+        "--curves",
+        metavar="FILE",
+        type=Path,
+        help="picture of the curves by which the thresholds are chosen, with the figures as JSON "
+        "beside it",
+    )
     options = parser.parse_args(arguments)
     try:
+        if options.curves:
+            require_matplotlib()
         model = load_model(options.model)
         if options.verifier:
             model = add_verifier(model, options.verifier)
             write_manifest(model.manifest, model.path)  # the worker processes read it from there
-        manifest = calibrate(model, options.data)
+        manifest, curves = calibrate(model, options.data)
         write_manifest(manifest, model.path)
         write_model_card(model.path.parent)
+        if options.curves:
+            write_curves(curves, manifest.name, options.curves)
+            text = json.dumps(curves, indent=1)
+            options.curves.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
     except KwsError as error:
         print(f"operating points: error: {error}", file=sys.stderr)
         return 1

@@ -6,6 +6,7 @@ With nothing but a background, all thresholds move together.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,7 +25,6 @@ RATE = 10.0  # false accepts per hour, at which there are enough to tell keyword
 SHARED = (
     0.75  # share of a keyword's difference from the mean, in log-odds, that is taken for chance
 )
-STEP = 0.02  # log-odds, by which thresholds are moved together
 LOOSEST, STRICTEST = -2.0, 12.0  # log-odds by which a background may move the thresholds
 _APART = 1_000 // STEP_MS  # rows; two false accepts closer than this are one
 
@@ -111,37 +111,21 @@ def _means(rows: NDArray[np.float32], count: int) -> FloatArray:
     return (total[count:] - total[:-count]) / count
 
 
-def choose_thresholds(
-    false: Sequence[Peak],
-    hours: float,
-    true: Sequence[tuple[str, float]],
-    target: float,
-    margin: float = 0.0,
+def keyword_offsets(
+    false: Sequence[Peak], hours: float, true: Sequence[tuple[str, float]]
 ) -> dict[str, float]:
-    """Thresholds that let `target` false accepts per hour through at most, and miss few words.
+    """How far apart the keywords' thresholds lie: the log-odds of each, to be moved together.
 
     `false` are the peaks in `hours` of audio without keywords, `true` what `spoken_thresholds`
-    says of keywords, each of which weighs the same. Sounds that the network was not trained on
-    score higher than those that it was: `margin`, in log-odds, is how much higher than `false`
-    those are taken to be that will be met.
-
-    At a strict target hardly any false accepts are left to choose by, and a keyword's own choice
-    is chance. So keywords are told apart at the rate of RATE, by SHARED less than they differ
-    there, and their thresholds are then moved together until the target is met. Where even the
-    strictest do not meet it, they are returned all the same.
+    says of keywords, each of which weighs the same. At a strict rate of false accepts hardly any
+    are left to choose by, and a keyword's own choice is chance. So keywords are told apart at the
+    rate of RATE, by SHARED less than they differ there.
     """
     keywords = sorted({word for word, _ in true})
-    own = _log_odds(np.array([_own_thresholds(false, hours, true)[word] for word in keywords]))
-    shared = own + SHARED * (own.mean() - own)
-    wrong = [peak for peak in false if peak.keyword in keywords]
-    reached = _log_odds(np.array([peak.threshold for peak in wrong])) + margin
-    column = np.array([keywords.index(peak.keyword) for peak in wrong], int)
-    loosest, strictest = _log_odds(GRID[[0, -1]])
-    for moved in np.arange(loosest - shared.max(), strictest - shared.min() + STEP, STEP):
-        chosen = np.clip(shared + moved, loosest, strictest)
-        if (reached >= chosen[column]).sum() <= target * hours:
-            break
-    return dict(zip(keywords, (1.0 / (1.0 + np.exp(-chosen))).round(4).tolist(), strict=True))
+    own = _own_thresholds(false, hours, true)
+    odds = [log_odds(own[word]) for word in keywords]
+    mean = sum(odds) / len(odds)
+    return {word: each + SHARED * (mean - each) for word, each in zip(keywords, odds, strict=True)}
 
 
 def _own_thresholds(
@@ -170,10 +154,10 @@ def _own_thresholds(
     return {keyword: float(GRID[place]) for keyword, place in at(float(np.exp(high))).items()}
 
 
-def _log_odds(share: FloatArray) -> FloatArray:
-    inside = np.clip(share, 1e-6, 1.0 - 1e-6)
-    odds: FloatArray = np.log(inside / (1.0 - inside))
-    return odds
+def log_odds(share: float) -> float:
+    """ln(p / (1 - p)) of a share, kept a millionth away from 0 and 1."""
+    inside = min(max(share, 1e-6), 1.0 - 1e-6)
+    return math.log(inside / (1.0 - inside))
 
 
 def move_thresholds(

@@ -119,10 +119,10 @@ class Evaluator:
             return recordings
 
         noise = [p for name, each in beside.items() if name.startswith("noise") for p in each]
-        conversation = [p for n, each in beside.items() if n.startswith("speech") for p in each]
+        talk = [p for n, each in beside.items() if n.startswith("speech") for p in each]
         hum = read(noise) + [split_noise(recording)[1] for recording in read(corpus.noise)]
         chosen = choose_clips(corpus, "validation", self._keywords, clips, seed)
-        scenes = build_scenes(chosen, self._keywords, hum, read(conversation), seed)
+        scenes = build_scenes(chosen, self._keywords, hum, read(talk), seed)
         recorded = {name: self.record(scene) for name, scene in scenes.items()}
         quiet: dict[str, list[PosteriorTrack]] = {}
         for name, paths in beside.items():
@@ -175,17 +175,17 @@ def build_scenes(
     clips: Sequence[tuple[str, Int16Array]],
     keywords: Sequence[str],
     noise: Sequence[Int16Array],
-    conversation: Sequence[Int16Array],
+    talk: Sequence[Int16Array],
     seed: int,
 ) -> dict[str, Scene]:
-    """The same clips in silence, among other words, in noise and in conversation, by name."""
+    """The same clips in silence, among other words, in noise and over talk, by name."""
     commands = [(word, audio) for word, audio in clips if word in keywords]
 
     def scene(some: Sequence[tuple[str, Int16Array]], *over: Any) -> Scene:
         return build_scene(some, keywords, np.random.default_rng(seed), *over)
 
     scenes = {"silence": scene(commands), "other words": scene(clips)}
-    for name, background in (("noise", noise), ("conversation", conversation)):
+    for name, background in (("noise", noise), ("talk", talk)):
         if background:
             for snr_db in SNRS_DB:
                 scenes[f"{name} {snr_db:g} dB"] = scene(commands, background, snr_db)
