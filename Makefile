@@ -4,6 +4,7 @@
 PYTHON ?= python3
 LISTEN ?=# further flags of `kws listen`, as in: make listen LISTEN="--threshold 0.9"
 PYTEST ?=# further flags of pytest, as in: make test PYTEST="-k audio -x"
+MINUTES ?= 60# of each fuzz target, as in: make fuzz MINUTES=5
 
 RUNTIME := .venv
 DEV := .venv-dev
@@ -20,12 +21,13 @@ QUICK := audio benchmark_report cli_keywords decision detector documents events 
     imports intervals manifest metrics packaging pool public_api scenes spotting \
     streaming_frontend vad
 
-.PHONY: help listen test quick clean
+.PHONY: help listen test quick fuzz clean
 
 help:
 	@echo "make listen  install kws into $(RUNTIME) and listen to the microphone (or play the demo)"
 	@echo "make test    install what the tests need into $(DEV) and run every check"
 	@echo "make quick   style, types and the tests of the core, within a minute"
+	@echo "make fuzz    run the fuzz targets for MINUTES=60 each"
 	@echo "make clean   remove both environments and the caches"
 
 listen: $(RUNTIME)/installed
@@ -51,6 +53,10 @@ quick: $(DEV)/installed
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/mypy
 	$(DEV)/bin/python -m pytest -q $(QUICK:%=tests/test_%.py) $(PYTEST)
+
+# Every fuzz target for so long, one after the other; the counts go into benchmarks/results/fuzz.json.
+fuzz: $(DEV)/installed
+	$(DEV)/bin/python tests/fuzz/run.py --minutes $(MINUTES)
 
 clean:
 	rm -rf $(RUNTIME) $(DEV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

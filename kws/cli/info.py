@@ -7,13 +7,20 @@ import dataclasses
 import json
 import platform
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kws import __version__
 from kws.errors import AudioError, KwsError
+from kws.text import printable
 
+if TYPE_CHECKING:
+    from kws.model.manifest import Manifest
+
+# What measurements of another form than this release writes raise; they are left out then.
+OTHER_FORM = (KeyError, TypeError, ValueError, AttributeError)
 RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "ai-edge-litert", "tflite-runtime", "torch")
 
 
@@ -72,11 +79,16 @@ def _model(path: Path) -> dict[str, Any]:
     facts: dict[str, Any] = {"path": str(path)}
     try:
         manifest = read_manifest(path)
-        facts |= dataclasses.asdict(manifest)
+        facts |= facts_of(manifest)
         facts["runs"] = load_model(path).artefact
     except KwsError as error:
         facts["error"] = str(error)
     return facts
+
+
+def facts_of(manifest: Manifest) -> dict[str, Any]:
+    """What a manifest says, as plain values."""
+    return dataclasses.asdict(manifest)
 
 
 def _print(facts: dict[str, Any]) -> None:
@@ -86,21 +98,23 @@ def _print(facts: dict[str, Any]) -> None:
     print(f"microphones  {facts['microphones']}")
     for model in facts["models"]:
         print()
-        _print_model(model)
+        print_model(model)
 
 
-def _print_model(model: dict[str, Any]) -> None:
+def print_model(model: dict[str, Any]) -> None:
+    """Print the facts of one model, with its path and what it runs or the error."""
     if "name" in model:
-        print(f"model {model['name']}: {model['description']}")
+        print(printable(f"model {model['name']}: {model['description']}"))
         _row("labels", ", ".join(model["labels"]))
         _row("parameters", f"{model['parameters']:,}" if model["parameters"] else "not counted")
         measured = model["measurements"].get("export", {})
+        shares = {}
+        with suppress(*OTHER_FORM):
+            shares = {key: f"{file['accuracy']:7.2%}" for key, file in measured["files"].items()}
         for key, file in model["artefacts"].items():
-            result = measured.get("files", {}).get(key)
-            right = f"{result['accuracy']:7.2%}" if result else " " * 7
-            facts = f"{file['bytes']:9,} bytes {right}  sha256 {file['sha256'][:16]}"
-            _row(key, f"{facts}  {file['file']}")
-        if measured:
+            facts = f"{file['bytes']:9,} bytes {shares.get(key, ''):7}"
+            _row(key, f"{facts}  sha256 {file['sha256'][:16]}  {file['file']}")
+        with suppress(*OTHER_FORM):
             _row("", f"(share right of up to {measured['clips']:,} {measured['split']} clips)")
         settings = model.get("verifier") or model
         thresholds = (f"{word} {value:g}" for word, value in settings["thresholds"].items())
@@ -109,8 +123,9 @@ def _print_model(model: dict[str, Any]) -> None:
             file, candidate = verifier["artefact"], verifier["candidate"]
             _row("verifier", f"{file['file']}, runs above {candidate:g} ({file['bytes']:,} bytes)")
         points = "verified_operating_points" if model.get("verifier") else "operating_points"
-        for name, value in _operating_points(model["measurements"].get(points, {})):
-            _row(name, value)
+        with suppress(*OTHER_FORM):
+            for name, value in _operating_points(model["measurements"].get(points, {})):
+                _row(name, value)
         _row("licence", model["licence"])
     _row("path", model["path"])
     if "error" in model:
@@ -120,7 +135,7 @@ def _print_model(model: dict[str, Any]) -> None:
 
 
 def _row(name: str, value: object) -> None:
-    print(f"  {name:<24} {value}")
+    print(printable(f"  {name:<24} {value}"))
 
 
 def _operating_points(measured: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
