@@ -46,6 +46,9 @@ PAGES = {
         "Size and start-up", "The wheel, fresh installations with each extra, start-up and memory."
     ),
     "scanning": Page("Archives", "`kws scan` by batch size, processes, and on a Dask cluster."),
+    "endurance": Page(
+        "A day without a break", "Memory and detections of one detector over 24 hours of audio."
+    ),
     "peers": Page(
         "Other keyword spotters", "Processor time and mistakes of each in a process of its own."
     ),
