@@ -52,7 +52,7 @@ class Screen:
     def ready(self, **thresholds: float) -> None:
         """Listening begins, with these thresholds or 0.35 for each word."""
         chosen = thresholds or dict.fromkeys(self.manifest.keywords, 0.35)
-        self.view.put(Ready(0.0, "a [red]test[/nothing]", self.manifest, chosen))
+        self.view.put(Ready(0.0, "a [red]test[/nothing]\x1b[2J", self.manifest, chosen))
 
     def hop(self, amplitude: int, **posteriors: float) -> None:
         """80 ms of audio of this peak, with these posteriors if the gate is open."""
@@ -216,10 +216,13 @@ def test_the_cursor_comes_back(screen: Screen) -> None:
 
 
 def test_brackets_in_a_name_are_no_markup(screen: Screen) -> None:
-    """A device may be called [Mic]; rich would take that for a style."""
+    """A device may be called [Mic]; rich would take that for a style. Nor are control codes."""
     screen.ready()
     screen.view.put(End(0.0, "end", 61.0, 1))
-    assert "a [red]test[/nothing]" in screen.written()
+    assert r"a [red]test[/nothing]\x1b[2J" in screen.written()
+    screen.view.put(SourceEvent("gone", 0.0, 0.0, "\x1b[2J is gone"))
+    assert r"\x1b[2J is gone" in screen.written()
+    assert "\x1b[2J" not in screen.written()
     assert "61.0 s of audio, 1 keyword detected" in screen.written()
 
 

@@ -18,6 +18,7 @@ from kws.audio.events import SourceEvent
 from kws.config import SAMPLE_RATE, STEP_MS
 from kws.decision import Detection
 from kws.model.manifest import Manifest
+from kws.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -99,9 +100,9 @@ class LiveView:
         elif isinstance(event, SourceEvent):
             self._lost += event.seconds if event.kind == "lost" else 0.0
             if event.kind in ("gone", "waiting", "back"):
-                self._trouble = event.message if event.kind != "back" else ""
+                self._trouble = printable(event.message) if event.kind != "back" else ""
             if event.kind != "waiting":  # which comes with every attempt
-                self._say(event.message, "yellow")
+                self._say(printable(event.message), "yellow")
         elif isinstance(event, End):
             self._live.stop()
             if event.reason != "failed":  # the error says it all

@@ -11,7 +11,7 @@ from contextlib import closing, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kws.cli.options import add_decision, add_raw, raw_format
+from kws.cli.options import add_decision, add_raw, device, raw_format
 
 if TYPE_CHECKING:
     from kws.app.events import End
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--demo", action="store_true", help="the demonstration recording, at its own pace"
     )
     source.add_argument(
-        "--device", type=_device, help="a number or name from `kws devices` (default: the system's)"
+        "--device", type=device, help="a number or name from `kws devices` (default: the system's)"
     )
     add_raw(parser)
     parser.add_argument("--model", help="a packaged model's name, a folder or a manifest")
@@ -167,7 +167,3 @@ def _open_display(options: argparse.Namespace) -> Output:
     if options.quiet:
         return PlainLines(quiet=True)
     return open_view() or PlainLines()
-
-
-def _device(text: str) -> int | str:
-    return int(text) if text.isdecimal() else text

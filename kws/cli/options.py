@@ -75,6 +75,11 @@ def add_decision(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def device(text: str) -> int | str:
+    """A number or a name from `kws devices`."""
+    return int(text) if text.isdecimal() else text
+
+
 def rate(text: str) -> float:
     """A number of at least 0."""
     try:

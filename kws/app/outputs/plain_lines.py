@@ -8,6 +8,7 @@ from kws.app.events import End, Event, Ready
 from kws.app.outputs.standard import write_line, write_note
 from kws.audio.events import SourceEvent
 from kws.decision import Detection
+from kws.text import printable
 
 
 class PlainLines:
@@ -22,7 +23,7 @@ class PlainLines:
         if isinstance(event, Detection):
             write_line(detection_line(event))
         elif isinstance(event, SourceEvent):
-            write_note(f"kws: {event.message}")
+            write_note(f"kws: {printable(event.message)}")
         elif isinstance(event, Ready) and not self._quiet:
             write_note(opening(event))
         elif isinstance(event, End) and event.reason != "failed" and not self._quiet:
@@ -34,7 +35,9 @@ class PlainLines:
 
 def opening(event: Ready) -> str:
     """What is said when listening begins."""
-    return f"Listening to {event.source} for: {', '.join(event.thresholds)} (Ctrl-C ends)"
+    return (
+        f"Listening to {printable(event.source)} for: {', '.join(event.thresholds)} (Ctrl-C ends)"
+    )
 
 
 def detection_line(detection: Detection) -> str:
