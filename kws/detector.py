@@ -81,7 +81,7 @@ class Detector:
         )
         self.thresholds = point.thresholds  # of each keyword that it detects
         self._observer = observer
-        self._streams = KeywordStreams(model, point, vad=vad)
+        self._streams = KeywordStreams(model, point, 1, vad)
         self._guard = Guard("Detector")
 
     @property

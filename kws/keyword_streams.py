@@ -42,9 +42,7 @@ class ProcessedHop:
 class KeywordStreams:
     """A fixed number of streams, each with its own clock, in which keywords are detected."""
 
-    def __init__(
-        self, model: Model, point: OperatingPoint, streams: int = 1, vad: bool = True
-    ) -> None:
+    def __init__(self, model: Model, point: OperatingPoint, streams: int, vad: bool) -> None:
         """Raises what GatedStreams does."""
         self._streams = GatedStreams(model, streams, vad, point.verified)
         self._deciders = Deciders(

@@ -91,6 +91,9 @@ def test_hops_are_copied(noise: NDArray[np.int16]) -> None:
 def test_memory_is_bounded(noise: NDArray[np.int16]) -> None:
     """Hops whose audio has been dropped, or has not come, are refused."""
     frontend = StreamingFrontend(CONFIG, 1, 8, 3)
+    for number in (-1, 0):
+        with pytest.raises(ValueError, match=f"hop {number} is not among the latest 3 of 0"):
+            frontend.features([0], [number])
     for hop in hops(noise, CONFIG, 8)[:9]:
         frontend.append([0], hop[None])
     for number in (5, 9, -1):
