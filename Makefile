@@ -17,8 +17,8 @@ TEST_PACKAGES := $(AUDIO_PACKAGES) tmux pulseaudio pulseaudio-utils libasound2-p
 FIRMWARE_PACKAGES := gcc libc6-dev gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm
 
 # What `make quick` runs: the path from audio to detections, the command line, and the documents.
-QUICK := audio benchmark_report cli_keywords decision detector documents events examples frontend \
-    imports intervals manifest metrics packaging pool public_api scenes spotting \
+QUICK := audio benchmark_report cli_keywords decision detector documents events frontend \
+    imports intervals manifest metrics packaging pool scenes spotting \
     streaming_frontend vad
 
 .PHONY: help listen test quick fuzz clean

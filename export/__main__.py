@@ -29,7 +29,7 @@ from export.together import together
 from export.verify import measurements_of, reference_of, verify
 from kws import __version__
 from kws.config import DecisionConfig, VadConfig
-from kws.errors import KwsError, ModelError, writing
+from kws.errors import KwsError, writing
 from kws.evaluation.evalset import EvaluationSet, default_split, load_evaluation_set
 from kws.evaluation.metrics import calibration
 from kws.frontend import log_mel
@@ -153,17 +153,12 @@ def export(options: argparse.Namespace) -> Path:
         measurements={},
     )
     logger.info("calibrating int8")
-    clips = calibration_clips(options.data, labels)
-    frames = np.stack([log_mel(audio, features) for audio in clips])
+    training = calibration_clips(options.data, labels)
+    frames = np.stack([log_mel(audio, features) for audio in training])
     if isinstance(trained, EmbeddingNetwork):
         made = together(trained, manifest, frames, options.together_with, options.only)
-    elif isinstance(trained, Network):
-        made = _alone(trained, manifest, frames, options.only)
     else:
-        raise ModelError(
-            f"{options.checkpoint} is of a network that is trained for comparison alone; those "
-            "of --network temporal and embedding are exported"
-        )
+        made = _alone(trained, manifest, frames, options.only)
     manifest = made.manifest
 
     logger.info("verifying")

@@ -22,7 +22,6 @@ from kws.model.load import load_model  # noqa: E402
 from kws.model.manifest import read_manifest, write_manifest  # noqa: E402
 from kws.train import checkpoint  # noqa: E402
 from kws.train.architectures import AnyNetwork  # noqa: E402
-from kws.train.broadcast import BroadcastConfig, BroadcastNetwork  # noqa: E402
 from kws.train.network import Network  # noqa: E402
 
 if TYPE_CHECKING:
@@ -219,14 +218,3 @@ def test_data_is_required(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     with pytest.raises(SystemExit) as error:
         main([str(tmp_path / "last.pt"), "--out", str(tmp_path / "out")])
     assert 2 == error.value.code
-
-
-def test_two_dimensions_are_not_exported(
-    tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """What is trained for comparison alone is refused in one line, and nothing is written."""
-    network = BroadcastNetwork(BroadcastConfig(labels=len(LABELS)))
-    path = save(tmp_path / "broadcast.pt", network)
-    assert 1 == main([str(path), "--out", str(tmp_path / "out"), "--data", str(corpus)])
-    assert "those of --network temporal and embedding are exported" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()

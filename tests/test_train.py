@@ -21,7 +21,6 @@ from kws.frontend import log_mel  # noqa: E402
 from kws.model.manifest import find_manifest, read_manifest  # noqa: E402
 from kws.train import augment, checkpoint  # noqa: E402
 from kws.train.__main__ import main  # noqa: E402
-from kws.train.broadcast import BroadcastConfig, BroadcastNetwork  # noqa: E402
 from kws.train.features import LogMel  # noqa: E402
 from kws.train.fit import FitConfig, begin_with, draw_batches, fit  # noqa: E402
 from kws.train.graphs import read_network  # noqa: E402
@@ -289,28 +288,14 @@ def test_clips_join_in_pairs_and_keep_their_own_rows(material: Material, network
     assert torch.equal(alone.targets, ends.flatten())
 
 
-def test_two_dimensions_slide_over_the_same_rows(material: Material) -> None:
-    """Of two seconds side by side, the first row and the last are those of each alone."""
-    torch.manual_seed(0)
-    network = BroadcastNetwork(BroadcastConfig(bands=64)).eval()
-    features = torch.rand(2, 98, 64)
-    with torch.no_grad():
-        rows = network(features.reshape(1, 196, 64))
-        alone = network(features)[:, 0]
-    assert (1, 50, len(LABELS)) == tuple(rows.shape)
-    assert torch.allclose(alone, rows[0, [0, -1]], atol=1e-5)
-    assert BroadcastConfig().receptive_field == NetworkConfig().receptive_field
-    assert parameter_count(network) < 100_000
-
-
 def test_any_network_and_front_end_is_trained(material: Material, tmp_path: Path) -> None:
-    """A network of two dimensions on more bands, taught by one of one dimension."""
+    """A narrower network on more bands, taught by a wider one."""
     config = replace(
         TINY,
         epochs=1,
         features=FeatureConfig(bands=64, window=400, fft_size=1024),
-        network=BroadcastConfig(bands=64, widths=(4, 4, 6, 6, 8, 8), hidden=8),
-        teacher=NetworkConfig(channels=8, bands=64),
+        network=NetworkConfig(channels=8, bands=64),
+        teacher=NetworkConfig(channels=12, bands=64),
     )
     scores = fit(material, tmp_path, config)
     network, features, labels, _ = checkpoint.load_network(tmp_path / "last.pt")

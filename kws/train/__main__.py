@@ -59,8 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
         "--network",
         choices=ARCHITECTURES,
         default="temporal",
-        help="kind of network: temporal is what ships, broadcast one of two dimensions, embedding "
-        "one that begins with published weights (see kws.train.published)",
+        help="kind of network: temporal is the small one that ships, embedding begins with "
+        "published weights (see kws.train.published)",
     )
     parser.add_argument("--learning-rate", type=float, default=default.learning_rate)
     parser.add_argument("--epochs", type=int, default=default.epochs)

@@ -5,24 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kws.train.broadcast import BroadcastConfig, BroadcastNetwork
 from kws.train.embedding import EmbeddingConfig, EmbeddingNetwork
 from kws.train.network import Network, NetworkConfig
 
-AnyConfig = NetworkConfig | BroadcastConfig | EmbeddingConfig
-AnyNetwork = Network | BroadcastNetwork | EmbeddingNetwork
+AnyConfig = NetworkConfig | EmbeddingConfig
+AnyNetwork = Network | EmbeddingNetwork
 
 ARCHITECTURES: Mapping[str, type[AnyConfig]] = {
     "temporal": NetworkConfig,
-    "broadcast": BroadcastConfig,
     "embedding": EmbeddingConfig,
 }
 
 
 def build(config: AnyConfig) -> AnyNetwork:
     """A network of random weights."""
-    if isinstance(config, BroadcastConfig):
-        return BroadcastNetwork(config)
     if isinstance(config, EmbeddingConfig):
         return EmbeddingNetwork(config)
     return Network(config)
@@ -36,6 +32,4 @@ def read_config(sizes: Mapping[str, Any]) -> AnyConfig:
     exact: dict[str, Any] = {
         key: tuple(size) if isinstance(size, list | tuple) else size for key, size in sizes.items()
     }
-    if "widths" in exact:
-        return BroadcastConfig(**exact)
     return EmbeddingConfig(**exact) if "joined" in exact else NetworkConfig(**exact)
