@@ -21,6 +21,7 @@ from kws.errors import KwsError, SettingError
 COMMANDS = {
     "listen": "spot keywords in what the microphone, a file or a pipe delivers",
     "devices": "list the microphones",
+    "doctor": "check all from the model to the microphone, and say what to do",
     "eval": "measure a model on recordings: accuracy, recall, calibration, noise",
     "eval-stream": "measure a model on streams: false accepts per hour, misses, delay",
     "calibrate": "set the thresholds for your own surroundings",
