@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Calibrate and print; returns the exit code."""
+    """Calibrate and print; returns the exit code: 1 where a recording could not be read."""
     import shutil
     from dataclasses import replace
 
@@ -95,4 +95,4 @@ def run(options: argparse.Namespace) -> int:
                 changed = replace(changed, thresholds=thresholds)
             write_manifest(changed, options.out / model.path.name)
         print(f"\nwritten; use it with --model {options.out}")
-    return 0
+    return 1 if problems else 0

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kws.evaluation.evaluate import Evaluation
 
 SPLITS = ("training", "validation", "testing", "all")
+_SHOWN = 20  # files that were not used
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Evaluate and print; returns the exit code."""
+    """Evaluate and print; returns the exit code: 1 where a recording could not be used."""
     import json
 
     from kws.errors import writing
@@ -86,13 +87,14 @@ def run(options: argparse.Namespace) -> int:
     if options.report:
         with writing(options.report):
             page = write_report(evaluation, figures, model, options.report)
+    code = 1 if figures["not_used"] else 0
     if options.json:
         print(json.dumps(figures))
-        return 0
+        return code
     _print(figures)
     if page:
         print(f"report: {page}")
-    return 0
+    return code
 
 
 def _noise(folder: Path) -> list[Any]:
@@ -142,7 +144,7 @@ def _submit(options: argparse.Namespace, model: Any) -> int:
     print(f"{written} clips labelled in {options.submission}")
     if problems:
         print(f"{len(problems)} could not be read and stand as unknown, first {problems[0]}")
-    return 0
+    return 1 if problems else 0
 
 
 def _print(figures: dict[str, Any]) -> None:
@@ -165,7 +167,11 @@ def _print(figures: dict[str, Any]) -> None:
         _print_ensemble(figures["ensemble"])
     if figures["not_used"]:
         count = len(figures["not_used"])
-        print(f"{count} file{'s' if count > 1 else ''} not used: {figures['not_used'][0]}")
+        print(f"{count} file{'s' if count > 1 else ''} not used:")
+        for problem in figures["not_used"][:_SHOWN]:
+            print(f"  {problem}")
+        if count > _SHOWN:
+            print(f"  and {count - _SHOWN} more (--json lists them)")
 
 
 def _print_ensemble(found: dict[str, Any]) -> None:

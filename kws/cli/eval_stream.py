@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Evaluate and print; returns the exit code."""
+    """Evaluate and print; returns the exit code: 1 where a recording could not be read."""
     import json
 
     from kws.errors import DataError, writing
@@ -103,7 +103,7 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(figures))
     else:
         _print(figures)
-    return 0
+    return 1 if figures.get("not_used") else 0
 
 
 def _print(figures: dict[str, Any]) -> None:
