@@ -251,3 +251,25 @@ def test_names_that_are_no_utf8(words: Path, caplog: pytest.LogCaptureFixture) -
     assert (7, []) == convert(words, words.parent / (words.name + " copy"))
     with caplog.at_level(logging.WARNING):
         assert 0 == main(["data", "check", str(words)])
+
+
+def test_measurements_tell_what_they_lack(
+    tmp_path: Path, tones: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All that can be read is measured; what cannot is named, and makes the exit code 1."""
+    for index in range(3):
+        clip(tmp_path / "data" / "low" / f"{index}.wav")
+    command = ["eval", "--model", str(tones), "--data", str(tmp_path / "data"), "--split", "all"]
+    assert 0 == main(command)
+    (tmp_path / "data" / "low" / "bad.wav").write_text("no audio")
+    capsys.readouterr()
+    assert 1 == main(command)
+    assert "1 file not used:\n  " in (printed := capsys.readouterr().out)
+    assert "low/bad.wav: is not audio" in printed
+    assert 1 == main([*command, "--json"])
+    capsys.readouterr()
+    command = ["calibrate", "--model", str(tones), "--background", str(tmp_path / "data")]
+    assert 1 == main(command)
+    assert "bad.wav: is not audio" in capsys.readouterr().out
+    assert 1 == main(["eval-stream", "--model", str(tones), "--negatives", command[-1]])
+    assert "bad.wav: is not audio" in capsys.readouterr().out
