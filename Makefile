@@ -21,13 +21,14 @@ QUICK := audio benchmark_report cli_keywords decision detector documents events 
     imports intervals manifest metrics packaging pool scenes spotting \
     streaming_frontend vad
 
-.PHONY: help listen test quick fuzz clean
+.PHONY: help listen test quick fuzz soak clean
 
 help:
 	@echo "make listen  install kws into $(RUNTIME) and listen to the microphone (or play the demo)"
 	@echo "make test    install what the tests need into $(DEV) and run every check"
 	@echo "make quick   style, types and the tests of the core, within a minute"
 	@echo "make fuzz    run the fuzz targets for MINUTES=60 each"
+	@echo "make soak    listen to a virtual microphone for 30 minutes that is not treated well"
 	@echo "make clean   remove both environments and the caches"
 
 listen: $(RUNTIME)/installed
@@ -57,6 +58,9 @@ quick: $(DEV)/installed
 # Every fuzz target for so long, one after the other; the counts go into benchmarks/results/fuzz.json.
 fuzz: $(DEV)/installed
 	$(DEV)/bin/python tests/fuzz/run.py --minutes $(MINUTES)
+
+soak: $(DEV)/installed
+	$(DEV)/bin/python -m benchmarks.product.soak
 
 clean:
 	rm -rf $(RUNTIME) $(DEV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

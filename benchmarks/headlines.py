@@ -177,7 +177,16 @@ def _processor_time(results: Results) -> Iterator[Row]:
 
 
 def _whole_program(results: Results) -> Iterator[Row]:
-    yield from ()
+    programs = _figures(results, "listening").get("processor_time", {})
+    for name, row in programs.items():
+        if not any(too_noisy(row[kind]) for kind in ("silence", "talk")):
+            shares = [row[kind]["share_of_a_core"] for kind in ("silence", "talk")]
+            cells = f"{shares[0]:.1%} of a core in silence, {shares[1]:.1%} in talk"
+            yield (
+                f"`{name}`, the whole program" if name.startswith("kws") else name,
+                cells,
+                _link("listening"),
+            )
 
 
 def _sizes(results: Results) -> Iterator[Row]:

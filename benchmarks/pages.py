@@ -38,7 +38,7 @@ PAGES = {
     "spotting": Page(
         "Single words in a stream", "Validation clips with noise around them, one by one."
     ),
-    "listen": Page(
+    "listening": Page(
         "The whole program", "`kws listen` on a virtual microphone, capture and outputs included."
     ),
     "latency": Page("Speed of each file", "What `kws bench` measures, on our machine."),

@@ -98,6 +98,17 @@ def test_noisy_times_are_not_published() -> None:
         assert told == ("Not published of kws stream.onnx" not in page)
 
 
+def test_the_whole_program_has_its_row() -> None:
+    """As a share of a core in silence and in talk; left out where either spread too much."""
+    quiet = {"share_of_a_core": 0.0091, "spread": 0.04}
+    for spread, told in ((0.09, True), (0.11, False)):
+        talk = {"share_of_a_core": 0.0132, "spread": spread}
+        programs = {"kws listen": {"silence": quiet, "talk": talk}}
+        text = report.readme_tables({"listening": result({"processor_time": programs})})
+        row = "| `kws listen`, the whole program | 0.9% of a core in silence, 1.3% in talk |"
+        assert told == (row in text)
+
+
 def test_dirty_commits_are_not_published() -> None:
     """What was measured with changes on top is named, and no figure of it is shown."""
     kept = result({"spotted": 0.9, "keyword_clips": 9, "unknown_fired": 0.0, "unknown_clips": 9})

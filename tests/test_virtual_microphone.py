@@ -16,14 +16,15 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-from sound_server import RATE, SoundServer, needs_sound_server, sound_server
 
+from benchmarks.product import soak
+from benchmarks.sound_server import RATE, SoundServer, missing, sound_server
 from kws import Detector
 from kws.audio import AudioFile
 from kws.config import SAMPLE_RATE
 from kws.demo import RECORDING, SPOKEN
 
-pytestmark = needs_sound_server
+pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "all is there")
 
 PROGRAM = str(Path(__file__).parent / "microphone_program.py")
 MINUTE = 60.0  # s that no step needs, even on a busy machine
@@ -249,3 +250,18 @@ def test_no_server_at_all(sound: SoundServer) -> None:
     assert process.returncode == 1
     assert "the sound server does not answer" in errors
     assert len(errors.splitlines()) == 1
+
+
+def test_the_beginning_of_a_soak(sound: SoundServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `make soak` does for half an hour, with one stall and one restart of the server."""
+    monkeypatch.setattr(soak, "EVERY", 12.0)
+    assert soak.run(sound, 38.0) == ""
+
+
+def test_a_soak_that_fails(sound: SoundServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that ends, or that detects nothing, does not pass."""
+    monkeypatch.setattr(soak, "QUIET", 0.0)
+    assert "nothing was detected" in soak.run(sound, 20.0)
+    monkeypatch.undo()
+    sound.kill()
+    assert "it ended with 1" in soak.run(sound, 60.0)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kws.audio.convert import Converter, FloatArray, Int16Array, to_int16
     from kws.audio.devices import Device, input_devices
+    from kws.audio.errors import DeviceError
     from kws.audio.events import SourceEvent
     from kws.audio.file import AudioFile
     from kws.audio.gap import Gap
@@ -21,6 +22,7 @@ __all__ = [
     "AudioPipe",
     "Converter",
     "Device",
+    "DeviceError",
     "FloatArray",
     "Gap",
     "Int16Array",
@@ -38,6 +40,7 @@ _HOME = {
     "AudioPipe": "pipe",
     "Converter": "convert",
     "Device": "devices",
+    "DeviceError": "errors",
     "FloatArray": "convert",
     "Gap": "gap",
     "Int16Array": "convert",

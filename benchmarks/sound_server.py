@@ -1,7 +1,8 @@
-"""A PulseAudio server of a test's own, apart from any that runs here, with microphones of software.
+"""A PulseAudio server for tests and benchmarks, apart from any that runs here.
 
-What is played to its loudspeaker `vmic`, which leads nowhere, comes from the default microphone.
-Further microphones can be plugged in, which deliver what the test writes at the moment it does.
+Its microphones are made of software. What is played to its loudspeaker `vmic`, which leads nowhere,
+comes from the default one. Further ones can be plugged in, which deliver what is written to them at
+that moment.
 """
 
 from __future__ import annotations
@@ -17,22 +18,23 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 RATE = 48_000  # Hz, of the microphones that are plugged in
-CHUNK = RATE // 50
 
 PROGRAMS = ("pulseaudio", "pactl", "paplay")
-MISSING = [program for program in PROGRAMS if shutil.which(program) is None]
 PLUGIN = "alsa-lib/libasound_module_pcm_pulse.so"
 
-needs_sound_server = [
-    pytest.mark.skipif(sys.platform != "linux", reason="PulseAudio stands in on Linux only"),
-    pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}"),
-    pytest.mark.skipif(
-        not list(Path("/usr/lib").glob(f"*/{PLUGIN}")), reason="no libasound2-plugins"
-    ),
-]
+
+def missing() -> str:
+    """Why no such server can be started here; empty where one can."""
+    if sys.platform != "linux":
+        return "PulseAudio stands in on Linux only"
+    programs = [program for program in PROGRAMS if shutil.which(program) is None]
+    if programs:
+        return f"not installed: {', '.join(programs)}"
+    if not list(Path("/usr/lib").glob(f"*/{PLUGIN}")):
+        return "libasound2-plugins is not installed"
+    return ""
 
 
 class SoundServer:
@@ -96,12 +98,12 @@ class SoundServer:
             except subprocess.CalledProcessError:
                 pass  # the server is not up yet
             time.sleep(0.05)
-        pytest.fail(f"{' '.join(command)} never printed {text!r}")
+        raise TimeoutError(f"{' '.join(command)} never printed {text!r}")
 
-    def start_program(self, *arguments: str) -> subprocess.Popen[str]:
+    def start_program(self, *arguments: str, python: str = sys.executable) -> subprocess.Popen[str]:
         """A Python program that uses the server."""
         return subprocess.Popen(
-            [sys.executable, *arguments],
+            [python, *arguments],
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -109,7 +111,7 @@ class SoundServer:
         )
 
     @contextmanager
-    def plugged_in(self, name: str, description: str) -> Iterator[Written]:
+    def plugged_in(self, name: str, description: str, chunk_ms: int = 20) -> Iterator[Written]:
         """A microphone that delivers what is written to it, and silence otherwise."""
         fifo = self.folder / f"{name}.{time.monotonic_ns()}"
         module = self.run(
@@ -117,7 +119,7 @@ class SoundServer:
             *(f"file={fifo}", "format=s16le", f"rate={RATE}", "channels=1"),
             'source_properties=device.description="{}"'.format(description.replace(" ", r"\ ")),
         )
-        written = Written(fifo)
+        written = Written(fifo, RATE * chunk_ms // 1000)
         try:
             yield written
         finally:
@@ -128,7 +130,8 @@ class SoundServer:
 class Written:
     """Plays into a pipe in real time, from a thread, and knows when it wrote what."""
 
-    def __init__(self, fifo: Path) -> None:
+    def __init__(self, fifo: Path, chunk: int) -> None:
+        self._chunk = chunk  # samples that are written at once
         self._pipe = os.open(fifo, os.O_WRONLY)
         os.set_blocking(self._pipe, False)  # a source that nobody records from reads nothing
         self._waiting = np.empty(0, np.int16)
@@ -149,11 +152,11 @@ class Written:
         random = np.random.default_rng(1)
         while not self._closed:
             with self._lock:
-                chunk, self._waiting = self._waiting[:CHUNK], self._waiting[CHUNK:]
-                self._now += CHUNK / RATE
+                chunk, self._waiting = self._waiting[: self._chunk], self._waiting[self._chunk :]
+                self._now += self._chunk / RATE
                 due = self._now
             # A little noise, as every room has.
-            silence = random.integers(-30, 31, CHUNK - len(chunk)).astype(np.int16)
+            silence = random.integers(-30, 31, self._chunk - len(chunk)).astype(np.int16)
             time.sleep(max(0.0, due - time.time()))
             with suppress(OSError):
                 os.write(self._pipe, np.concatenate([chunk, silence]).tobytes())

@@ -1,0 +1,234 @@
+"""`python -m benchmarks.product.listening`: what the whole program takes while it listens.
+
+`kws listen`, without and with its live view, and pymicro-wakeword in the same kind of loop record
+from one virtual microphone at the same time, which is silent and talks in turn. Their processor
+time, all threads, is a share of one core; each stands beside its ratio to the plain program, paired
+by round. Start-up is the time from the start of the process to the first block of audio, beside
+that of the barest program that records.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import pty
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soxr
+
+from benchmarks.environments import EnvironmentFailed, environment
+from benchmarks.product.peers import speech_stream
+from benchmarks.results import FOLDER, ROOT, write_result
+from benchmarks.sound_server import RATE, SoundServer, Written, missing, sound_server
+from kws.audio.capture import BLOCK_MS
+from kws.bench.timing import ratio, spread
+from kws.config import SAMPLE_RATE
+from kws.errors import KwsError
+
+OURS = "kws listen"
+VIEW = "kws listen with live view"
+PEER = "pymicro-wakeword, one wake word"
+PEER_PACKAGES = ("pymicro-wakeword==2.5.0", "sounddevice>=0.5")
+WARM_UP = 8.0  # s
+
+# The same kind of loop around one wake word: blocks of 80 ms from PortAudio's callback.
+PEER_LOOP = """
+import queue, sounddevice
+from pymicro_wakeword import MicroWakeWord, MicroWakeWordFeatures, Model
+word, features = MicroWakeWord.from_builtin(Model.OKAY_NABU), MicroWakeWordFeatures()
+blocks = queue.Queue()
+with sounddevice.RawInputStream(
+    samplerate=16000, blocksize=1280, channels=1, dtype="int16",
+    callback=lambda data, *_: blocks.put(bytes(data)),
+):
+    while True:
+        for each in features.process_streaming(blocks.get()):
+            if word.process_streaming(each):
+                print("okay nabu", flush=True)
+"""
+
+# The barest program: what Python, PortAudio and the sound server need until audio comes.
+BAREST = """
+import threading, sounddevice
+came = threading.Event()
+with sounddevice.RawInputStream(callback=lambda *_: came.set()):
+    came.wait()
+"""
+
+
+def processor_seconds(pid: int) -> float:
+    """Processor time of all threads of a process so far, exact to the nanosecond."""
+    total = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        total += int((task / "schedstat").read_text().split()[0])
+    return total / 1e9
+
+
+@contextmanager
+def running(command: list[str], sound: SoundServer, terminal: bool) -> Iterator[int]:
+    """A program, by its process number, whose output is read and thrown away."""
+    reading, writing = pty.openpty() if terminal else os.pipe()
+    if terminal:
+        fcntl.ioctl(writing, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    process = subprocess.Popen(
+        command,
+        env={**sound.environment, "TERM": "xterm-256color"},
+        stdin=subprocess.DEVNULL,
+        stdout=writing,
+        stderr=subprocess.DEVNULL,
+        cwd=ROOT,
+    )
+    os.close(writing)
+    threading.Thread(target=_drain, args=(reading,), daemon=True).start()
+    try:
+        yield process.pid
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def _drain(descriptor: int) -> None:
+    try:
+        while os.read(descriptor, 65536):
+            pass
+    except OSError:  # the terminal's other end was closed
+        pass
+    os.close(descriptor)
+
+
+def processor_time(
+    sound: SoundServer, talk: Callable[[float], None], rounds: int, seconds: float
+) -> dict[str, Any]:
+    """Each program's share of a core, in silence and in talk."""
+    listen = [sys.executable, "-m", "kws", "listen"]
+    programs = {OURS: ([*listen, "--json"], False), VIEW: (listen, True)}
+    not_run = {}
+    try:
+        python = environment("pymicro-wakeword-microphone", PEER_PACKAGES)
+        programs[PEER] = ([str(python), "-c", PEER_LOOP], False)
+    except EnvironmentFailed as error:
+        not_run[PEER] = str(error)
+    shares: dict[str, dict[str, list[float]]] = {
+        name: {"silence": [], "talk": []} for name in programs
+    }
+    with ExitStack() as stack:
+        pids = {
+            name: stack.enter_context(running(command, sound, terminal))
+            for name, (command, terminal) in programs.items()
+        }
+        time.sleep(WARM_UP)
+        for _ in range(rounds):
+            for kind in ("silence", "talk"):
+                if kind == "talk":
+                    talk(seconds + 1.0)
+                time.sleep(0.5)
+                before = {name: processor_seconds(pid) for name, pid in pids.items()}
+                begin = time.monotonic()
+                time.sleep(seconds)
+                for name, pid in pids.items():
+                    taken = processor_seconds(pid) - before[name]
+                    shares[name][kind].append(taken / (time.monotonic() - begin))
+                time.sleep(1.5)
+    rows = {
+        name: {kind: _row(kinds[kind], shares[OURS][kind]) for kind in kinds}
+        for name, kinds in shares.items()
+    }
+    return {"processor_time": rows, "not_run": not_run}
+
+
+def _row(shares: list[float], ours: list[float]) -> dict[str, float]:
+    low, middle, high = ratio(shares, ours)
+    return {
+        "share_of_a_core": statistics.median(shares),
+        "spread": spread(shares),
+        "relative_processor_time": middle,
+        "relative_processor_time_low": low,
+        "relative_processor_time_high": high,
+    }
+
+
+def start_up(sound: SoundServer, starts: int) -> dict[str, float]:
+    """Seconds from the start of a process to its first block of audio, medians."""
+    ours, barest = [], []
+    for _ in range(starts):
+        begin = time.monotonic()
+        process = sound.start_program("-m", "kws", "listen", "--json")
+        assert process.stdout is not None
+        assert process.stderr is not None
+        with process.stdout, process.stderr:
+            event = json.loads(process.stdout.readline())["event"]
+            ours.append(time.monotonic() - begin)
+            process.terminate()
+            process.wait()
+        if event != "ready":
+            raise KwsError(f"kws listen began with {event!r}; expected 'ready'")
+        begin = time.monotonic()
+        subprocess.run([sys.executable, "-c", BAREST], env=sound.environment, check=True)
+        barest.append(time.monotonic() - begin)
+    return {
+        "kws_listen_s": statistics.median(ours),
+        "barest_program_s": statistics.median(barest),
+        "difference_s": statistics.median(a - b for a, b in zip(ours, barest, strict=True)),
+    }
+
+
+def speaker(microphone: Written, data: Path) -> Callable[[float], None]:
+    """Plays so many seconds of talk without any of the words."""
+    audio = speech_stream(data, 10.0).audio.astype(np.float32) / 32768
+    talk = np.rint(soxr.resample(audio, SAMPLE_RATE, RATE) * 32000).astype(np.int16)
+    position = 0
+
+    def play(seconds: float) -> None:
+        nonlocal position
+        count = round(seconds * RATE)
+        microphone.play(talk[position : position + count])
+        position = (position + count) % max(1, len(talk) - count)
+
+    return play
+
+
+def main() -> int:
+    """Measure and write the result; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--data", type=Path, default=os.environ.get("KWS_DATA"))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=8.0, help="of silence and of talk a round")
+    parser.add_argument("--starts", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=FOLDER / "listening.json")
+    options = parser.parse_args()
+    if missing():
+        parser.error(missing())
+    if options.data is None:
+        parser.error("--data or KWS_DATA has to name the recordings")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        sound_server(Path(folder)) as sound,
+        sound.plugged_in("talker", "Talker", BLOCK_MS) as microphone,
+    ):
+        sound.run("pactl", "set-default-source", "talker")
+        figures: dict[str, Any] = {"start_up": start_up(sound, options.starts)}
+        talk = speaker(microphone, Path(options.data))
+        figures |= processor_time(sound, talk, options.rounds, options.seconds)
+    for name, row in figures["processor_time"].items():
+        print(name, *(f"{kind} {row[kind]['share_of_a_core']:.2%}" for kind in row))
+    print(figures["start_up"])
+    write_result(options.out, "python -m benchmarks.product.listening", figures)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
