@@ -15,6 +15,7 @@ from kws.audio.gap import Gap
 from kws.config import SAMPLE_RATE
 from kws.demo import RECORDING
 from kws.errors import KwsError
+from kws.keyword_streams import silence_after
 from kws.model.load import Model
 from kws.pool import DetectorPool
 
@@ -95,6 +96,13 @@ def test_the_time_of_day(model: Model, demonstration: Int16Array) -> None:
     assert [1e9 + each.end for each in timed] == [each.time for each in timed]
     untimed = list(detector.listen(list(Timed())))
     assert [replace(each, time=None) for each in timed] == untimed
+
+
+def test_the_silence_at_the_end(model: Model) -> None:
+    """It is as long as the gate's hangover, to the sample."""
+    for hangover_ms, samples in ((700, 11_200), (1, 16), (0, 0)):
+        vad = replace(model.manifest.vad, hangover_ms=hangover_ms)
+        assert samples == len(silence_after(replace(model.manifest, vad=vad)))
 
 
 @pytest.mark.parametrize("samples", [0, -1])
