@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import index
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,9 +81,9 @@ class KeywordStreams:
     def skip(self, stream: int, samples: int) -> Iterator[ProcessedHop]:
         """As `finish`, but the stream's clock goes on, by so many samples that were lost.
 
-        Raises ValueError for fewer than 1.
+        Raises ValueError for fewer than 1, and TypeError for no whole number.
         """
-        if samples < 1:
+        if index(samples) < 1:
             raise ValueError(f"expected at least 1 lost sample, got {samples}")
         position = self._position(stream)
         yield from self.finish(stream)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal, get_args
 
 import numpy as np
@@ -53,13 +54,14 @@ class OperatingPoint:
         if isinstance(threshold, Mapping):
             _require_known(threshold, chosen, "keyword", "keywords")
             own = dict(threshold)
-            name = ", ".join(f"{word} {value:g}" for word, value in own.items())
         else:
             own = {} if threshold is None else dict.fromkeys(chosen, threshold)
-            name = "" if threshold is None else f"threshold {threshold:g}"
         for word, value in own.items():
-            if not 0.0 < value <= 1.0:
-                raise SettingError(f"expected a threshold in (0, 1] for {word}, got {value}")
+            if not isinstance(value, Real) or not 0.0 < value <= 1.0:
+                raise SettingError(f"expected a threshold in (0, 1] for {word}, got {value!r}")
+        name = ", ".join(f"{word} {value:g}" for word, value in own.items())
+        if own and not isinstance(threshold, Mapping):
+            name = f"threshold {threshold:g}"
         if len(own) < len(chosen):
             preset = manifest.operating_point(mode, sensitivity, verified)
             own = {word: preset.get(word, config.threshold) for word in chosen} | own

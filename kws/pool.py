@@ -64,7 +64,7 @@ class DetectorPool:
     def reset(self, stream: int) -> None:
         """Let one stream begin again, as though digital silence had gone before."""
         with self._guard:
-            self._streams.reset(stream)
+            self._streams.reset(self._known(stream))
 
     def close(self) -> None:
         """As `Detector.close`."""
@@ -99,12 +99,18 @@ class DetectorPool:
     def finish(self, stream: int) -> list[Detection]:
         """What the end of one stream still decides, as `Detector.finish`; then `reset` it."""
         with self._guard:
-            return self._detections(self._streams.finish(stream))[stream]
+            return self._detections(self._streams.finish(self._known(stream)))[stream]
 
     def skip(self, stream: int, samples: int) -> list[Detection]:
         """So many samples of one stream were lost; as `Detector.skip`."""
         with self._guard:
-            return self._detections(self._streams.skip(stream, samples))[stream]
+            return self._detections(self._streams.skip(self._known(stream), samples))[stream]
+
+    def _known(self, stream: int) -> int:
+        """The number of a stream; raises ValueError where there is no such stream."""
+        if not 0 <= stream < len(self):
+            raise ValueError(f"expected a stream from 0 to {len(self) - 1}, got {stream}")
+        return stream
 
     def _detections(self, hops: Iterator[ProcessedHop]) -> list[list[Detection]]:
         detections: list[list[Detection]] = [[] for _ in range(len(self))]

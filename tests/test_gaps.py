@@ -112,6 +112,12 @@ def test_a_gap_of_nothing(samples: int, model: Model) -> None:
         Detector(model).skip(samples)
 
 
+def test_a_gap_of_no_whole_number(model: Model) -> None:
+    """Samples are counted."""
+    with pytest.raises(TypeError, match="float"):
+        Detector(model).skip(1.5)  # type: ignore[arg-type]
+
+
 def test_no_gap_after_close(model: Model) -> None:
     """A closed detector has no clock."""
     detector = Detector(model)

@@ -141,6 +141,15 @@ def test_a_pool_of_nothing(windows: Model, streams: int) -> None:
         DetectorPool(windows, streams)
 
 
+@pytest.mark.parametrize("stream", [-1, 2])
+def test_a_stream_that_is_not_there(windows: Model, stream: int) -> None:
+    """Streams are counted from 0."""
+    pool = DetectorPool(windows, 2)
+    for use in (pool.reset, pool.finish, lambda number: pool.skip(number, 1)):
+        with pytest.raises(ValueError, match=f"expected a stream from 0 to 1, got {stream}"):
+            use(stream)
+
+
 def test_threshold_is_checked(windows: Model) -> None:
     """As in a detector."""
     with pytest.raises(ValueError, match=r"\(0, 1\]"):
