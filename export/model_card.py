@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kws.evaluation.intervals import rate_text
+from kws.evaluation.intervals import preset_text
 from kws.model.manifest import Manifest, VerifierEntry, read_manifest
 
 # What training material is called in a checkpoint -> what it is and whose.
@@ -206,17 +206,8 @@ def _operating_points(measurements: Mapping[str, Any]) -> Iterator[str]:
         yield ""
         yield f"| {mode} | {' | '.join(presets)} |"
         yield f"|---|{'---:|' * len(presets)}"
-        counts = [_false_accepts(points[name], measured) for name in presets]
+        counts = [preset_text(points[name], measured) for name in presets]
         yield f"| false accepts | {' | '.join(counts)} |"
         for scene in scenes:
             missed = [f"{points[name]['miss_rate'][scene]:.1%}" for name in presets]
             yield f"| missed, {scene} | {' | '.join(missed)} |"
-
-
-def _false_accepts(point: Mapping[str, Any], measured: Mapping[str, Any]) -> str:
-    """Events in hours, with the interval; manifests of older exports hold the rate alone."""
-    if "false_accepts" in point:
-        sources = point["false_accepts"].values()
-        return rate_text(*(sum(each[key] for each in sources) for key in ("events", "hours")))
-    hours = measured["hours"]
-    return rate_text(round(point["false_accepts_per_hour"] * hours), hours)

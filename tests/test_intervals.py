@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kws.evaluation.intervals import poisson_interval, rate_text, share_interval
+from kws.evaluation import intervals
+from kws.evaluation.intervals import poisson_interval, preset_text, rate_text, share_interval
 
 
 @pytest.mark.parametrize(
@@ -26,8 +27,15 @@ def test_a_lower_confidence_is_narrower() -> None:
     """90 % lies within 95 %, and many events are counted without overflow."""
     wide, narrow = poisson_interval(5), poisson_interval(5, 0.9)
     assert wide[0] < narrow[0] < 5 < narrow[1] < wide[1]
-    low, high = poisson_interval(5000)
-    assert 4850 < low < 5000 < high < 5150
+    assert poisson_interval(10**6) == pytest.approx((998_040.9, 1_001_961.9), abs=1.0)
+
+
+def test_many_events_are_told_as_few_are() -> None:
+    """The approximation goes on where the exact sum ends."""
+    events = intervals.MANY
+    exact = poisson_interval(events)
+    approximate = intervals._cubed(events, 0.025), intervals._cubed(events + 1, 0.975)
+    assert exact == pytest.approx(approximate, rel=1e-5)
 
 
 def test_text() -> None:
@@ -37,7 +45,7 @@ def test_text() -> None:
     assert rate_text(1500, 3.0) == "1,500 in 3.0 h (95 %: 475 to 526 per hour)"
 
 
-@pytest.mark.parametrize(("events", "confidence"), [(-1, 0.95), (1, 0.0), (1, 1.0)])
+@pytest.mark.parametrize(("events", "confidence"), [(-1, 0.95), (1, 0.0), (1, 1.0), (10**13, 0.95)])
 def test_what_cannot_be(events: int, confidence: float) -> None:
     """A negative count and a confidence of all or nothing are refused with what was expected."""
     with pytest.raises(ValueError, match="expected events >= 0"):
@@ -53,3 +61,11 @@ def test_shares() -> None:
     assert share_interval(10, 10) == pytest.approx((0.7225, 1.0), abs=1e-4)
     with pytest.raises(ValueError, match="expected a part"):
         share_interval(3, 2)
+
+
+def test_presets_of_manifests() -> None:
+    """Counts by source are summed; where an older export kept the rate alone, it is multiplied."""
+    counts = {"speech": {"events": 1, "hours": 0.5}, "noise": {"events": 0, "hours": 0.37}}
+    expected = "1 in 0.87 h (95 %: 0.029 to 6.4 per hour)"
+    assert expected == preset_text({"false_accepts": counts}, {})
+    assert expected == preset_text({"false_accepts_per_hour": 1.149}, {"hours": 0.87})

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from kws import __version__
 from kws.errors import AudioError, KwsError
+from kws.evaluation.intervals import preset_text
 from kws.text import printable
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def print_model(model: dict[str, Any]) -> None:
         with suppress(*OTHER_FORM):
             shares = {key: f"{file['accuracy']:7.2%}" for key, file in measured["files"].items()}
         for key, file in model["artefacts"].items():
-            facts = f"{file['bytes']:9,} bytes {shares.get(key, ''):7}"
+            facts = f"{file['bytes'] / 1e6:6.2f} MB {shares.get(key, ''):7}"
             _row(key, f"{facts}  sha256 {file['sha256'][:16]}  {file['file']}")
         with suppress(*OTHER_FORM):
             _row("", f"(share right of up to {measured['clips']:,} {measured['split']} clips)")
@@ -121,7 +122,10 @@ def print_model(model: dict[str, Any]) -> None:
         _row("thresholds", ", ".join(thresholds) or f"{model['decision']['threshold']:g} for each")
         if verifier := model.get("verifier"):
             file, candidate = verifier["artefact"], verifier["candidate"]
-            _row("verifier", f"{file['file']}, runs above {candidate:g} ({file['bytes']:,} bytes)")
+            _row(
+                "verifier",
+                f"{file['file']}, runs above {candidate:g} ({file['bytes'] / 1e6:.2f} MB)",
+            )
         points = "verified_operating_points" if model.get("verifier") else "operating_points"
         with suppress(*OTHER_FORM):
             for name, value in _operating_points(model["measurements"].get(points, {})):
@@ -147,6 +151,5 @@ def _operating_points(measured: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             missed = (f"{rate:.1%} in {where}" for where, rate in point["miss_rate"].items())
             yield (
                 f"{mode}, {name}",
-                f"{point['false_accepts_per_hour']:g} false accepts per hour; "
-                f"missed {', '.join(missed)}",
+                f"false accepts {preset_text(point, measured)}; missed {', '.join(missed)}",
             )

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import statistics
+from collections.abc import Callable, Mapping
+from typing import Any
 
 CONFIDENCE = 0.95
+MANY = 1_000  # events, from which on the sum over all of them is not worth its time
+MOST_EVENTS = 10**12
 
 
 def poisson_interval(events: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -14,11 +18,14 @@ def poisson_interval(events: int, confidence: float = CONFIDENCE) -> tuple[float
     Outside the interval such a count, or one further away, has a probability of less than half of
     1 - confidence. Divide by the hours of audio for events per hour.
     """
-    if events < 0 or not 0.0 < confidence < 1.0:
+    if not 0 <= events <= MOST_EVENTS or not 0.0 < confidence < 1.0:
         raise ValueError(
-            f"expected events >= 0 and a confidence between 0 and 1, got {events} and {confidence}"
+            f"expected events >= 0, at most {MOST_EVENTS:.0e}, and a confidence between 0 and 1, "
+            f"got {events} and {confidence}"
         )
     tail = (1.0 - confidence) / 2.0
+    if events > MANY:
+        return _cubed(events, tail), _cubed(events + 1, 1.0 - tail)
     top = events + 10.0 * math.sqrt(events + 1.0) + 20.0  # P(X <= events) is far below any tail
     lowest = (
         _root(lambda mean: _at_most(events - 1, mean) - (1.0 - tail), events) if events else 0.0
@@ -45,10 +52,29 @@ def rate_text(events: int, hours: float) -> str:
     return f"{events:,} in {_short(hours)} h (95 %: {low} to {high} per hour)"
 
 
+def preset_text(point: Mapping[str, Any], measured: Mapping[str, Any]) -> str:
+    """`rate_text` of a preset in a manifest's `measurements`, where it is one of `measured`.
+
+    Manifests of older exports hold the rate alone. Raises KeyError for other content.
+    """
+    if "false_accepts" in point:
+        sources = point["false_accepts"].values()
+        return rate_text(*(sum(each[key] for each in sources) for key in ("events", "hours")))
+    hours = measured["hours"]
+    return rate_text(round(point["false_accepts_per_hour"] * hours), hours)
+
+
 def _at_most(events: int, mean: float) -> float:
     """Probability of at most so many events where `mean` (> 0) are expected."""
     terms = (k * math.log(mean) - mean - math.lgamma(k + 1.0) for k in range(events + 1))
     return math.fsum(map(math.exp, terms))
+
+
+def _cubed(events: int, quantile: float) -> float:
+    """Half a chi-square quantile of 2 * events degrees, by Wilson and Hilferty (PNAS 1931)."""
+    ninth = 1.0 / (9.0 * events)
+    z = statistics.NormalDist().inv_cdf(quantile)
+    return float(events * (1.0 - ninth + z * math.sqrt(ninth)) ** 3)
 
 
 def _root(falling: Callable[[float], float], top: float) -> float:
