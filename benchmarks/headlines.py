@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from benchmarks.difficult import short_table
 from benchmarks.pages import too_noisy
 from benchmarks.text import Row, megabytes, share, table
 from kws.evaluation.intervals import rate_text
@@ -46,8 +47,10 @@ def streams(results: Results) -> str:
         if any(cells):
             rows.append((text, *(each or "" for each in cells)))
 
-    row("false accepts on coffee orders and unseen noises", *map(_false_accepts, columns))
+    row("false accepts on speech and unseen noises", *map(_false_accepts, columns))
     for name, text in SCENES.items():
+        if name.startswith("conversation") and "rooms" in results:
+            continue  # which tells more of talk in the background
         row(f"commands missed, {text}", *(_missed(point, name) for point in columns))
     for name, text in SIMILAR.items():
         row(f"recordings of {text} that fire", *(_fired(point, name) for point in columns))
@@ -56,6 +59,11 @@ def streams(results: Results) -> str:
         *(_seconds(point, "delay at 10 dB, median, s") for point in columns),
     )
     return table(head, rows) if rows else ""
+
+
+def difficult(results: Results) -> str:
+    """Talk in the background, other accents, children, and the files without verifier."""
+    return short_table(_figures(results, "rooms"))
 
 
 def clips(results: Results) -> str:
@@ -87,7 +95,6 @@ def cost(results: Results) -> str:
     """Processor time, memory, sizes and speed; rows whose measurement was too noisy are absent."""
     rows = [
         *_spotting(results),
-        *_difficult(results),
         *_processor_time(results),
         *_whole_program(results),
         *_sizes(results),
@@ -151,10 +158,6 @@ def _spotting(results: Results) -> Iterator[Row]:
         unseen = figures["unseen_in_a_stream"]["all"]
         fired = share(unseen["share"], unseen["clips"])
         yield ("recordings of four words never trained on that fire", fired, _link("accuracy"))
-
-
-def _difficult(results: Results) -> Iterator[Row]:
-    yield from ()
 
 
 def _processor_time(results: Results) -> Iterator[Row]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.difficult import page_tables
 from benchmarks.results import FOLDER
 from benchmarks.text import cell, counted, narrow_tables, table, words
 from kws.bench.timing import NOISY_SPREAD
@@ -135,7 +136,7 @@ def page(name: str, result: Mapping[str, Any]) -> str:
         f"Measured on {result['date']} at commit {result['commit']}: {result['machine']}.",
         "Shares lie between 0 and 1. [All results](../RESULTS.md)",
         *_pictures(name),
-        *_render(result["figures"], ()),
+        *(page_tables if name == "rooms" else _tables)(result["figures"]),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -146,6 +147,10 @@ def _pictures(name: str) -> Iterator[str]:
         longer = [other for other in PAGES if other.startswith(f"{name}_")]
         if not any(path.stem.startswith(other) for other in longer):
             yield f"![{words(path.stem)}](../results/{path.name})"
+
+
+def _tables(figures: Mapping[str, Any]) -> Iterator[str]:
+    return _render(figures, ())
 
 
 def _render(figures: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:

@@ -52,7 +52,12 @@ def texts(results: Results, readme: str) -> dict[Path, str]:
 
 def readme_tables(clean: Results) -> str:
     """README's tables; a figure that was not measured is left out."""
-    parts = [headlines.streams(clean), headlines.clips(clean), headlines.cost(clean)]
+    parts = [
+        headlines.streams(clean),
+        headlines.difficult(clean),
+        headlines.clips(clean),
+        headlines.cost(clean),
+    ]
     text = "\n\n".join(part for part in parts if part)
     return text.replace("](pages/", "](benchmarks/pages/") or "Nothing was measured yet."
 
@@ -69,6 +74,7 @@ def results_page(results: Results) -> str:
         "what was measured with uncommitted changes. The recordings are a development set: "
         "speakers, words and noises that training never had, but on which settings were chosen.",
         _section("On streams", headlines.streams(clean), _streams_note()),
+        _section("Difficult rooms and voices", headlines.difficult(clean)),
         _section("On clips of one second", headlines.clips(clean)),
         _section("Single words, cost and size", headlines.cost(clean)),
         _section("How much a seed matters", headlines.seeds(clean)),

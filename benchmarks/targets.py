@@ -157,7 +157,7 @@ TARGETS = (
     Target("accuracy in simulated rooms", "accuracy", _condition("rooms"), 0.93, at_most=False),
     Target("unseen words that fire", "accuracy", _unseen, 0.05),
     Target(
-        "false accepts per hour on orders and noise", "streaming", _false_accepts, 2.0, form="{:g}"
+        "false accepts per hour on speech and noise", "streaming", _false_accepts, 2.0, form="{:g}"
     ),
     Target("recordings of *jarvis* that fire", "streaming", _fired("jarvis"), 0.03),
     Target("recordings of *view glass* that fire", "streaming", _fired("view_glass"), 0.03),

@@ -251,3 +251,33 @@ def test_readme_without_marks() -> None:
     """A README that lost its marks is refused, not overwritten."""
     with pytest.raises(ValueError, match="should hold the marks"):
         report.texts({}, report.END + report.BEGIN)
+
+
+def test_difficult_rooms() -> None:
+    """Both modes, with verifier and as the firmware does; the page has every preset."""
+
+    def point(missed: int, events: int) -> dict[str, Any]:
+        row = {"events": events, "hours": 0.87, "recordings": 50, "recordings_that_fire": 5}
+        return {
+            "missed": {"talk 10 dB": {"words": 300, "missed": missed, "share": missed / 300}},
+            "false_accepts": {"speech/orders": row, "other_words": row},
+            "speakers": {"speech/speechocean, to 12 years": row},
+        }
+
+    streams = {
+        "isolated medium, verified": point(30, 1),
+        "connected medium, verified": point(60, 2),
+        "isolated at 0.4, verified": point(15, 9),
+    }
+    files = {"stream.onnx": streams, "stream.int8.tflite": {"isolated medium": point(90, 3)}}
+    kept = result({"commands": files})
+    text = report.readme_tables({"rooms": kept})
+    assert "| difficult rooms and voices | default | `--connected` | TFLite and firmware |" in text
+    assert "| commands missed, talk 10 dB | 10.0% (7.1 to 13.9) | 20.0% (15.9 to 24.9) |" in text
+    assert "| false accepts, orders | 1 in 0.87 h (95 %: 0.029 to 6.4 per hour) |" in text
+    assert "| false accepts, speechocean, to 12 years | 1 in" in text
+    assert "| recordings that fire, other words | 10.0% (4.3 to 21.4) |" in text
+    page = pages.page("rooms", kept)
+    assert "## commands, stream.int8.tflite, without verifier" in page
+    assert "One threshold for all words, isolated, with verifier:" in page
+    assert "| threshold | 0.4 |" in page

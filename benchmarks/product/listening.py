@@ -151,7 +151,7 @@ def processor_time(
 
 
 def _row(shares: list[float], ours: list[float]) -> dict[str, float]:
-    low, middle, high = ratio(shares, ours)
+    middle, low, high = ratio(shares, ours)
     return {
         "share_of_a_core": statistics.median(shares),
         "spread": spread(shares),
