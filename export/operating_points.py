@@ -47,8 +47,10 @@ def calibrate(model: Model, folder: Path, seed: int = 0) -> tuple[Manifest, dict
     configs = candidates(base)
     measurements = dict(manifest.measurements)
     curves: dict[str, Any] = {}
+    recorded = record(model, folder, seed)
     for verify in (True, False) if manifest.verifier else (False,):
-        recorded = record(model, folder, verify, seed)
+        if not verify:
+            recorded = recorded.without_verifier()
         found = {MODES[0]: tune(recorded, manifest.labels, configs)}
         configs = [found[MODES[0]].config]
         found[MODES[1]] = curve_of(recorded, manifest.labels, configs[0].connected())

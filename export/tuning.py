@@ -45,7 +45,7 @@ ISOLATIONS = (0.6, 0.75, 0.9, 1.0)
 SMOOTHING_MS = (360, 440, 520)
 OFFSETS = np.round(np.arange(-3.0, 5.01, 0.05), 2)  # log-odds
 CLIPS = 40  # of each keyword
-MOST_HOURS = 0.5  # of each source of other words, evenly taken
+MOST_HOURS = 0.25  # of each source of other words, evenly taken
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,16 @@ class Recorded:
 
     scenes: Mapping[str, tuple[Scene, PosteriorTrack]]
     quiet: Mapping[str, Sequence[PosteriorTrack]]  # recordings without commands, by source
+
+    def without_verifier(self) -> Recorded:
+        """The same as the first network alone sees it."""
+        return Recorded(
+            {
+                name: (scene, track.without_verifier())
+                for name, (scene, track) in self.scenes.items()
+            },
+            {name: [t.without_verifier() for t in tracks] for name, tracks in self.quiet.items()},
+        )
 
     @property
     def hours(self) -> float:
@@ -120,7 +130,7 @@ class Curve:
         }
 
 
-def record(model: Model, folder: Path, verify: bool, seed: int = 0) -> Recorded:
+def record(model: Model, folder: Path, seed: int = 0) -> Recorded:
     """Recordings without commands and scenes of training speakers' commands, none held out.
 
     Raises DataError where the folder holds no corpus.
@@ -133,9 +143,9 @@ def record(model: Model, folder: Path, verify: bool, seed: int = 0) -> Recorded:
     }
     source_of = {str(path): name for name, paths in sources.items() for path in paths}
     quiet: dict[str, list[PosteriorTrack]] = {name: [] for name in sources}
-    for track in record_files([Path(path) for path in source_of], model, verify=verify)[0]:
+    for track in record_files([Path(path) for path in source_of], model)[0]:
         quiet[source_of[track.name]].append(track)
-    recorder = PosteriorRecorder(model, verify=verify)
+    recorder = PosteriorRecorder(model)
     hum = [split_noise(recording)[0] for recording in read_recordings(corpus.noise)[0]]
     quiet[f"noise/{corpus.root.name}"] = [recorder.record("noise", [audio]) for audio in hum]
     beds: dict[str, list[NDArray[np.int16]]] = {"noise": hum, "speech": []}

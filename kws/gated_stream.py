@@ -37,6 +37,7 @@ class GatedRows:
     streams: Sequence[int]  # their numbers, ascending
     rested: Sequence[int]  # of each, steps just before this hop through which the network rested
     posteriors: FloatArray  # (streams, steps, labels), a row per 20 ms, verified
+    unverified: FloatArray  # likewise, as the first network gave them
     features: FloatArray  # (streams, frames, width), log-mel, that the posteriors were made of
     levels: FloatArray  # (streams, steps), how loud each step is, see `step_levels`
 
@@ -156,11 +157,11 @@ class GatedStreams:
         while streams:  # once, but for those that catch up
             numbers = [self._processed[stream] for stream in streams]
             features = self._frontend.features(streams, numbers)
-            posteriors = self._network.posteriors(streams, features)
+            unverified = posteriors = self._network.posteriors(streams, features)
             if self.verifier:
-                posteriors = self.verifier.verified(streams, features, posteriors)
+                posteriors = self.verifier.verified(streams, features, unverified)
             levels = step_levels(features, self._features)
-            rows.append(GatedRows(streams, rested, posteriors, features, levels))
+            rows.append(GatedRows(streams, rested, posteriors, unverified, features, levels))
             for stream in streams:
                 self._processed[stream] += 1
             streams = [s for s in streams if self._processed[s] < self._received[s]]

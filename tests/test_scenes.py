@@ -14,6 +14,7 @@ from kws.evaluation.scenes import (
     LOUDNESS,
     Spoken,
     build_scene,
+    loudness,
     read_labels,
     read_scene,
     word_extent,
@@ -61,6 +62,16 @@ def test_background_at_its_ratio() -> None:
     noise = np.random.default_rng(1).normal(0, 77, 3 * SAMPLE_RATE).astype(np.int16)
     scene = build_scene([("yes", clip())], ("yes",), np.random.default_rng(0), [noise], 20.0)
     assert pytest.approx(LOUDNESS / 10, rel=0.1) == level(scene.audio[: SAMPLE_RATE // 2])
+
+
+def test_loudness_is_that_of_the_loud_parts() -> None:
+    """Pauses and what is twenty times fainter change nothing; silence is no division by zero."""
+    tone = 3000.0 * np.sin(2 * np.pi * 440 * np.arange(SAMPLE_RATE) / SAMPLE_RATE)
+    assert 3000.0 / np.sqrt(2) == pytest.approx(loudness(tone), rel=0.01)
+    with_pause = np.concatenate((tone, np.zeros(3 * SAMPLE_RATE), tone / 20))
+    assert loudness(tone) == pytest.approx(loudness(with_pause))
+    assert 0.0 < loudness(np.zeros(SAMPLE_RATE)) < 1e-6
+    assert 0.0 < loudness(np.zeros(0)) < 1e-6
 
 
 def test_same_seed_same_scene() -> None:

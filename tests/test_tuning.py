@@ -34,7 +34,7 @@ def track(heights: list[tuple[str, float]], before: float = 0.0, below_db: float
     rows[:, 2] = 1.0 - rows.sum(axis=1)
     seconds = len(rows) / 50
     scene = Scene(np.zeros(int(seconds * SAMPLE_RATE), np.int16), tuple(spoken))
-    return scene, PosteriorTrack("x", seconds, rows, levels)
+    return scene, PosteriorTrack("x", seconds, rows, rows, levels)
 
 
 def recorded(before: float = 0.0, below_db: float = 0.0) -> Recorded:

@@ -40,8 +40,8 @@ def run(options: argparse.Namespace) -> int:
 
     from kws.errors import DataError, writing
     from kws.evaluation.calibrate import move_thresholds, thresholds_as_stored
+    from kws.evaluation.intervals import poisson_interval
     from kws.evaluation.replay import record_files
-    from kws.evaluation.spotting import poisson_upper
     from kws.model.load import load_model
     from kws.model.manifest import write_manifest
     from kws.operating_point import OperatingPoint
@@ -67,10 +67,12 @@ def run(options: argparse.Namespace) -> int:
     moved, after = move_thresholds(point, tracks, manifest.labels, options.target_fa)
     thresholds = thresholds_as_stored(moved)
     print(f"{hours:.2f} hours of audio; false accepts {before} before, {after} now")
-    print(f"with 95 % confidence no more than {poisson_upper(after) / hours:.2f} per hour", end="")
-    if poisson_upper(after) / hours > options.target_fa:
+    # The upper end of a 90 % interval is exceeded by 5 %.
+    most, most_of_none = (poisson_interval(count, 0.9)[1] for count in (after, 0))
+    print(f"with 95 % confidence no more than {most / hours:.2f} per hour", end="")
+    if most / hours > options.target_fa:
         print(f"; to be sure of {options.target_fa:g}, record about", end=" ")
-        print(f"{poisson_upper(0) / options.target_fa:.0f} hours", end="")
+        print(f"{most_of_none / options.target_fa:.0f} hours", end="")
     print(f"\n\n{'keyword':<14}{'was':>8}{'is':>8}")
     for word in manifest.keywords:
         print(f"{word:<14}{point.thresholds[word]:>8.3f}{thresholds[word]:>8.3f}")

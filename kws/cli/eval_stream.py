@@ -1,8 +1,9 @@
 """Measure a model on streams: false accepts per hour, misses, delay, the DET curve.
 
-Without --negatives or --input, scenes are built from the validation clips below --data, in
-silence, noise and conversation, and every folder of recordings without commands that is beside
-them is used to count false accepts.
+Without --negatives or --input, scenes are built from the validation clips below --data: words at
+-30 dBFS in silence, noise and over talk, which lie so many dB below the words by the loud parts of
+both. Recordings without commands that are beside them are counted for false accepts. Noise, talk
+and recordings without commands are those that training holds out, as far as there are any.
 """
 
 from __future__ import annotations
@@ -124,19 +125,36 @@ def _print(figures: dict[str, Any]) -> None:
             f"{_percent(row['word_error_rate']):>13}{_seconds(row['delay_median_s']):>9}"
             f"{_seconds(row['delay_95_s']):>8}"
         )
+    if figures.get("speakers"):
+        _print_negatives(figures["speakers"])
+    if "repetition" in figures:
+        _print_repetition(figures["repetition"])
     for problem in figures.get("not_used", []):
         print(f"not used: {problem}")
 
 
+def _print_repetition(figures: dict[str, Any]) -> None:
+    shortest = figures["shortest_s"]
+    print(f"\n{'the same word four times, from onset to onset':<48}{'detected':>9}")
+    for name, row in figures["distances"].items():
+        print(f"{name:<48}{_percent(row['detected']):>9}")
+    print(f"90 % of the words are detected from {_seconds(shortest)} on")
+
+
 def _print_negatives(sources: dict[str, Any]) -> None:
     print(
-        f"\n{'without keywords':<24}{'hours':>7}{'false accepts':>15}{'per hour':>10}{'< 95 %':>9}"
+        f"\n{'without keywords':<40}{'hours':>7}{'false accepts':>15}{'per hour':>10}{'95 %':>16}"
     )
     for name, row in sources.items():
         print(
-            f"{name:<24}{row['hours']:>7.2f}{row['false_accepts']:>15}"
-            f"{_number(row['false_accepts_per_hour']):>10}{_number(row['upper_95_per_hour']):>9}"
+            f"{name:<40}{row['hours']:>7.2f}{row['false_accepts']:>15}"
+            f"{_number(row['false_accepts_per_hour']):>10}"
+            f"{_interval(row['interval_95_per_hour']):>16}"
         )
+
+
+def _interval(limits: list[float] | None) -> str:
+    return "-" if limits is None else f"{limits[0]:.1f} to {limits[1]:.1f}"
 
 
 def _percent(share: float | None) -> str:

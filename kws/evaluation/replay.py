@@ -7,7 +7,7 @@ import multiprocessing
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,12 @@ class PosteriorTrack:
     name: str
     seconds: float
     rows: FloatArray  # (rows, labels), one per 20 ms; of silence while the gate was closed
+    unverified: FloatArray  # likewise, as the first network gave them
     levels: FloatArray  # (rows,), dB; 0 while the gate was closed
+
+    def without_verifier(self) -> PosteriorTrack:
+        """The track of the first network alone."""
+        return replace(self, rows=self.unverified)
 
     def detections(
         self,
@@ -64,17 +69,21 @@ class PosteriorRecorder:
         streams = self._streams
         streams.reset(0)
         samples = 0
-        rows, levels = [self._silence[:0]], [np.empty(0, np.float32)]
+        rows, unverified = [self._silence[:0]], [self._silence[:0]]
+        levels = [np.empty(0, np.float32)]
         tail = silence_after(self.model.manifest)
         for block in itertools.chain(blocks, (tail,)):
             samples += len(block)
             for hop in streams.cut([block]):
                 for new in streams.rows(*hop):
                     rested = new.rested[0]
-                    rows += [np.repeat(self._silence, rested, axis=0), new.posteriors[0]]
+                    silence = np.repeat(self._silence, rested, axis=0)
+                    rows += [silence, new.posteriors[0]]
+                    unverified += [silence, new.unverified[0]]
                     levels += [np.zeros(rested, np.float32), new.levels[0]]
         seconds = (samples - len(tail)) / SAMPLE_RATE
-        return PosteriorTrack(name, seconds, np.concatenate(rows), np.concatenate(levels))
+        parts = (np.concatenate(each) for each in (rows, unverified, levels))
+        return PosteriorTrack(name, seconds, *parts)
 
 
 def record_files(

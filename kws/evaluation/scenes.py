@@ -6,6 +6,7 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +15,8 @@ from kws.audio import AudioFile
 from kws.config import SAMPLE_RATE
 from kws.errors import DataError
 from kws.recordings.data import Int16Array
-from kws.recordings.mix import level
 
-LOUDNESS = 1000.0  # level of the words of a scene, in int16 units: -30 dBFS
+LOUDNESS = 0.03 * 32_768  # of the words of a scene, in int16 units: -30 dBFS
 PAUSE = (0.8, 2.5)  # seconds between two clips, drawn evenly
 _BLOCK = 160  # samples, 10 ms
 
@@ -51,6 +51,18 @@ def word_extent(clip: Int16Array) -> tuple[int, int]:
     return int(loud[0]) * _BLOCK, int(loud[-1] + 1) * _BLOCK
 
 
+def loudness(audio: NDArray[Any]) -> float:
+    """Root mean square of the loud parts, in the samples' own unit; at least 1e-9.
+
+    Loud are the blocks of 10 ms that reach a tenth of the loudest: pauses say nothing of how loud
+    somebody speaks. Words and what lies behind them are mixed by it.
+    """
+    blocks = audio[: len(audio) // _BLOCK * _BLOCK].reshape(-1, _BLOCK).astype(np.float64)
+    energy = np.sqrt(np.mean(blocks * blocks, axis=1))
+    loud = energy[energy >= 0.1 * energy.max(initial=0.0)]
+    return float(np.sqrt(np.mean(loud * loud))) + 1e-9 if len(loud) else 1e-9
+
+
 def build_scene(
     clips: Sequence[tuple[str, Int16Array]],
     keywords: Sequence[str],
@@ -72,8 +84,7 @@ def build_scene(
     for index in generator.permutation(len(clips)):
         word, clip = clips[index]
         start, end = word_extent(clip)
-        loudness = level(clip[start:end]) if end - start >= SAMPLE_RATE // 20 else level(clip)
-        parts.append(clip * (LOUDNESS / max(loudness, 1.0)))
+        parts.append(clip * (LOUDNESS / max(loudness(clip), 1.0)))
         if word in keywords:
             times = (length + start) / SAMPLE_RATE, (length + end) / SAMPLE_RATE
             spoken.append(Spoken(word, *times))
@@ -97,7 +108,7 @@ def _bed(
         longest = min(len(recording), 10 * SAMPLE_RATE)
         start = int(generator.integers(len(recording) - longest + 1))
         piece = recording[start : start + longest].astype(np.float64)
-        piece *= LOUDNESS / max(level(piece), 1.0)
+        piece *= LOUDNESS / max(loudness(piece), 1.0)
         pieces.append(piece[:missing])
         missing -= len(piece)
     return np.concatenate(pieces)

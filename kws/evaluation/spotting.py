@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from kws.decision import Detection
+from kws.evaluation.intervals import poisson_interval
 from kws.evaluation.scenes import Spoken
 
 SLACK = 1.0  # seconds after a word's end within which its detection must come
@@ -92,9 +93,9 @@ def match(spoken: Sequence[Spoken], detections: Sequence[Detection]) -> Outcome:
 def false_accept_figures(
     detections: Sequence[Detection], hours: float, keywords: Sequence[str]
 ) -> dict[str, Any]:
-    """Of audio without keywords: the rate in all and the count of each word.
+    """Of audio without keywords: events, hours, and the exact 95 % interval of the rate.
 
-    `upper_95` is the rate that, with 95 % confidence, is not exceeded: of a Poisson count.
+    And how many events each word has.
     """
     counts = Counter(detection.keyword for detection in detections)
     total = len(detections)
@@ -102,20 +103,8 @@ def false_accept_figures(
         "hours": hours,
         "false_accepts": total,
         "false_accepts_per_hour": total / hours if hours else None,
-        "upper_95_per_hour": poisson_upper(total) / hours if hours else None,
+        "interval_95_per_hour": [limit / hours for limit in poisson_interval(total)]
+        if hours
+        else None,
         "words": {keyword: counts[keyword] for keyword in keywords},
     }
-
-
-def poisson_upper(count: int, confidence: float = 0.95) -> float:
-    """The mean of a Poisson variable that would stay at or below `count` once in 20 times."""
-    low, high = float(count), float(count + 10.0 * np.sqrt(count + 1.0))
-    while high - low > 1e-6:
-        mean = (low + high) / 2.0
-        logs = np.cumsum(np.log(np.arange(1, count + 1))) if count else np.empty(0)
-        terms = np.arange(count + 1) * np.log(mean) - mean - np.concatenate(([0.0], logs))
-        if float(np.exp(terms).sum()) > 1.0 - confidence:
-            low = mean
-        else:
-            high = mean
-    return high

@@ -10,8 +10,10 @@ import numpy as np
 
 from kws.decision import Detection
 from kws.errors import DataError
+from kws.evaluation.repetition import DISTANCES, repeated
+from kws.evaluation.repetition import figures as repetition_figures
 from kws.evaluation.replay import PosteriorRecorder, PosteriorTrack, record_files
-from kws.evaluation.scenes import Scene, build_scene
+from kws.evaluation.scenes import LOUDNESS, Scene, build_scene
 from kws.evaluation.spotting import Outcome, false_accept_figures, match
 from kws.model.load import Model
 from kws.operating_point import OperatingPoint
@@ -26,9 +28,10 @@ from kws.recordings.data import (
     read_recordings,
     split_noise,
 )
-from kws.recordings.negatives import negatives
+from kws.recordings.negatives import negatives, sentences
 
 SNRS_DB = (20.0, 10.0, 5.0, 0.0)
+CHILD = 12  # years, up to which a speaker is counted as a child
 OFFSETS = (-3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0)  # of the DET, in log-odds
 
 
@@ -104,36 +107,91 @@ class Evaluator:
         seed: int = 0,
         clips: int = 60,
     ) -> dict[str, Any]:
-        """Scenes of a folder's validation clips, and what is beside them without commands.
+        """Scenes of a folder's validation clips, and what is beside it without commands.
 
         The scenes are laid over what lies below noise/ and speech/, and over the last fifth of
-        each noise of the corpus, which training leaves out.
+        each noise of the corpus. Of each kind of recordings only those are taken that training
+        holds out, where there are any.
         """
         corpus = find_corpus(corpus_root(folder))
-        beside = negatives(folder, keywords=self._keywords)
+        beside = reported(folder, self._keywords)
         problems: list[Problem] = []
 
-        def read(paths: Sequence[Path]) -> list[Int16Array]:
+        def read(kind: str) -> list[Int16Array]:
+            paths = [p for name, each in beside.items() if name.startswith(kind) for p in each]
             recordings, _, bad = read_recordings(paths)
             problems.extend(bad)
             return recordings
 
-        noise = [p for name, each in beside.items() if name.startswith("noise") for p in each]
-        talk = [p for n, each in beside.items() if n.startswith("speech") for p in each]
-        hum = read(noise) + [split_noise(recording)[1] for recording in read(corpus.noise)]
+        hum = read("noise/")
+        hum += [split_noise(recording)[1] for recording in read_recordings(corpus.noise)[0]]
         chosen = choose_clips(corpus, "validation", self._keywords, clips, seed)
-        scenes = build_scenes(chosen, self._keywords, hum, read(talk), seed)
+        scenes = build_scenes(chosen, self._keywords, hum, read("speech/"), seed)
         recorded = {name: self.record(scene) for name, scene in scenes.items()}
         quiet: dict[str, list[PosteriorTrack]] = {}
         for name, paths in beside.items():
             quiet[name], bad = self.record_files(paths)
             problems += bad
+        speakers = {
+            group: self.false_accepts(tracks)
+            for name, tracks in quiet.items()
+            if name.startswith("speech/")
+            for group, tracks in by_speaker(name, folder / name, tracks).items()
+        }
         return {
+            "mixture": {
+                "words_dbfs": round(20.0 * np.log10(LOUDNESS / 32_768), 1),
+                "below_words_db": list(SNRS_DB),
+                "by": "the loud parts of both",
+                "talk": sorted(name for name in beside if name.startswith("speech/")),
+            },
             "scenes": {name: self.outcome(each).figures() for name, each in recorded.items()},
             "negatives": {name: self.false_accepts(each) for name, each in quiet.items() if each},
+            "speakers": speakers,
+            "repetition": self.repetition(chosen[:: max(1, clips // 5)]),
             "det": list(det_curve(self, recorded, quiet)),
             "not_used": [str(problem) for problem in problems],
         }
+
+    def repetition(self, clips: Sequence[tuple[str, Int16Array]]) -> dict[str, Any]:
+        """How many of a word said several times in a row are detected, ever closer together."""
+        outcomes = {}
+        spoken = [(word, audio) for word, audio in clips if word in self._keywords]
+        for distance in DISTANCES if spoken else ():
+            scene = repeated(spoken, distance)
+            hits = {word for word, _ in self.outcome(self.record(scene)).hits}
+            outcomes[distance] = [(each.word, each in hits) for each in scene.spoken]
+        return repetition_figures(outcomes)
+
+
+def reported(folder: Path, keywords: Sequence[str]) -> dict[str, list[Path]]:
+    """Recordings without commands by source, of each kind those that training holds out.
+
+    Of a kind of which nothing is held out, as of your own recordings, all.
+    """
+    held_out = negatives(folder, held_out=True, keywords=keywords)
+    kinds = {name.split("/")[0] for name in held_out}
+    everything = negatives(folder, keywords=keywords)
+    rest = {name: found for name, found in everything.items() if name.split("/")[0] not in kinds}
+    return held_out | rest
+
+
+def by_speaker(
+    source: str, folder: Path, tracks: Sequence[PosteriorTrack]
+) -> dict[str, list[PosteriorTrack]]:
+    """The tracks of a source by what its tables say of the speakers: age and gender."""
+    known = {str(each.path): each for each in sentences(folder)[0]}
+    groups: dict[str, list[PosteriorTrack]] = {}
+    for track in tracks:
+        speaker = known.get(track.name)
+        if speaker is None:
+            continue
+        if speaker.age is not None:
+            age = f"to {CHILD} years" if speaker.age <= CHILD else f"over {CHILD} years"
+            groups.setdefault(f"{source}, {age}", []).append(track)
+        if speaker.gender:
+            groups.setdefault(f"{source}, {speaker.gender}", []).append(track)
+    return dict(sorted(groups.items()))
 
 
 def det_curve(
