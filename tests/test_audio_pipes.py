@@ -300,6 +300,6 @@ def test_a_file_of_raw_samples(
     (tmp_path / "a.raw").write_bytes(np.repeat(SPEECH, 3).astype("<i2").tobytes())
     command = ["listen", "--model", str(tones), "--input", str(tmp_path / "a.raw")]
     assert 1 == main(command)
-    assert "not audio that can be read" in capsys.readouterr().err
+    assert "is called raw samples" in capsys.readouterr().err
     assert 0 == main([*command, "--raw-rate", "48000"])
     assert "2.0 s of audio" in capsys.readouterr().err

@@ -380,6 +380,18 @@ def test_results_come_one_by_one(paths: list[str], settings: ScanSettings) -> No
         assert [1] * len(paths) == sizes
 
 
+def test_warnings_of_workers_are_told(
+    archive: Path, settings: ScanSettings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By the process that started them, as its own."""
+    for number in range(2):
+        content = (archive / "03.wav").read_bytes()
+        (tmp_path / f"{number}.wav").write_bytes(content[: len(content) // 2])
+    paths = [[str(path)] for path in sorted(tmp_path.glob("*.wav"))]
+    assert 2 == sum(len(some) for some in Processes(2).scan(paths, settings))
+    assert 2 == sum("is cut off" in record.getMessage() for record in caplog.records)
+
+
 ORPHANS = """
 import os, signal, sys, time
 from kws.scanning.scan import ScanSettings

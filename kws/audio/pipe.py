@@ -280,7 +280,7 @@ class _Bytes:
             if self._waits:
                 self._wait()
             data = self._try(read)
-            if not data and self._handle is not None and not os.get_blocking(self._handle):
+            if not data and self._may_have_more():
                 # "Nothing there yet" looks like the end, unless something is to be read.
                 self._wait()
                 data = self._try(read)
@@ -290,6 +290,12 @@ class _Bytes:
             ) from error
         self._waits = False
         return data
+
+    def _may_have_more(self) -> bool:
+        """Whether an empty read may mean "nothing there yet"."""
+        if self._handle is None or os.name == "nt":
+            return False
+        return not os.get_blocking(self._handle)
 
     def _try(self, read: object) -> bytes:
         try:

@@ -19,7 +19,7 @@ LOWEST_RATE, HIGHEST_RATE = 4_000, 768_000  # Hz; outside, a header is wrong rat
 MOST_CHANNELS = 256  # likewise
 MOST_VALUES = 1 << 18  # in one block of all channels: 1 MB of float32, whatever a header says
 
-_ERRORS = (soundfile.LibsndfileError, OSError, RuntimeError, TypeError, ValueError)
+_ERRORS = (soundfile.LibsndfileError, OSError, RuntimeError, ValueError)
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +62,11 @@ class Sound:
             self._file.seek(0)
             source = Patched(self._file, mended) if mended else self._file
             sound = _Sequential(source)
+        except TypeError as error:  # of a file that is called .raw
+            raise AudioError(
+                f"{self.name} is called raw samples, which do not say of what rate and kind they "
+                "are; pipe them into kws listen --input - with --raw-format and --raw-rate"
+            ) from error
         except _ERRORS as error:
             raise AudioError(
                 f"{self.name} is not audio that can be read ({reason(error)}); give WAV, FLAC, "

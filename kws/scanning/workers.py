@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -14,6 +15,8 @@ from kws.errors import KwsError
 from kws.scanning.scan import Scanned, ScanSettings, scan_each
 
 AHEAD = 2  # bundles that a worker has, so that it never waits for us
+logger = logging.getLogger(__name__)
+
 _PATIENCE = 5.0  # s for a worker to end by itself
 
 
@@ -45,10 +48,12 @@ class Processes:
                 for pipe in wait([pipe for pipe, worker in workers.items() if worker.bundles]):
                     worker = workers[pipe]  # type: ignore[index]
                     result = worker.take()
-                    if result is not None:
-                        yield [result]
-                    else:
+                    if result is None:
                         worker.give(waiting)
+                    elif isinstance(result, str):
+                        logger.warning("%s", result)
+                    else:
+                        yield [result]
         except (EOFError, OSError) as error:
             raise KwsError(
                 "a worker process was killed, perhaps for want of memory; start the same "
@@ -80,8 +85,8 @@ class _Worker:
             self.bundles += 1
             self.pipe.send(list(bundle))
 
-    def take(self) -> Scanned | None:
-        """A result, or None at the end of a bundle.
+    def take(self) -> Scanned | str | None:
+        """A result, a warning, or None at the end of a bundle.
 
         Raises what the worker raised, and EOFError or OSError where it has died.
         """
@@ -91,8 +96,8 @@ class _Worker:
         if message is None:
             self.bundles -= 1
             return None
-        scanned: Scanned = message
-        return scanned
+        result: Scanned | str = message
+        return result
 
     def end(self) -> None:
         """Let it go, in the middle of its work too."""
@@ -108,6 +113,7 @@ class _Worker:
 def _work(pipe: Connection, settings: ScanSettings) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started us
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    logging.getLogger("kws").addHandler(_ToParent(pipe))
     try:
         while True:
             for scanned in scan_each(pipe.recv(), settings):
@@ -117,6 +123,18 @@ def _work(pipe: Connection, settings: ScanSettings) -> None:
         pipe.send(error)
     except (EOFError, OSError):  # whoever started us has closed the pipe
         pass
+
+
+class _ToParent(logging.Handler):
+    """Lets warnings be told where all others are."""
+
+    def __init__(self, pipe: Connection) -> None:
+        super().__init__(logging.WARNING)
+        self._pipe = pipe
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See logging.Handler."""
+        self._pipe.send(record.getMessage())
 
 
 def _end_with_parent() -> None:
