@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 
 from kws.audio import AudioFile, AudioPipe
 from kws.audio import pipe as pipe_module
-from kws.audio.samples import RAW_ENCODINGS, RawFormat
+from kws.audio.samples import RawFormat
 from kws.cli import main
 from kws.config import SAMPLE_RATE
 from kws.errors import AudioError
 
+RAW_ENCODINGS = ("s16le", "s32le", "f32le", "mulaw")  # what --raw-format takes
 SPEECH = (np.sin(np.arange(2 * SAMPLE_RATE) * 0.1) * 8000).astype(np.int16)
 FORMATS = [
     ("WAV", "PCM_16", None), ("WAV", "PCM_U8", None), ("WAV", "PCM_24", None),

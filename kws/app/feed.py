@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,18 +14,10 @@ from numpy.typing import NDArray
 from kws.audio.block import LARGEST
 from kws.audio.convert import Converter, Int16Array
 from kws.audio.gap import Gap
+from kws.audio.samples import ENCODINGS, RawFormat
 from kws.audio.source import Closing
 from kws.config import SAMPLE_RATE
 from kws.errors import AudioError
-
-# What bytes may hold, by the names that ffmpeg has for them.
-FORMATS: Mapping[str, np.dtype[Any]] = {
-    "s16le": np.dtype("<i2"),
-    "s16be": np.dtype(">i2"),
-    "s32le": np.dtype("<i4"),
-    "f32le": np.dtype("<f4"),
-    "u8": np.dtype("u1"),
-}
 
 
 class AudioFeed(Closing):
@@ -45,7 +37,8 @@ class AudioFeed(Closing):
         max_age: float | None = 1.0,
         name: str = "the feed",
     ) -> None:
-        """`rate` in Hz; `channels` are averaged; `sample_format`, one of FORMATS, is that of bytes.
+        """`rate` in Hz; `channels` are averaged; `sample_format` is that of bytes, such as
+        s16le, s24le, f32le or mulaw.
 
         With `max_age=None` everything is kept until it is processed. Raises ValueError for values
         out of range.
@@ -54,11 +47,11 @@ class AudioFeed(Closing):
             raise ValueError(f"expected a rate of 4,000 to 768,000 Hz, got {rate}")
         if not 1 <= channels <= 64:
             raise ValueError(f"expected 1 to 64 channels, got {channels}")
-        if sample_format not in FORMATS:
-            raise ValueError(f"expected one of {', '.join(FORMATS)}, got {sample_format!r}")
+        if sample_format not in ENCODINGS:
+            raise ValueError(f"expected one of {', '.join(ENCODINGS)}, got {sample_format!r}")
         self.name = name
         self._channels, self._max_age = channels, max_age
-        self._format = FORMATS[sample_format]
+        self._format = RawFormat(sample_format, rate, channels)
         self._rest = b""  # of a frame of which not all bytes have come
         self._converter = Converter(rate)
         self._blocks: deque[tuple[float, Int16Array]] = deque()  # when it came, and what
@@ -143,10 +136,9 @@ class AudioFeed(Closing):
             samples = audio[:, None] if audio.ndim == 1 else audio
         elif isinstance(audio, bytes | bytearray | memoryview):
             content = self._rest + bytes(audio)
-            size = self._format.itemsize * self._channels
-            whole = len(content) // size * size
+            whole = len(content) - len(content) % self._format.frame_bytes
             self._rest = content[whole:]
-            samples = np.frombuffer(content[:whole], self._format).reshape(-1, self._channels)
+            samples = self._format.decode(content[:whole])
         else:
             raise AudioError(
                 f"{self.name}: expected bytes or a NumPy array, got {type(audio).__name__}"

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from kws.audio.convert import FloatArray
 from kws.config import SAMPLE_RATE
 
-RAW_ENCODINGS = ("s16le", "s32le", "f32le", "mulaw")  # what a user may state
 _WHOLE = {  # NumPy's type, and what full scale is in it
-    "u8": ("u1", 128.0),
     "s16le": ("<i2", 2.0**15),
+    "u8": ("u1", 128.0),
     "s16be": (">i2", 2.0**15),
     "s32le": ("<i4", 2.0**31),
     "s32be": (">i4", 2.0**31),
@@ -23,6 +22,7 @@ _WHOLE = {  # NumPy's type, and what full scale is in it
     "f64be": (">f8", 1.0),
 }
 _WIDTHS = {"s24le": 3, "s24be": 3, "mulaw": 1, "alaw": 1}
+ENCODINGS = (*_WHOLE, *_WIDTHS)  # by the names that ffmpeg has for them; mulaw and alaw are G.711
 
 _JUDGED_SECONDS = 2.0  # of audio that is not silent
 _QUIET = 0.003  # RMS of silence, which is not judged
@@ -32,14 +32,18 @@ _DEAFENING = 0.35  # RMS; speech that reaches full scale stays below 0.25
 
 @dataclass(frozen=True)
 class RawFormat:
-    """How raw samples are to be understood."""
+    """How raw samples are to be understood; raises ValueError for an unknown encoding."""
 
-    encoding: str = "s16le"  # one of RAW_ENCODINGS, or another that a WAV header may name
+    encoding: str = "s16le"  # one of ENCODINGS
     rate: int = SAMPLE_RATE  # Hz
     channels: int = 1  # interleaved
 
     def __str__(self) -> str:
         return f"{self.encoding}, {self.rate} Hz, {self.channels} channel(s)"
+
+    def __post_init__(self) -> None:
+        if self.encoding not in ENCODINGS:
+            raise ValueError(f"expected one of {', '.join(ENCODINGS)}, got {self.encoding!r}")
 
     @property
     def frame_bytes(self) -> int:

@@ -20,11 +20,12 @@ from fuzzing import EDGES, Target
 from targets_models import REFUSED, folder, in_child
 
 from kws.audio import AudioFile, AudioPipe
-from kws.audio.samples import RAW_ENCODINGS, RawFormat
+from kws.audio.samples import RawFormat
 from kws.errors import DataError, KwsError
 from kws.recordings.data import find_corpus, read_recording
 from kws.scanning.journal import Journal
 
+RAW_ENCODINGS = ("s16le", "s32le", "f32le", "mulaw")
 MEMORY = 1 << 30  # bytes more than there were; no input here has more than some kilobytes
 FORMATS = [
     ("WAV", "PCM_16", None), ("WAV", "PCM_U8", None), ("WAV", "PCM_24", "BIG"),
