@@ -21,7 +21,7 @@ QUICK := audio benchmark_report cli_keywords decision detector documents events 
     imports intervals manifest metrics packaging pool scenes spotting \
     streaming_frontend vad
 
-.PHONY: help listen test quick fuzz soak clean
+.PHONY: help listen test quick fuzz soak lock clean
 
 help:
 	@echo "make listen  install kws into $(RUNTIME) and listen to the microphone (or play the demo)"
@@ -70,12 +70,27 @@ $(RUNTIME)/installed: pyproject.toml
 	@$(RUNTIME)/bin/python $(PIP_INSTALL) --editable .
 	@touch $@
 
-# torch goes in by itself first, so that no later requirement can bring another build of it.
-$(DEV)/installed: pyproject.toml
+# Everything at the versions of requirements-dev.txt and with the hashes that it names, but for torch,
+# of which machines need different builds.
+$(DEV)/installed: pyproject.toml requirements-dev.txt
 	$(call new_environment,$(DEV))
+	@$(DEV)/bin/python $(PIP_INSTALL) --require-hashes --requirement requirements-dev.txt
 	@$(DEV)/bin/python $(PIP_INSTALL) torch==2.13.0
-	@$(DEV)/bin/python $(PIP_INSTALL) --editable '.[dev,train]'
+	@$(DEV)/bin/python $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
+
+# After a change of the requirements in pyproject.toml, or to take newer versions in. What torch brings
+# for GPUs is left out with it. From 1.3 on backports-strenum refuses Python 3.11, which uv overlooks.
+NOT_LOCKED := torch triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas nvidia-cuda-cupti \
+    nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand \
+    nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink \
+    nvidia-nvshmem-cu13 nvidia-nvtx
+lock: $(DEV)/installed
+	@$(DEV)/bin/python $(PIP_INSTALL) uv
+	echo "backports-strenum<1.3" | \
+		$(DEV)/bin/uv pip compile --constraint - --quiet --upgrade --universal --python-version 3.10 --generate-hashes \
+		--custom-compile-command "make lock" --extra dev --extra train \
+		$(NOT_LOCKED:%=--no-emit-package %) --output-file requirements-dev.txt pyproject.toml
 
 define new_environment
 @$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || { \

@@ -44,6 +44,33 @@ def test_torch_is_one_version_everywhere() -> None:
     assert len(set(pins)) == 1
 
 
+def test_every_dependency_is_described() -> None:
+    """docs/dependencies.md says of each package what it may do."""
+    page = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    described = {
+        name.strip()
+        for row in page.splitlines()
+        if row.startswith("| ")
+        for name in re.split(r", (?:with \w+)?", row.split("|")[1])
+    }
+    extras = metadata.metadata("kws").get_all("Provides-Extra") or []
+    for extra in (None, *extras):
+        assert requirements(extra).keys() <= described
+
+
+def test_the_lock_holds_every_requirement() -> None:
+    """What the tests need is locked with hashes; torch alone is not. Else: make lock."""
+    lock = (ROOT / "requirements-dev.txt").read_text(encoding="utf-8")
+    entries = re.findall(
+        r"^([\w.-]+)==\S+(?: ;[^\\\n]*)? \\\n +--hash=sha256:[0-9a-f]{64}", lock, re.M
+    )
+    assert len(entries) > 50
+    needed = {**requirements(), **requirements("dev"), **requirements("train")}.keys()
+    assert {"torch"} == needed - set(entries)
+    for pinned in re.findall(r"^[\w.-]+==.*", lock, re.M):
+        assert pinned.endswith(" \\"), f"{pinned} has no hash"
+
+
 def test_version_and_command() -> None:
     """The metadata's version is the package's, and `kws` starts the command line."""
     assert metadata.version("kws") == __version__
