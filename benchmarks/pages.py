@@ -50,6 +50,12 @@ PAGES = {
     "endurance": Page(
         "A day without a break", "Memory and detections of one detector over 24 hours of audio."
     ),
+    "fuzz": Page(
+        "Fuzzing",
+        "Changed files given to what reads them. Refused: one line that says why. Ran: taken, and "
+        "nothing happened. Stopped: the process in which foreign networks are tried died, and "
+        "nothing else. Findings: any other exception, or more than a minute.",
+    ),
     "peers": Page(
         "Other keyword spotters", "Processor time and mistakes of each in a process of its own."
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -64,7 +65,9 @@ def load(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ModelError(f"there is no checkpoint {path}; train one with `python -m kws.train`")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickles that it would rather not see
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for foreign files
         raise ModelError(
             f"{path} is not a kws checkpoint ({type(error).__name__}); it was not opened further"

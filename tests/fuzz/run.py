@@ -6,19 +6,16 @@ import argparse
 import importlib
 import json
 import os
-import platform
-import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
+ROOT = Path(__file__).parent.parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent)]
 
 from fuzzing import Target, fuzz  # noqa: E402
 
-ROOT = Path(__file__).parent.parent.parent
-PACKAGES = ("onnxruntime", "ai-edge-litert", "torch", "numpy", "soundfile")
+from benchmarks.results import write_result  # noqa: E402
 
 
 def targets() -> dict[str, Target]:
@@ -44,18 +41,15 @@ def main(arguments: list[str] | None = None) -> int:
     found = False
     for name in options.names or known:
         result = fuzz(known[name], seed, seconds=60 * options.minutes, keep=options.findings)
-        # Read anew each time: several of these programs may run beside each other.
-        rows: dict[str, Any] = json.loads(options.out.read_text()) if options.out.exists() else {}
-        rows.setdefault("targets", {})[name] = {
+        figures = read_figures(options.out)
+        figures["targets"][name] = {
             "inputs": result.inputs,
             **result.outcomes,
             "findings": len(result.findings),
             "minutes": round(result.seconds / 60, 1),
-            "seed": seed,
-            "commit": _commit(),
+            "seed": f"{seed:08x}",
         }
-        rows["versions"] = {"python": platform.python_version(), **_versions()}
-        options.out.write_text(json.dumps(rows, indent=2, sort_keys=True) + "\n")
+        write_result(options.out, f"make fuzz MINUTES={options.minutes:g}", figures)
         print(f"{name}: {result.inputs} inputs, {result.outcomes}, {len(result.findings)} findings")
         for finding in result.findings[:3]:
             print(finding)
@@ -63,21 +57,12 @@ def main(arguments: list[str] | None = None) -> int:
     return int(found)
 
 
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def _commit() -> str:
-    done = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
-    )
-    return done.stdout.strip()
+def read_figures(path: Path) -> dict[str, Any]:
+    """What is kept of the targets that were run before."""
+    if not path.exists():
+        return {"targets": {}}
+    figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["figures"]
+    return figures
 
 
 if __name__ == "__main__":

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 from fuzzing import Target, fuzz
 
+FIRMWARE = Path(__file__).parent.parent.parent / "firmware_demo"
 INPUTS = {"manifest": 300, "labels": 500, "onnx": 60, "tflite": 40, "checkpoint": 60}
 NEEDS = {
     "onnx": ("onnx", "onnxruntime"),
@@ -33,6 +37,27 @@ def test_nothing_is_found(target: Target) -> None:
     result = fuzz(target, seed=0, inputs=INPUTS.get(target.name, 100))
     assert [] == result.findings
     assert result.outcomes["refused"]
+
+
+def test_the_c_library(tmp_path: Path) -> None:
+    """Any calls with any samples keep to what kws.h promises, under the sanitisers."""
+    if not shutil.which("clang"):
+        pytest.skip("no clang; on Debian: apt-get install clang")
+    made = subprocess.run(
+        ["make", "-C", str(FIRMWARE), f"BUILD={tmp_path}", f"{tmp_path}/fuzz_detector"],
+        capture_output=True,
+        text=True,
+    )
+    if "fuzzer" in made.stderr and "cannot find" in made.stderr:
+        pytest.skip("this clang has no libFuzzer; on Debian: apt-get install libclang-rt-14-dev")
+    assert 0 == made.returncode, made.stderr
+    run = subprocess.run(
+        [tmp_path / "fuzz_detector", "-runs=60", "-seed=1", "-max_len=4000", "-len_control=0"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert 0 == run.returncode, run.stderr[-3000:]
 
 
 def test_a_finding_is_found() -> None:
