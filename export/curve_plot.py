@@ -34,13 +34,11 @@ def write_curves(curves: Mapping[str, Any], title: str, file: Path) -> None:
                 mfc="none",
                 color=line.get_color(),
             )
-        axes.set_xscale("symlog", linthresh=0.5)
+        axes.set_xscale("log")
         axes.set_yscale("log")
-        axes.set_xlim(0, 100)
-        axes.set_ylim(0.4, 100)
-        axes.set_yticks(
-            [0.5, 1, 2, 5, 10, 20, 50, 100], ["0.5", "1", "2", "5", "10", "20", "50", "100"]
-        )
+        axes.set_xlim(0.5, 100)
+        axes.set_ylim(1, 100)
+        axes.set_yticks([1, 2, 5, 10, 20, 50, 100], ["1", "2", "5", "10", "20", "50", "100"])
         axes.set_xlabel("false accepts per hour, training side")
         axes.set_title(mode, fontsize="medium")
         axes.grid(alpha=0.3)

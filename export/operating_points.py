@@ -17,9 +17,10 @@ from typing import Any
 
 from export.curve_plot import require_matplotlib, write_curves
 from export.model_card import write_model_card
-from export.tuning import Recorded, candidates, curve_of, record, tune
+from export.tuning import Recorded, candidates, curve_of, group_of, record, tune
 from kws.config import DecisionConfig
 from kws.errors import KwsError, ModelError
+from kws.evaluation.replay import PosteriorTrack
 from kws.evaluation.streameval import Evaluator
 from kws.model.load import Model, load_model
 from kws.model.manifest import (
@@ -107,12 +108,15 @@ def add_verifier(model: Model, name: str) -> Model:
 def _measure(point: OperatingPoint, model: Model, recorded: Recorded) -> dict[str, Any]:
     """What a detector would do: false accepts of each source, and misses of each scene."""
     evaluator = Evaluator(model, point)
+    groups: dict[str, list[PosteriorTrack]] = {}
+    for name, tracks in recorded.quiet.items():
+        groups.setdefault(group_of(name), []).extend(tracks)
     counts = {
         name: {
             "events": sum(len(evaluator.detections(each)) for each in tracks),
             "hours": round(sum(each.seconds for each in tracks) / 3600.0, 3),
         }
-        for name, tracks in recorded.quiet.items()
+        for name, tracks in groups.items()
     }
     missed = {
         name: evaluator.outcome(each).figures()["miss_rate"]

@@ -41,7 +41,7 @@ FAMILIAR = 2.0  # what the network was trained on fires so much less often than 
 BEYOND = 0.1  # how much a figure that keeps its target weighs, against one that does not
 STRICTER, APART = 3.0, 0.3  # "low" has a third of the false accepts of "medium"; least log-odds
 
-ISOLATIONS = (0.6, 0.75, 0.9, 1.0)
+ISOLATIONS = (0.3, 0.5, 0.7, 0.9, 1.0)
 SMOOTHING_MS = (360, 440, 520)
 OFFSETS = np.round(np.arange(-3.0, 5.01, 0.05), 2)  # log-odds
 CLIPS = 40  # of each keyword
@@ -198,7 +198,8 @@ def curve_of(recorded: Recorded, labels: Sequence[str], config: DecisionConfig) 
     counts: dict[str, FloatArray] = {}
     limits: dict[str, float] = {}
     for name, found in false.items():
-        group, limit = _target(name, recorded.quiet[name])
+        group = group_of(name)
+        limit = _limit(group, recorded.quiet[name])
         reached = [log_odds(p.threshold) - shape[p.keyword] for p in found if p.keyword in shape]
         above = len(reached) * (1.0 - _share_below(reached)) if reached else 0.0 * OFFSETS
         counts[group] = counts.get(group, 0.0 * OFFSETS) + above
@@ -212,14 +213,18 @@ def curve_of(recorded: Recorded, labels: Sequence[str], config: DecisionConfig) 
     return Curve(config, shape, missed, counts, limits, hours)
 
 
-def _target(source: str, tracks: Sequence[PosteriorTrack]) -> tuple[str, float]:
-    """What a source is counted as, and how many false accepts its target allows."""
+def group_of(source: str) -> str:
+    """What a source is counted as: all noise together, all other words, each source of speech."""
     kind = source.split("/")[0]
-    if kind == WORDS:
-        return kind, WORDS_THAT_FIRE * len(tracks)
-    group = kind if kind == "noise" else source
+    return source if kind == "speech" else kind
+
+
+def _limit(group: str, tracks: Sequence[PosteriorTrack]) -> float:
+    """How many false accepts the target of a group allows in these recordings of it."""
+    if group == WORDS:
+        return WORDS_THAT_FIRE * len(tracks)
     hours = sum(each.seconds for each in tracks) / 3600.0
-    return group, FALSE_ACCEPTS.get(group, FALSE_ACCEPTS["speech"]) * hours
+    return FALSE_ACCEPTS.get(group, FALSE_ACCEPTS["speech"]) * hours
 
 
 def _share_below(reached: Sequence[float]) -> FloatArray:
