@@ -265,6 +265,32 @@ class TestListening:
         assert events[3].seconds > 0.8
         assert microphone.lost_seconds == pytest.approx(item.samples / SAMPLE_RATE)
 
+    def test_a_number_stays_the_device(self, portaudio: FakePortAudio) -> None:
+        """Numbers change when devices come and go; the device that was meant comes back."""
+        portaudio.signal = tone(44_100, 2)
+        with Microphone(0) as microphone:
+            blocks = iter(microphone)
+            next(blocks)
+            portaudio.infos.insert(0, portaudio.info("Another"))
+            portaudio.streams[0].end()
+            while not isinstance(next(blocks), Gap):
+                pass
+        assert [device for device, _, _ in portaudio.opened] == [0, 1]
+
+    def test_the_keeper_fails(
+        self, portaudio: FakePortAudio, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A fault in the thread that holds the device open ends the loop, it does not hang."""
+        portaudio.signal = tone(44_100, 2)
+        with Microphone() as microphone:
+            blocks = iter(microphone)
+            next(blocks)
+            monkeypatch.setattr("kws.audio.devices._candidates", None)
+            monkeypatch.setattr("kws.audio.devices._default_target", None)
+            portaudio.streams[0].end()
+            with pytest.raises(DeviceError, match="Fake Mic is lost"):
+                list(blocks)
+
     def test_unheard_events_are_logged(
         self, portaudio: FakePortAudio, caplog: pytest.LogCaptureFixture
     ) -> None:

@@ -242,6 +242,53 @@ def test_devices(sound: SoundServer) -> None:
     ]
 
 
+RESCAN = """
+from kws.audio import Microphone
+from kws.audio.errors import DeviceError
+from kws.audio.portaudio import rescan
+microphone = Microphone()
+print(rescan())
+next(iter(microphone))
+microphone.close()
+try:
+    Microphone(channel=9)
+except DeviceError as error:
+    print(error.problem)
+print(rescan())
+Microphone().close()
+"""
+
+LATER = """
+import signal
+signal.signal(signal.SIGUSR1, lambda *_: None)
+import sounddevice
+from kws.audio import Microphone
+print(len(sounddevice.query_devices()))
+signal.pause()
+microphone = Microphone(on_event=lambda event: print(event.message))
+next(iter(microphone))
+microphone.close()
+"""
+
+
+def test_devices_are_listed_anew_only_without_streams(sound: SoundServer) -> None:
+    """Initialising PortAudio again would end the streams that are open."""
+    assert sound.run(sys.executable, "-c", RESCAN).split() == ["False", "refused", "True"]
+
+
+def test_a_server_that_starts_later(sound: SoundServer) -> None:
+    """A microphone can be opened although PortAudio looked for devices before there was one."""
+    sound.kill()
+    process = sound.start_program("-u", "-c", LATER)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "0\n"
+    sound.start()
+    process.send_signal(signal.SIGUSR1)
+    output, errors = process.communicate(timeout=MINUTE)
+    assert output.startswith("listening")
+    assert errors == ""
+
+
 def test_no_server_at_all(sound: SoundServer) -> None:
     """The message says that it is the sound server, on one line, and nothing else is printed."""
     sound.kill()

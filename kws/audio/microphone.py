@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import logging
 import threading
 import time
@@ -31,6 +32,9 @@ START_SECONDS = 10.0  # Bluetooth and sound servers take their time before the f
 STALL_SECONDS = 3.0  # a microphone that delivers nothing for so long, while we are awake, has gone
 TICK = 1.0  # s between two looks whether anything has come
 DELAYS = (0.25, 0.5, 1.0, 2.0, 4.0)  # s between attempts to open it again; the last one for ever
+
+# Why a device that was plugged in may not be found.
+STALE = "while this program has other streams open, PortAudio finds no device that is new"
 
 logger = logging.getLogger(__name__)
 _open: weakref.WeakSet[Microphone] = weakref.WeakSet()
@@ -96,8 +100,10 @@ class Microphone(Closing):
         self._ready = False
         self._loops = 0
         self._watch: Watch | None = None
-        self._capture = self._open_capture()
+        self._capture = self._open_first()
         self.name = self._capture.target.name  # the device's
+        if isinstance(device, int):
+            self._device = self.name  # numbers change when devices come and go
         self._reader = Reader(channel, self._max_age, self._say)
         _close_at_exit()
         _open.add(self)
@@ -199,39 +205,51 @@ class Microphone(Closing):
         self._wake.set()
 
     def _open_capture(self) -> Capture:
-        try:
-            target = devices.find(self._device)
-        except DeviceError as error:
-            # PortAudio's list may be older than the device.
-            if error.problem not in ("no_device", "no_server") or not rescan():
-                raise
-            target = devices.find(self._device)
+        target = devices.find(self._device)
         return Capture(
             target, self._channel or 1, self._max_age + 4.0, self._wake.set, self._attention.set
         )
 
+    def _open_first(self) -> Capture:
+        try:
+            return self._open_capture()
+        except DeviceError as error:
+            # PortAudio's list may be older than the device.
+            if error.problem not in ("no_device", "no_server") or not rescan():
+                raise
+            return self._open_capture()
+
     # The keeper: a thread that holds the device open.
 
     def _keep(self) -> None:
-        gone = ""
-        while not self._closed:
-            gone = self._watch_over(self._capture)
-            if self._closed:
-                break
+        try:
+            while self._hold():
+                pass
+        except Exception as error:  # the loop must not wait for a thread that has ended
+            logger.exception("%s can no longer be held open", self.name)
+            self._failure = DeviceError("gone", f"{self.name} is lost ({error}); start again")
+            self._wake.set()
+        finally:
             self._capture.close()
-            message = f"{self.name} {gone}"
-            if not self._reconnect:
-                self._failure = DeviceError(
-                    "gone",
-                    f"{message}; plug it in again or choose another with --device from: kws "
-                    "devices",
-                )
-                self._wake.set()
-                break
-            self._say("gone", 0.0, f"{message}; waiting for it")
-            self._recover()
+            self._end_watch()
+
+    def _hold(self) -> bool:
+        """Until the device has gone and come back; False when that is the end."""
+        gone = self._watch_over(self._capture)
+        if self._closed:
+            return False
         self._capture.close()
-        self._end_watch()
+        message = f"{self.name} {gone}"
+        if not self._reconnect:
+            self._failure = DeviceError(
+                "gone",
+                f"{message}; plug it in again or choose another with --device from: kws devices",
+            )
+            self._wake.set()
+            return False
+        self._say("gone", 0.0, f"{message}; waiting for it")
+        self._recover()
+        return not self._closed
 
     def _watch_over(self, capture: Capture) -> str:
         """Until the device has gone; returns how that shows. Empty when it was closed."""
@@ -260,6 +278,7 @@ class Microphone(Closing):
 
     def _recover(self) -> None:
         """Open the device again, however long that takes; returns early when it is closed."""
+        gc.collect()  # sounddevice's streams are cycles, and those of the outage before hold blocks
         since = clock.now()
         said = ""
         attempt = 0
@@ -272,11 +291,13 @@ class Microphone(Closing):
             if self._closed:
                 return
             try:
+                listed = attempt == 1 or rescan()
                 capture = self._open_capture()
-            except AudioError as error:
-                if str(error) != said:
-                    said = str(error)
-                    self._say("waiting", DELAYS[-1], f"still waiting: {said}")
+            except DeviceError as error:
+                if error.problem != said:
+                    said = error.problem
+                    hint = "" if listed else f"; {STALE}"
+                    self._say("waiting", DELAYS[-1], f"still waiting: {error}{hint}")
                 continue
             if self._delivers(capture):
                 self.name = capture.target.name

@@ -50,19 +50,30 @@ def rescan() -> bool:
     """List the devices anew; False, and nothing done, while this program has streams open.
 
     Listing means to initialise PortAudio again, which would end every stream of the process, those
-    that other parts of the program play or record included.
+    that other parts of the program play or record included. Raises DeviceError where PortAudio does
+    not start again.
     """
     sounddevice: Any = load_sounddevice()
     with LOCK, quiet():
-        for thing in gc.get_objects():
-            if issubclass(type(thing), sounddevice._StreamBase) and not thing.closed:
-                return False
+        if any(_is_open_stream(thing, sounddevice) for thing in gc.get_objects()):
+            return False
         while sounddevice._initialized:
             sounddevice._terminate()
         # Not sounddevice._initialize(), which throws away what any thread prints meanwhile.
-        sounddevice._check(sounddevice._lib.Pa_Initialize(), "cannot start PortAudio again")
+        code = sounddevice._lib.Pa_Initialize()
+        if code < 0:
+            raise DeviceError("refused", f"PortAudio does not start again (error {code})")
         sounddevice._initialized = 1
     return True
+
+
+def _is_open_stream(thing: object, sounddevice: Any) -> bool:
+    if not issubclass(type(thing), sounddevice._StreamBase):
+        return False
+    pointer = getattr(thing, "_ptr", None)  # one that could not be opened has none, or another kind
+    ffi = sounddevice._ffi
+    stream = pointer is not None and ffi.typeof(pointer) is ffi.typeof("PaStream *")
+    return bool(stream and pointer != ffi.NULL)
 
 
 @contextmanager
