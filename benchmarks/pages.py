@@ -44,7 +44,8 @@ PAGES = {
     ),
     "latency": Page("Speed of each file", "What `kws bench` measures, on our machine."),
     "footprint": Page(
-        "Size and start-up", "The wheel, fresh installations with each extra, start-up and memory."
+        "Size and start-up",
+        "The wheel, fresh installations with each extra, start-up and memory.",
     ),
     "scanning": Page("Archives", "`kws scan` by batch size, processes, and on a Dask cluster."),
     "endurance": Page(
@@ -60,18 +61,25 @@ PAGES = {
         "Other keyword spotters", "Processor time and mistakes of each in a process of its own."
     ),
     "growth": Page(
-        "Many streams, wider networks, other hops", "What each costs in processor time."
+        "Many streams, wider networks, other hops",
+        "What each costs in processor time.",
     ),
     "floor": Page(
-        "Distance from what the processor can do", "Arithmetic of each graph against one core."
+        "Distance from what the processor can do",
+        "Arithmetic of each graph against one core.",
     ),
-    "ablation": Page("What each training option is worth", "Short runs that differ in one option."),
+    "ablation": Page(
+        "What each training option is worth",
+        "Short runs that differ in one option.",
+    ),
     "seeds": Page("What a seed is worth on clips", "Runs that differ in their seed alone."),
     "stream_seeds": Page(
-        "What a seed is worth on streams", "The same runs, exported, without verifier."
+        "What a seed is worth on streams",
+        "The same runs, exported, without verifier.",
     ),
     "stream_seeds_verified": Page(
-        "What a seed is worth on streams, with verifier", "The same runs, each with a verifier."
+        "What a seed is worth on streams, with verifier",
+        "The same runs, each with a verifier.",
     ),
     "ensemble": Page("Several networks together", "Majority vote, average and weighted average."),
     "finetune": Page(
@@ -85,6 +93,11 @@ PAGES = {
     ),
     "mislabelled": Page("Label errors", "How many planted errors `kws data check` finds."),
 }
+
+# Those that tell what the weights do that ship, and so end with them.
+OF_WEIGHTS = frozenset(
+    {"accuracy", "accuracy_accurate", "streaming", "rooms", "spotting", "peers", "listening"}
+)
 
 # What the keys of the files are called where they head a table.
 HEADINGS = {

@@ -13,8 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import headlines, targets
-from benchmarks.pages import PAGES, page
-from benchmarks.results import ROOT, GitUnavailable, read_results, uncommitted
+from benchmarks.pages import OF_WEIGHTS, PAGES, page
+from benchmarks.results import (
+    ROOT,
+    GitUnavailable,
+    read_results,
+    shipped_models,
+    uncommitted,
+)
 from benchmarks.text import table
 from kws.bench.timing import NOISY_SPREAD
 
@@ -26,12 +32,17 @@ Results = Mapping[str, Mapping[str, Any]]
 
 
 def published(results: Results) -> dict[str, Mapping[str, Any]]:
-    """The measurements of clean commits."""
-    return {
-        name: result
-        for name, result in results.items()
-        if result["commit"] != "unknown" and not result["commit"].endswith("+")
-    }
+    """The measurements of clean commits, and of the models that ship now."""
+    return {name: result for name, result in results.items() if not _why_not(name, result)}
+
+
+def _why_not(name: str, result: Mapping[str, Any]) -> str:
+    """Why a measurement is not published; empty where it is."""
+    if result["commit"] == "unknown" or result["commit"].endswith("+"):
+        return "measured with changes on top of a commit"
+    if name in OF_WEIGHTS and result["models"] != shipped_models():
+        return "measured on models that no longer ship"
+    return ""
 
 
 def texts(results: Results, readme: str) -> dict[Path, str]:
@@ -71,8 +82,9 @@ def results_page(results: Results) -> str:
         "with 95 % confidence: of counted events Poisson's interval, of shares Wilson's. Ratios of "
         "processor time are paired by round, with the lowest and the highest of the rounds. Times "
         f"whose rounds spread by more than {NOISY_SPREAD:.0%} are not published, and neither is "
-        "what was measured with uncommitted changes. The recordings are a development set: "
-        "speakers, words and noises that training never had, but on which settings were chosen.",
+        "what was measured with uncommitted changes or on models that no longer ship. The "
+        "recordings are a development set: speakers, words and noises that training never had, but "
+        "on which settings were chosen.",
         _section("On streams", headlines.streams(clean), _streams_note()),
         _section("Difficult rooms and voices", headlines.difficult(clean)),
         _section("On clips of one second", headlines.clips(clean)),
@@ -116,15 +128,24 @@ def _pages(clean: Results) -> str:
 
 def _missing(results: Results) -> str:
     clean = published(results)
-    names = [name for name in PAGES if name not in clean]
     rows = [
         (
             PAGES[name].title,
-            "measured with changes on top of a commit" if name in results else "not measured",
+            _why_not(name, results[name]) if name in results else "not measured",
+            f"`{_command(name, results)}`",
         )
-        for name in names
+        for name in PAGES
+        if name not in clean
     ]
-    return table(("what", "why"), rows) if rows else ""
+    return table(("what", "why", "command"), rows) if rows else ""
+
+
+def _command(name: str, results: Results) -> str:
+    """What measures it: as it was typed last, or its module."""
+    if name in results:
+        return str(results[name]["command"])
+    kind = "product" if (HERE / "product" / f"{name}.py").exists() else "studies"
+    return f"python -m benchmarks.{kind}.{name}"
 
 
 def main() -> int:

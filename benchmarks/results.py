@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
 import os
 import platform
@@ -14,6 +15,7 @@ from kws.bench.machine import processor, versions
 
 ROOT = Path(__file__).parent.parent
 FOLDER = Path(__file__).parent / "results"
+SETTINGS = ("decision", "features", "presets", "thresholds", "vad", "verifier")  # of a manifest
 # What `python -m benchmarks.report` writes.
 PUBLISHED = ("README.md", "benchmarks/RESULTS.md", "benchmarks/pages/")
 
@@ -31,6 +33,7 @@ def write_result(path: Path, command: str, figures: dict[str, Any]) -> None:
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
         "commit": commit(),
         "machine": machine(),
+        "models": shipped_models(),
         "command": command,
         "figures": rounded(figures),
     }
@@ -56,6 +59,18 @@ def rounded(value: Any, digits: int = 5) -> Any:
     if isinstance(value, (list, tuple)):
         return [rounded(item, digits) for item in value]
     return value
+
+
+def shipped_models(folder: Path = ROOT / "kws" / "models") -> dict[str, str]:
+    """A digest of each model that ships: its weights and all settings that detections depend on."""
+    digests = {}
+    for path in sorted(folder.glob("*.json")):
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        kept = {key: manifest.get(key) for key in SETTINGS}
+        kept["files"] = {key: each["sha256"] for key, each in manifest["artefacts"].items()}
+        text = json.dumps(kept, sort_keys=True)
+        digests[path.stem] = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return digests
 
 
 def commit() -> str:

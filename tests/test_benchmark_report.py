@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ def result(figures: dict[str, Any]) -> dict[str, Any]:
         "date": "2026-01-02",
         "commit": "abc",
         "machine": "a machine",
+        "models": results.shipped_models(),
         "command": "python -m benchmarks.x",
         "figures": figures,
     }
@@ -36,7 +38,7 @@ def test_documents_match_the_results() -> None:
 def test_results_say_how_they_were_made() -> None:
     """Every kept measurement has the same fields, and none names a folder of one machine."""
     for kept in read_results().values():
-        assert kept.keys() == {"date", "commit", "machine", "command", "figures"}
+        assert kept.keys() == {"date", "commit", "machine", "models", "command", "figures"}
         assert kept["command"].startswith(("python -m ", "kws ", "make "))
         assert " /" not in kept["command"]
 
@@ -117,6 +119,26 @@ def test_dirty_commits_are_not_published() -> None:
         assert [report.README, report.HERE / "RESULTS.md"] == sorted(made)
         assert all("90.0%" not in text for text in made.values())
         assert "measured with changes" in made[report.HERE / "RESULTS.md"]
+
+
+def test_figures_end_with_the_models_they_were_measured_on(tmp_path: Path) -> None:
+    """What other weights or thresholds did is not published; a study of training stays."""
+    kept = result({"spotted": 0.9, "keyword_clips": 9, "unknown_fired": 0.0, "unknown_clips": 9})
+    old = {**kept, "models": {**results.shipped_models(), "commands": "0"}}
+    assert {"spotting"} == report.published({"spotting": kept}).keys()
+    assert {"ensemble"} == report.published({"spotting": old, "ensemble": old}).keys()
+    assert "models that no longer ship | `python -m benchmarks.x` |" in report.results_page(
+        {"spotting": old}
+    )
+    manifest = {"artefacts": {"window.onnx": {"sha256": "1"}}, "thresholds": {"go": 0.5}}
+    before = _digest(tmp_path, manifest)
+    assert before == _digest(tmp_path, {**manifest, "measurements": {}, "description": "x"})
+    assert before != _digest(tmp_path, {**manifest, "thresholds": {"go": 0.6}})
+
+
+def _digest(folder: Path, manifest: dict[str, Any]) -> dict[str, str]:
+    (folder / "m.json").write_text(json.dumps(manifest), encoding="utf-8")
+    return results.shipped_models(folder)
 
 
 def test_a_changed_tree_is_refused(
