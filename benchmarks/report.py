@@ -25,6 +25,7 @@ from benchmarks.text import table
 from kws.bench.timing import NOISY_SPREAD
 
 HERE = Path(__file__).parent
+COMMANDS = {"fuzz": "make fuzz"}  # of measurements whose module is elsewhere
 README = ROOT / "README.md"
 BEGIN = "<!-- written by: python -m benchmarks.report -->"
 END = "<!-- end of what it writes -->"
@@ -144,8 +145,10 @@ def _command(name: str, results: Results) -> str:
     """What measures it: as it was typed last, or its module."""
     if name in results:
         return str(results[name]["command"])
-    kind = "product" if (HERE / "product" / f"{name}.py").exists() else "studies"
-    return f"python -m benchmarks.{kind}.{name}"
+    for kind in ("product", "studies"):
+        if (HERE / kind / f"{name}.py").exists():
+            return f"python -m benchmarks.{kind}.{name}"
+    return COMMANDS[name]
 
 
 def main() -> int:
