@@ -25,7 +25,13 @@ from benchmarks.text import table
 from kws.bench.timing import NOISY_SPREAD
 
 HERE = Path(__file__).parent
-COMMANDS = {"fuzz": "make fuzz"}  # of measurements whose module is elsewhere
+# Of measurements that are not called as their module, or have none here.
+COMMANDS = {
+    "accuracy_accurate": "python -m benchmarks.product.accuracy --model accurate",
+    "fuzz": "make fuzz",
+    "seeds": "python -m benchmarks.studies.ablation RUN... --out benchmarks/results/seeds.json",
+    "stream_seeds_verified": "python -m benchmarks.studies.stream_seeds RUN... --verifier RUN",
+}
 README = ROOT / "README.md"
 BEGIN = "<!-- written by: python -m benchmarks.report -->"
 END = "<!-- end of what it writes -->"

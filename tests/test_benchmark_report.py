@@ -267,6 +267,7 @@ def test_published_pages_read_well() -> None:
         for key, value in kept["figures"].items():
             assert not isinstance(value, dict) or key in pages.HEADINGS
     assert len(report.results_page(read_results()).splitlines()) <= 130
+    assert all(report._command(name, {}) for name in pages.PAGES)
 
 
 def test_readme_without_marks() -> None:
