@@ -586,6 +586,19 @@ def test_what_cannot_be_written_is_told_before(
         fit(material, tmp_path / "file" / "run", TINY)
 
 
+@pytest.mark.parametrize("sizes", [{"labels": 2**24}, {"channels": 2**40}, {"stem_kernel": 2**30}])
+def test_a_checkpoint_takes_no_more_memory_than_its_weights(
+    tmp_path: Path, sizes: dict[str, int]
+) -> None:
+    """A small file that describes a network of gigabytes is refused before any are taken."""
+    config = NetworkConfig(channels=4)
+    state = checkpoint.describe(Network(config), FeatureConfig(), LABELS)
+    state["network"] |= sizes
+    checkpoint.save(tmp_path / "x.pt", {**state, "average": Network(config).state_dict()})
+    with pytest.raises(ModelError, match=r"x\.pt does not fit this version of kws"):
+        checkpoint.load_network(tmp_path / "x.pt")
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -104,7 +104,12 @@ def load_network(path: Path) -> tuple[AnyNetwork, FeatureConfig, tuple[str, ...]
     """
     state = load(path)
     with fitting(path):
-        network = build(read_config(state["network"]))
+        config = read_config(state["network"])
+        with torch.device("meta"):  # without memory, for the sizes may be anything
+            expected = {name: each.shape for name, each in build(config).state_dict().items()}
+        if expected != {name: each.shape for name, each in state["average"].items()}:
+            raise ValueError("its weights are not those of the network that it describes")
+        network = build(config)
         network.load_state_dict(state["average"])
         features = FeatureConfig(**state["features"])
         labels = tuple(state["labels"])

@@ -130,6 +130,7 @@ def run_labels(content: bytes) -> str:
 # the product's own child, only without starting Python anew for each.
 
 
+MEMORY = 1 << 29  # bytes that a checkpoint of some kilobytes may take
 REFUSED = 3  # exit code of a child
 
 
@@ -389,8 +390,19 @@ def run_checkpoint(content: bytes) -> str:
 
     path = folder() / "checkpoint.pt"
     path.write_bytes(content)
-    load_network(path)
+    before = _peak()
+    try:
+        load_network(path)
+    finally:
+        assert _peak() - before < MEMORY, "it took gigabytes of memory"
     return "ran"
+
+
+def _peak() -> int:
+    """The most bytes that this process has had."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 run_onnx = run_network("onnx", check_onnx, import_onnxruntime)
