@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
 
+from kws.app.arming import Arming, ArmingConfig
 from kws.decision import Detection
 from kws.detector import Detector
 from kws.errors import KwsError
@@ -34,14 +35,21 @@ class Listener:
     """
 
     def __init__(
-        self, source: Iterable[Any] | None = None, *, detector: Detector | None = None
+        self,
+        source: Iterable[Any] | None = None,
+        *,
+        detector: Detector | None = None,
+        arming: ArmingConfig | None = None,
     ) -> None:
         """`source` gives blocks as for `Detector.listen`; default: the default microphone.
 
-        It is closed with the listener. `detector` is by default one of the default model. Raises
-        what Microphone and Detector raise.
+        It is closed with the listener. `detector` is by default one of the default model. With
+        `arming` only detections that count are given. Raises what Microphone and Detector raise,
+        and SettingError for words of `arming` that the detector does not detect.
         """
         self.detector = detector or Detector()
+        self._arming = Arming(arming or ArmingConfig())
+        self._arming.config.check(list(self.detector.thresholds))
         if source is None:
             from kws.audio import Microphone
 
@@ -61,7 +69,9 @@ class Listener:
         if not self._busy.acquire(blocking=False):
             raise KwsError("this Listener already listens; make another one with its own source")
         try:
-            yield from self.detector.listen(_Until(self._closing, self.source))
+            self._arming.reset()
+            found = self.detector.listen(_Until(self._closing, self.source))
+            yield from filter(self._arming.counts, found)
         finally:
             self.detector.reset()  # no audio outlives the loop
             self._busy.release()

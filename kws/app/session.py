@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from kws.app.arming import Arming
 from kws.app.events import End, Paused, Ready, Reason, Resumed
 from kws.app.outputs import Outputs
 from kws.app.signals import Stopped, StopSignals
@@ -22,10 +23,13 @@ from kws.frontend import FloatArray
 class Session:
     """Tells the outputs what a detector finds in a source, and how the source fares."""
 
-    def __init__(self, outputs: Outputs, signals: StopSignals) -> None:
-        """The caller closes them."""
+    def __init__(
+        self, outputs: Outputs, signals: StopSignals, arming: Arming | None = None
+    ) -> None:
+        """The caller closes them. With `arming` the outputs get the detections that count."""
         self._outputs = outputs
         self._signals = signals
+        self._arming = arming
         self._paused = False
 
     def run(self, detector: Detector, source: Iterable[Any], name: str) -> End:
@@ -46,7 +50,11 @@ class Session:
         message = ""
         try:
             try:
+                if self._arming:
+                    self._arming.reset()
                 for detection in detector.listen(stream):
+                    if self._arming and not self._arming.counts(detection):
+                        continue
                     detections += 1
                     self._outputs.put(detection)
             except Stopped:  # torn from what took too long, or on the very edge of the shield

@@ -11,6 +11,7 @@ from contextlib import closing, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kws.cli.actions import add_actions, arming, open_actions
 from kws.cli.options import add_decision, add_raw, device, raw_format
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="detections, one a line, and faults of the source; nothing else",
     )
+    add_actions(parser)
     parser.add_argument(
         "--service",
         action="store_true",
@@ -91,9 +93,11 @@ def _listen(options: argparse.Namespace, signals: StopSignals) -> None:
     from kws.model.load import load_model
 
     model = load_model(options.model)
+    armed = arming(options, options.keywords or model.manifest.keywords)
+    actions = open_actions(options)
     display, systemd = _open_display(options), Systemd()
-    with Outputs([systemd, display]) as outputs:
-        session = Session(outputs, signals)
+    with Outputs([systemd, display, *actions]) as outputs:
+        session = Session(outputs, signals, armed)
         observers: list[Observer] = [systemd]
         if isinstance(display, LiveView):
             observers.append(display)
