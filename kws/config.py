@@ -97,9 +97,9 @@ class DecisionConfig:
     smoothing_ms: int = 520  # posteriors are averaged over this long
     threshold: float = 0.6  # smoothed posterior, used where a keyword has no own threshold
     isolation: float = 0.9  # 0 to 1: how much other speech just before raises the thresholds
-    faint_db: float = 15.0  # so far below the word it does not; 0: it does, however faint it is
-    loud_db: float = 6.0  # so far below the word it still does in full; between the two in part
-    context_ms: int = 400  # so long before the word counts as just before ...
+    faint_db: float = 12.0  # so far below the word it does not; 0: it does, however faint it is
+    loud_db: float = 4.0  # so far below the word it still does in full; between the two in part
+    context_ms: int = 600  # so long before the word counts as just before ...
     lead_ms: int = 180  # ... and ends this long before the smoothing begins: the word itself
     longest_ms: int = 1_400  # a score that has stayed up for longer is no word
     release: float = 0.5  # a keyword re-arms below this share of its threshold ...
