@@ -267,9 +267,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.studies.mutants", description=__doc__
     )
-    parser.add_argument("--files", nargs="+", choices=TARGETS, default=list(TARGETS))
+    parser.add_argument("--files", nargs="*", default=list(TARGETS), help="default: all")
     parser.add_argument("--out", type=Path, default=FOLDER / "mutants.json")
     options = parser.parse_args(arguments)
+    if unknown := set(options.files) - TARGETS.keys():
+        parser.error(f"expected {', '.join(TARGETS)}, got {', '.join(unknown)}")
     os.chdir(ROOT)
     _prepare()
     try_all(options.files, print)
