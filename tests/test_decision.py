@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kws.config import STEP_MS, DecisionConfig
-from kws.decision import Decider, Deciders, Detection
+from kws.decision import Decider, Deciders, Detection, context_weights, repeated_onset
 
 LABELS = ("yes", "no", "silence", "unknown")
 # Five rows of smoothing; of the context, ten rows that end five before those.
@@ -387,3 +387,55 @@ def test_many_streams_decide_as_one_each(scores: list[list[Row]], random: Random
         if random.random() < 0.05:
             together.reset(rested)
             alone[rested].reset()
+
+
+@pytest.mark.parametrize(
+    ("word", "pause", "again", "held", "onset"),
+    [
+        (4, 4, 16, 20, 8),
+        (4, 4, 16, 21, None),  # the word ended 20 rows ago
+        (4, 4, 15, 1, None),  # its posterior may not have risen yet
+        (4, 3, 16, 1, None),  # a pause of 60 ms is within a word
+        (3, 4, 16, 1, None),  # what is shorter than 80 ms is no word
+        (9, 30, 40, 70, 39),
+        (9, 30, 40, 71, None),
+    ],
+)
+def test_the_row_in_which_a_word_begins_again(
+    word: int, pause: int, again: int, held: int, onset: int | None
+) -> None:
+    """By rows of a word, a pause and a word, and by so many rows since the first ended."""
+    for loud, faint in ((0.0, 12.5), (8.0, 40.0)):  # dB below the loudest
+        levels = [60.0] + [60.0 - loud] * (word - 1) + [60.0 - faint] * pause
+        assert onset == repeated_onset([*levels, *[60.0 - loud] * again], held)
+    shallow = [60.0] * word + [48.0] * pause + [60.0] * again
+    assert repeated_onset(shallow, held) is None  # 12 dB is no pause
+    murmur = [60.0] * word + [40.0] * pause + [51.5] * again
+    assert repeated_onset(murmur, held) is None  # 8.5 dB below the word is no word
+
+
+def test_a_row_of_context_is_as_loud_as_the_400_ms_up_to_it() -> None:
+    """One loud moment counts in the rows of the 400 ms from it on."""
+    config = replace(CONFIG, loud_db=6.0, faint_db=16.0)
+    context = np.zeros((1, 60), np.float32)
+    context[0, 25] = 50.0
+    weights = context_weights(context, np.full((1, 5), 60.0, np.float32), config)
+    assert (1, 41) == weights.shape
+    counted = np.flatnonzero(weights[0])
+    assert list(range(6, 26)) == counted.tolist()
+    assert weights[0, counted] == pytest.approx(0.6)  # 10 dB below: 6 of the 10 dB from 16 to 6
+
+
+@pytest.mark.parametrize("context_ms", [20, 40, 60])
+def test_the_shortest_context(context_ms: int) -> None:
+    """One row of speech where the context is one row long is enough to raise the threshold."""
+    config = replace(
+        CONFIG, smoothing_ms=20, lead_ms=0, context_ms=context_ms, loud_db=0.0, faint_db=0.0
+    )
+    rows = context_ms // 20
+    quiet = [REST] * 30 + [YES]
+    assert ["yes"] == words(detect(quiet, Decider(LABELS, {}, config)))
+    spoken = [REST] * (30 - rows) + [(0.0, 0.0, 1.0)] * rows + [YES]
+    assert [] == detect(spoken, Decider(LABELS, {}, config))
+    earlier = [REST] * (29 - rows) + [(0.0, 0.0, 1.0), *[REST] * rows, YES]
+    assert ["yes"] == words(detect(earlier, Decider(LABELS, {}, config)))
