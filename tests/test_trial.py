@@ -91,6 +91,7 @@ def test_too_much_time(monkeypatch: pytest.MonkeyPatch) -> None:
         ("import os; os.abort()", r"the runtime crashed on it \(SIGABRT\) in a trial run"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", r"crashed on it \(SIGSEGV\)"),
         ("import sys; sys.exit(3)", r"crashed on it \(code 3\)"),
+        ("import sys; sys.exit(0)", r"crashed on it \(code 0\)"),
         ("print('half a report'); import os; os.abort()", "crashed on it"),
         ("import time; time.sleep(60)", "took more than 1 s of waiting"),
     ],

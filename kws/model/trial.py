@@ -102,7 +102,7 @@ def _check_outcome(code: int, report: bytes, size: int) -> None:
         outcome = {}
     if "error" in outcome:
         raise ModelError(outcome["error"])
-    if outcome or code == 0:
+    if outcome:
         return
     name = f"code {code}"
     if code < 0:
