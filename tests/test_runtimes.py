@@ -115,6 +115,29 @@ def test_onnx_refuses_what_is_no_model(content: bytes | None) -> None:
     assert "\n" not in str(refusal.value)
 
 
+def test_names_of_a_file_reach_no_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    """A network that fails while it runs is told once, with the names of its parts escaped."""
+    onnx = pytest.importorskip("onnx", reason="the test model is made with onnx")
+    node, value, kind = onnx.helper.make_node, onnx.helper.make_tensor_value_info, onnx.TensorProto
+    nodes = [
+        node("ReduceMax", ["x"], ["largest"], axes=[1, 2], keepdims=0),
+        node("Cast", ["largest"], ["place"], to=kind.INT64),
+        node("Gather", ["rows", "place"], ["y"], name="\x1b]0;title\x07"),
+    ]
+    rows = onnx.numpy_helper.from_array(np.eye(2, dtype=np.float32), "rows")
+    inside, out = value("x", kind.FLOAT, [1, 98, 40]), value("y", kind.FLOAT, [1, 2])
+    made = onnx.helper.make_graph(nodes, "late", [inside], [out], [rows])
+    opset = [onnx.helper.make_opsetid("", 17)]
+    content = onnx.helper.make_model(made, opset_imports=opset, ir_version=9).SerializeToString()
+    backend = OnnxBackend(content)
+    assert np.array_equal([[1.0, 0.0]], backend.run(np.zeros((1, *SHAPE), np.float32)))
+    with pytest.raises(ModelError, match=r"x1b\]0;title.*out of data bounds") as refusal:
+        backend.run(np.full((1, *SHAPE), 9.0, np.float32))
+    assert str(refusal.value).isprintable()
+    printed = capfd.readouterr()
+    assert "" == printed.out + printed.err
+
+
 def test_onnx_refuses_other_graphs(features: NDArray[np.float32]) -> None:
     """Features of another shape are told; what input and output are called does not matter."""
     pytest.importorskip("onnxruntime")

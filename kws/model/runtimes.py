@@ -76,7 +76,8 @@ def onnx_session(content: bytes, provider: str) -> Any:
     if not has_vnni():
         # Without it the products of an int8 network saturate; with it they take twice as long.
         options.add_session_config_entry("session.x64quantprecision", "1")
-    options.log_severity_level = 3  # errors; what matters of the rest is raised below
+    # Only its own end: errors are raised below, and its log holds names as the file has them.
+    options.log_severity_level = 4
     if provider == "cuda":
         return _cuda_session(ort, content, options)
     return _session(ort, content, options, "CPUExecutionProvider")
