@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -155,7 +156,7 @@ def _measure(block: Int16Array, seconds: float) -> _Measured:
 
 
 def _decibels(ratio: float) -> float:
-    return max(FLOOR, 20.0 * float(np.log10(ratio))) if ratio > 0.0 else FLOOR
+    return max(FLOOR, 20.0 * math.log10(ratio)) if ratio > 0.0 else FLOOR
 
 
 class LoudestChannel:

@@ -25,6 +25,7 @@ FIRST_BLOCKS = 4  # of a device that is opened again, from which its place in th
 TOLERANCE = 0.04  # s that a stream may be behind where audio is known to be lost
 UNCERTAIN = 0.1  # the same where it is not known: a sound server may shift its blocks by one
 CREEP = 50  # blocks, 4 s: none of so many came in time, so audio was lost without a word
+LOOK = 16  # blocks: so often it is looked for
 OVERLOAD = 10.0  # s: audio left out twice within so much of it means that the loop is too slow
 
 
@@ -119,8 +120,7 @@ class Reader:
             if behind > (TOLERANCE if known else UNCERTAIN):
                 self._move(behind)
         self._clock.add(self._position + BLOCK, arrival)
-        behind = self._clock.recent_lateness(CREEP)
-        if behind > UNCERTAIN:
+        if self._next % LOOK == 0 and (behind := self._clock.recent_lateness(CREEP)) > UNCERTAIN:
             self._move(behind)
 
     def _behind(self, capture: Capture) -> float:
