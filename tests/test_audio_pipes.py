@@ -304,3 +304,14 @@ def test_a_file_of_raw_samples(
     assert "is called raw samples" in capsys.readouterr().err
     assert 0 == main([*command, "--raw-rate", "48000"])
     assert "2.0 s of audio" in capsys.readouterr().err
+
+
+def test_noise_in_a_wav_is_no_mistake(caplog: pytest.LogCaptureFixture) -> None:
+    """What its samples are, a header tells."""
+    noise = np.random.default_rng(0).integers(-32768, 32767, 4 * SAMPLE_RATE).astype(np.int16)
+    file = io.BytesIO()
+    soundfile.write(file, noise, SAMPLE_RATE, format="WAV")
+    assert np.array_equal(noise, heard(AudioPipe(io.BytesIO(file.getvalue()))))
+    assert "" == caplog.text
+    heard(AudioPipe(io.BytesIO(noise.tobytes())))
+    assert "sounds like loud noise" in caplog.text

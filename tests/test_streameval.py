@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from kws import Detector
 from kws.cli import main
 from kws.config import SAMPLE_RATE, DecisionConfig
+from kws.evaluation.streameval import choose_clips
 from kws.model.load import Model, load_model
 from kws.model.manifest import read_manifest
+from kws.recordings.data import find_corpus
 
 pytest.importorskip("onnxruntime")
 
@@ -281,3 +283,13 @@ def test_presets(sensitivity: str, tones: Path, tmp_path: Path) -> None:
     (found,) = Detector(copy, sensitivity=sensitivity, vad=False).process(audio)
     (own,) = Detector(copy, vad=False).process(audio)
     assert (found.end > own.end) == (sensitivity == "low")
+
+
+def test_folders_in_capitals_are_the_keyword(tmp_path: Path) -> None:
+    """Clips for scenes have the keyword's spelling, whichever the folder has."""
+    for word in ("Low", "Tree"):
+        (tmp_path / word).mkdir()
+        soundfile.write(tmp_path / word / "s_nohash_0.wav", audio_of(0.05, "low")[:16_000], 16_000)
+    (tmp_path / "validation_list.txt").write_text("Low/s_nohash_0.wav\nTree/s_nohash_0.wav")
+    chosen = choose_clips(find_corpus(tmp_path), "validation", ("low", "high"), 5, 0)
+    assert ["Tree", "low"] == [word for word, _ in chosen]

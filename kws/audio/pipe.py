@@ -127,7 +127,7 @@ class AudioPipe(Closing):
                     kind,
                     self._raw,
                 )
-            return self._samples(bytes_, self._raw, None)
+            return self._samples(bytes_, self._raw)
         unreadable = _container(start, _UNREADABLE)
         if unreadable:
             raise AudioError(
@@ -143,11 +143,15 @@ class AudioPipe(Closing):
                 f"{self.name} is not audio that can be read; give WAV, FLAC, Ogg, Opus or MP3, or "
                 "say with --raw-rate, --raw-channels or --raw-format what its samples are"
             )
-        return self._samples(bytes_, RawFormat(), None)
+        return self._samples(bytes_, RawFormat())
 
-    def _samples(self, bytes_: _Bytes, form: RawFormat, length: int | None) -> Iterator[Int16Array]:
-        """Samples up to the end, or up to `length` bytes where a header states that."""
-        converter, watch = Converter(form.rate), NoiseWatch(form.rate)
+    def _samples(
+        self, bytes_: _Bytes, form: RawFormat, header: _WavHeader | None = None
+    ) -> Iterator[Int16Array]:
+        """Samples up to the end, or up to the length that a header states."""
+        converter = Converter(form.rate)
+        watch = None if header else NoiseWatch(form.rate)
+        length = header.length if header and 0 < header.length < PLACEHOLDER else None
         rest = b""
         while chunk := bytes_.read(_CHUNK if length is None else min(_CHUNK, length)):
             if length is not None:
@@ -162,7 +166,7 @@ class AudioPipe(Closing):
             whole = len(data) - len(data) % form.frame_bytes
             rest = data[whole:]
             block = form.decode(data[:whole])
-            if watch.is_noise(block):
+            if watch and watch.is_noise(block):
                 logger.warning(
                     "%s sounds like loud noise, not like speech, when taken for %s; if that is not "
                     "what it is, say so with --raw-format, --raw-rate and --raw-channels",
@@ -189,10 +193,9 @@ class AudioPipe(Closing):
             return
         form = RawFormat(header.encoding, header.rate, header.channels)
         _check(self.name, form)
-        unknown = header.length == 0 or header.length >= PLACEHOLDER
         if not bytes_.peek(1):
             raise AudioError(f"{self.name} holds no samples, only a header; record it again")
-        yield from self._samples(bytes_, form, None if unknown else header.length)
+        yield from self._samples(bytes_, form, header)
 
     def _recording(self, bytes_: _Bytes, kind: str) -> Iterator[Int16Array]:
         """Through a temporary file, since decoders want to seek."""

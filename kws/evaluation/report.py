@@ -64,7 +64,8 @@ def write_report(
     ) as file:
         csv.writer(file).writerows(_rows(evaluation))
     page = folder / "report.html"
-    page.write_text("".join(_page(evaluation, model, figures)), encoding="utf-8")
+    text = "".join(_page(evaluation, model, figures))
+    page.write_text(text, encoding="utf-8", errors="backslashreplace")  # names may be any bytes
     return page
 
 

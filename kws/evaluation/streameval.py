@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from kws.recordings.data import (
     Problem,
     corpus_root,
     find_corpus,
+    label_of,
     read_clips,
     read_recordings,
     split_noise,
@@ -220,6 +222,8 @@ def choose_clips(
     generator = np.random.default_rng(seed)
     by_word: dict[str, list[Clip]] = {}
     for clip in corpus.split(split):
+        label = label_of(clip.word, keywords)
+        clip = replace(clip, word=label) if label in keywords else clip  # in its spelling
         by_word.setdefault(clip.word, []).append(clip)
     chosen = []
     for word, found in sorted(by_word.items()):
