@@ -232,6 +232,14 @@ def test_no_scheduler_responds() -> None:
         connect("tcp://127.0.0.1:9")
 
 
+@pytest.mark.filterwarnings("default")
+def test_certificates_are_missing() -> None:
+    """An address of TLS without any is one line that says where they are named."""
+    pytest.importorskip("distributed", reason="Dask is not installed")
+    with pytest.raises(BackendUnavailable, match="wants certificates"):
+        connect("tls://127.0.0.1:9")
+
+
 class TestJournal:
     RESULT = Scanned("a.wav", 1.0, ())
 

@@ -182,6 +182,11 @@ def connect(address: str) -> Any:
         ) from error
     try:
         return distributed.Client(address, timeout=10)
+    except TypeError as error:  # an address of TLS, and no certificates
+        raise BackendUnavailable(
+            f"the Dask scheduler at {address} wants certificates; name them in the environment "
+            "variables DASK_DISTRIBUTED__COMM__TLS__... (docs/benchmarks.md)"
+        ) from error
     except (OSError, ValueError) as error:
         raise BackendUnavailable(
             f"no Dask scheduler responds at {address}; "
