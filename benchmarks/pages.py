@@ -49,7 +49,7 @@ PAGES = {
     ),
     "scanning": Page("Archives", "`kws scan` by batch size, processes, and on a Dask cluster."),
     "endurance": Page(
-        "A day without a break", "Memory and detections of one detector over 24 hours of audio."
+        "Hours without a break", "Memory and detections of one detector as the same audio repeats."
     ),
     "fuzz": Page(
         "Fuzzing",

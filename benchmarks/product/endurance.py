@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +42,6 @@ class Hour:
 
     detections: int = 0
     other_repetitions: int = 0  # with other detections than the second repetition
-    cpu_seconds: float = 0.0
     memory_bytes: int = 0  # resident, at the end
 
 
@@ -92,11 +90,9 @@ def measure(audio: Int16Array, hours: int, detector: Detector) -> dict[str, Any]
     rows: list[Hour] = []
     reference: list[Detection] = []
     drift = 0.0
-    begin = time.monotonic()
     for number in range(repetitions):
         if number % EVERY == 0:
             rows.append(Hour())
-            cpu = time.process_time()
         found = [
             detection
             for start in range(0, len(audio), BLOCK)
@@ -115,7 +111,6 @@ def measure(audio: Int16Array, hours: int, detector: Detector) -> dict[str, Any]
             else:
                 rows[-1].other_repetitions += 1
         rows[-1].detections += len(found)
-        rows[-1].cpu_seconds = time.process_time() - cpu
         rows[-1].memory_bytes = resident()
     return {
         "hours": hours,
@@ -126,13 +121,10 @@ def measure(audio: Int16Array, hours: int, detector: Detector) -> dict[str, Any]
         "memory_after_first_hour_bytes": rows[0].memory_bytes,
         "memory_at_the_end_bytes": rows[-1].memory_bytes,
         "growth_bytes": rows[-1].memory_bytes - rows[0].memory_bytes,
-        "cpu_ms_per_second_of_audio": 1000 * sum(row.cpu_seconds for row in rows) / (hours * 3600),
-        "wall_seconds": time.monotonic() - begin,
         "by_hour": {
             f"hour {index:02d}": {
                 "detections": row.detections,
                 "repetitions_with_other_detections": row.other_repetitions,
-                "cpu_seconds": row.cpu_seconds,
                 "memory_bytes": row.memory_bytes,
             }
             for index, row in enumerate(rows, start=1)
