@@ -105,6 +105,7 @@ HEADINGS = {
     "at_our_false_accepts": "fewest misses with no more false accepts than kws",
     "a_pool_of_64": "where the time of a pool of 64 streams goes",
     "as": "taken for",
+    "by_hour": "hour by hour",
     "batches": "batches of the network alone",
     "by_run": "each run",
     "combinations": "networks combined",
