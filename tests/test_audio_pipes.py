@@ -315,3 +315,15 @@ def test_noise_in_a_wav_is_no_mistake(caplog: pytest.LogCaptureFixture) -> None:
     assert "" == caplog.text
     heard(AudioPipe(io.BytesIO(noise.tobytes())))
     assert "sounds like loud noise" in caplog.text
+
+
+def test_a_full_temporary_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is named in one line, with what to do."""
+
+    class Full(io.BytesIO):
+        def write(self, content: object) -> int:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pipe_module.tempfile, "TemporaryFile", Full)
+    with pytest.raises(AudioError, match=r"No space left on device.*TMPDIR"):
+        heard(AudioPipe(io.BytesIO(recording("FLAC"))))

@@ -93,6 +93,7 @@ def test_records_add_up(tmp_path: Path) -> None:
     write_seen(half, tmp_path / "a.json")
     write_seen(half, tmp_path / "b.json")
     assert replace(half, seconds=60.0) == read_seen(tmp_path / "a.json")
+    (tmp_path / "._first.json").write_bytes(bytes(9))  # what macOS leaves beside others
     both = load_seen(tmp_path, MODEL)
     assert both.speech_dbfs == whole.speech_dbfs
     assert 120.0 == pytest.approx(both.seconds)

@@ -98,6 +98,13 @@ def test_audacity_labels(tmp_path: Path) -> None:
     assert (Spoken("yes", 0.5, 1.25), Spoken("no", 2.0, 2.5)) == read_labels(path)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_labels_of_any_editor(tmp_path: Path, encoding: str) -> None:
+    """UTF-8 and UTF-16, with and without a byte-order mark."""
+    (tmp_path / "a.txt").write_bytes("0.1\t0.2\tyes\r\n".encode(encoding))
+    assert ["yes"] == [spoken.word for spoken in read_labels(tmp_path / "a.txt")]
+
+
 def test_csv_labels(tmp_path: Path) -> None:
     """Columns by name; a byte order mark does no harm."""
     path = tmp_path / "labels.csv"

@@ -202,7 +202,14 @@ class AudioPipe(Closing):
         with tempfile.TemporaryFile() as file:
             begin, said = time.monotonic(), False
             while chunk := bytes_.read(_CHUNK):
-                file.write(chunk)
+                try:
+                    file.write(chunk)
+                except OSError as error:
+                    raise AudioError(
+                        f"{self.name} is {kind}, which is read to its end into a temporary file, "
+                        f"and that cannot be written ({error.strerror}); name another folder in "
+                        "the environment variable TMPDIR"
+                    ) from error
                 if file.tell() > _MOST_SPOOLED:
                     raise AudioError(
                         f"{self.name} is {kind} of more than {_MOST_SPOOLED >> 30} GB; give it as "

@@ -15,6 +15,7 @@ from kws.audio import AudioFile
 from kws.config import SAMPLE_RATE
 from kws.errors import DataError
 from kws.recordings.data import Int16Array
+from kws.recordings.files import text_of
 
 LOUDNESS = 0.03 * 32_768  # of the words of a scene, in int16 units: -30 dBFS
 PAUSE = (0.8, 2.5)  # seconds between two clips, drawn evenly
@@ -130,7 +131,7 @@ def read_scene(recording: Path, labels: Path) -> Scene:
 def read_labels(path: Path) -> tuple[Spoken, ...]:
     """The words of a label file, in order of time; see `read_scene`."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = text_of(path.read_bytes())
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read the labels {path}: {error}") from error
     is_csv = path.suffix.lower() == ".csv"

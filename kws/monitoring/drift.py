@@ -14,6 +14,7 @@ from kws.errors import DataError
 from kws.model.load import Model
 from kws.monitoring.monitor import LEVEL_BINS, SCORE_BINS, SNR_BINS, Monitor, Seen, read_seen
 from kws.recordings.data import find_recordings
+from kws.recordings.files import is_hidden
 
 _LEAST_SECONDS = 60.0
 _LEVEL_DB = 6.0
@@ -31,7 +32,8 @@ def load_seen(place: Path, model: Model) -> Seen:
     """
     if place.is_file():
         return read_seen(place)
-    records = sorted(place.glob("*.json")) if place.is_dir() else []
+    found = place.glob("*.json") if place.is_dir() else ()
+    records = sorted(path for path in found if not is_hidden(path.name))
     if not records:
         recordings = find_recordings(place)
         if not recordings:

@@ -9,7 +9,6 @@ test archive has no lists but folders `_silence_` and `_unknown_`: all of it is 
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import logging
 import re
@@ -37,6 +36,7 @@ from kws.recordings.files import (
     require_readable,
     spelled,
     spelling_key,
+    text_of,
 )
 
 BACKGROUND_NOISE = "_background_noise_"
@@ -181,14 +181,11 @@ def _listed(root: Path, name: str) -> list[str]:
         return []
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror or error})") from error
-    encoding = "utf-8-sig"
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        encoding = "utf-16"
-    elif b"\0" in content[:2]:
-        encoding = "utf-16-be" if content[:1] == b"\0" else "utf-16-le"
-    # Names of files are bytes, so that a list of them may be anything else too.
-    errors = "replace" if encoding.startswith("utf-16") else "surrogateescape"
-    lines = re.split(r"[\r\n]+", content.decode(encoding, errors))
+    try:
+        # Names of files are bytes, so that a list of them may be anything else too.
+        lines = re.split(r"[\r\n]+", text_of(content, "surrogateescape"))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is neither UTF-8 nor UTF-16; save it as one of them") from error
     return [line.strip() for line in lines if line.strip()]
 
 

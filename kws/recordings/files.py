@@ -6,6 +6,7 @@ macOS (`._clip.wav`, `__MACOSX`, `.DS_Store`) and other hidden files are none of
 
 from __future__ import annotations
 
+import codecs
 import logging
 import os
 import unicodedata
@@ -128,6 +129,18 @@ def report_left_out(folder: Path, left_out: Counter[str]) -> None:
 def is_hidden(name: str) -> bool:
     """Whether a file or folder is hidden, or is what macOS leaves beside others."""
     return name.startswith(".") or name == "__MACOSX"
+
+
+def text_of(content: bytes, errors: str = "strict") -> str:
+    """What an editor saved: UTF-8, or UTF-16 of either order, with or without a byte-order mark.
+
+    `errors` is Python's, for UTF-8. Raises UnicodeDecodeError for anything else.
+    """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16")
+    if b"\0" in content[:2]:
+        return content.decode("utf-16-be" if content[:1] == b"\0" else "utf-16-le")
+    return content.decode("utf-8-sig", errors)
 
 
 def spelled(name: str) -> str:
