@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from kws.audio.gap import Gap
     from kws.audio.microphone import Microphone
     from kws.audio.pipe import AudioPipe
+    from kws.audio.samples import RawFormat
     from kws.audio.source import BLOCK_MS, Source, paced
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Gap",
     "Int16Array",
     "Microphone",
+    "RawFormat",
     "Source",
     "SourceEvent",
     "input_devices",
@@ -45,6 +47,7 @@ _HOME = {
     "Gap": "gap",
     "Int16Array": "convert",
     "Microphone": "microphone",
+    "RawFormat": "samples",
     "Source": "source",
     "SourceEvent": "events",
     "input_devices": "devices",
