@@ -326,8 +326,8 @@ def context_weights(context: FloatArray, word: FloatArray, config: DecisionConfi
     By levels in dB, (streams, rows): of the context and the LEVEL_ROWS - 1 rows before it, and of
     the word and what followed.
     """
-    heard = np.lib.stride_tricks.sliding_window_view(context, LEVEL_ROWS, axis=1)
-    below = word.max(axis=1, keepdims=True) - heard.max(axis=2)
+    nearby = np.lib.stride_tricks.sliding_window_view(context, LEVEL_ROWS, axis=1)
+    below = word.max(axis=1, keepdims=True) - nearby.max(axis=2)
     weights: FloatArray = np.clip(
         (config.faint_db - below) / (config.faint_db - config.loud_db), 0.0, 1.0
     )

@@ -28,7 +28,7 @@ def tone(seconds: float, rate: int = SAMPLE_RATE, hertz: float = 440.0) -> np.nd
     return (0.5 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype("f4")
 
 
-def heard(source: Any) -> np.ndarray:
+def read_all(source: Any) -> np.ndarray:
     """Everything that a source delivers."""
     blocks = list(source)
     assert all(block.dtype == np.int16 and block.ndim == 1 and len(block) for block in blocks)
@@ -40,7 +40,7 @@ class TestFile:
         """The two conversions through float change nothing."""
         samples = np.arange(-32768, 32768, dtype=np.int16)
         soundfile.write(tmp_path / "a.wav", samples, SAMPLE_RATE)
-        np.testing.assert_array_equal(samples, heard(AudioFile(tmp_path / "a.wav")))
+        np.testing.assert_array_equal(samples, read_all(AudioFile(tmp_path / "a.wav")))
 
     @pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 44_100, 48_000, 96_000])
     @pytest.mark.parametrize("channels", [1, 2, 6])
@@ -48,7 +48,7 @@ class TestFile:
         """A tone keeps its length, level and pitch."""
         samples = np.repeat(tone(1.0, rate)[:, None], channels, axis=1)
         soundfile.write(tmp_path / "a.wav", samples, rate, subtype="PCM_24")
-        output = heard(AudioFile(tmp_path / "a.wav"))
+        output = read_all(AudioFile(tmp_path / "a.wav"))
         assert abs(len(output) - SAMPLE_RATE) <= 1
         middle = output[2000:14000] / 32768
         np.testing.assert_allclose(middle, tone(1.0)[2000:14000], atol=2e-3)
@@ -61,14 +61,14 @@ class TestFile:
         soundfile.write(tmp_path / "a.wav", samples, 44_100, subtype="FLOAT")
         whole = soxr.resample(samples, 44_100, SAMPLE_RATE)
         expected = np.rint(whole * 32768)
-        assert np.abs(heard(AudioFile(tmp_path / "a.wav")) - expected).max() <= 1
+        assert np.abs(read_all(AudioFile(tmp_path / "a.wav")) - expected).max() <= 1
 
     @pytest.mark.parametrize("name", ["a.flac", "a.ogg", "a.opus", "a.mp3", "ä b.wav", "a.aiff"])
     def test_formats_and_names(self, tmp_path: Path, name: str) -> None:
         """What libsndfile reads is read, under names with spaces and umlauts too."""
         kind = {"opus": {"format": "OGG", "subtype": "OPUS"}}.get(name.split(".")[1], {})
         soundfile.write(tmp_path / name, tone(1.0), SAMPLE_RATE, **kind)
-        assert abs(len(heard(AudioFile(tmp_path / name))) - SAMPLE_RATE) < 2500
+        assert abs(len(read_all(AudioFile(tmp_path / name))) - SAMPLE_RATE) < 2500
 
     def test_not_numbers_are_silence(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -77,7 +77,7 @@ class TestFile:
         samples = tone(0.5)
         samples[100], samples[200], samples[300] = np.nan, np.inf, -np.inf
         soundfile.write(tmp_path / "a.wav", samples, SAMPLE_RATE, subtype="FLOAT")
-        output = heard(AudioFile(tmp_path / "a.wav"))
+        output = read_all(AudioFile(tmp_path / "a.wav"))
         assert [0, 0, 0] == [output[i] for i in (100, 200, 300)]
         assert output[101] == np.rint(tone(0.5)[101] * 32768)
         assert "3 samples that are not numbers" in caplog.text
@@ -88,27 +88,27 @@ class TestFile:
         """Floats in units of int16 saturate instead of wrapping around, and it is said."""
         samples = tone(0.5) * 32768
         soundfile.write(tmp_path / "a.wav", samples, SAMPLE_RATE, subtype="FLOAT")
-        output = heard(AudioFile(tmp_path / "a.wav"))
+        output = read_all(AudioFile(tmp_path / "a.wav"))
         assert np.all(np.sign(output[5:12]) == np.sign(samples[5:12]))
         assert {-32768, 32767} <= set(output.tolist())
         assert "times full scale" in caplog.text
 
     def test_cut_off_wav(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-        """A WAV that ends before its header says is heard as far as it goes."""
+        """A WAV that ends before its header says is read as far as it goes."""
         soundfile.write(tmp_path / "a.wav", tone(1.0), SAMPLE_RATE)
         content = (tmp_path / "a.wav").read_bytes()
         (tmp_path / "a.wav").write_bytes(content[: 44 + 16_001])
-        assert len(heard(AudioFile(tmp_path / "a.wav"))) == 8_000
-        assert "is cut off: hearing the 0.5 s" in caplog.text
+        assert len(read_all(AudioFile(tmp_path / "a.wav"))) == 8_000
+        assert "is cut off: reading the 0.5 s" in caplog.text
 
     def test_wav_of_unknown_length(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-        """A WAV written into a pipe states the largest length; all is heard, and it is said."""
+        """A WAV written into a pipe states the largest length; all is read, with a warning."""
         soundfile.write(tmp_path / "a.wav", tone(1.0), SAMPLE_RATE)
         content = bytearray((tmp_path / "a.wav").read_bytes())
         content[4:8] = content[40:44] = b"\xff" * 4
         (tmp_path / "a.wav").write_bytes(content)
-        assert len(heard(AudioFile(tmp_path / "a.wav"))) == SAMPLE_RATE
-        assert "does not state its length; hearing the 1.0 s up to its end" in caplog.text
+        assert len(read_all(AudioFile(tmp_path / "a.wav"))) == SAMPLE_RATE
+        assert "does not state its length; reading the 1.0 s up to its end" in caplog.text
 
     def test_damage_inside(self, tmp_path: Path) -> None:
         """A FLAC file that breaks in the middle delivers its beginning and then says so."""
@@ -165,7 +165,7 @@ class TestAudioPipe:
     def test_samples_come_as_they_are(self) -> None:
         """Little-endian int16, whatever the pipe's chunks."""
         samples = np.arange(-5000, 5000, dtype="<i2")
-        np.testing.assert_array_equal(samples, heard(AudioPipe(io.BytesIO(samples.tobytes()))))
+        np.testing.assert_array_equal(samples, read_all(AudioPipe(io.BytesIO(samples.tobytes()))))
 
     def test_chunks_of_odd_size(self, caplog: pytest.LogCaptureFixture) -> None:
         """A sample that is split between two reads is put together again."""
@@ -174,18 +174,18 @@ class TestAudioPipe:
         pipe = SimpleNamespace(
             read1=lambda _size: chunks.pop(0) if chunks else b"", read=None, isatty=lambda: False
         )
-        np.testing.assert_array_equal(samples, heard(AudioPipe(pipe)))
+        np.testing.assert_array_equal(samples, read_all(AudioPipe(pipe)))
         assert caplog.text == ""
 
     def test_odd_byte_at_the_end(self, caplog: pytest.LogCaptureFixture) -> None:
         """Half a sample at the end is dropped and reported."""
-        assert heard(AudioPipe(io.BytesIO(b"\x01\x00\x02"))).tolist() == [1]
+        assert read_all(AudioPipe(io.BytesIO(b"\x01\x00\x02"))).tolist() == [1]
         assert "one odd byte was ignored" in caplog.text
 
     def test_nothing(self) -> None:
         """An empty pipe is an error, not a silent success."""
         with pytest.raises(AudioError, match="ended before any audio came"):
-            heard(AudioPipe(io.BytesIO()))
+            read_all(AudioPipe(io.BytesIO()))
 
     def test_terminal_and_closed_stdin(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Where nothing is piped in, the message shows how to."""

@@ -24,7 +24,7 @@ def converted(block: NDArray[np.float32], size: int = 320, rate: int = SAMPLE_RA
 
 @pytest.mark.parametrize("gain", [-1.0, -0.9, -1.1])
 def test_channels_that_cancel(gain: float) -> None:
-    """One channel inverted, and a little louder or softer: the voice is heard at full level."""
+    """One channel inverted, and a little louder or softer: the voice comes at full level."""
     output = converted(np.stack([VOICE, gain * VOICE], axis=1)) / 32768
     assert len(VOICE) == len(output)
     expected = VOICE[320:] * (gain if gain < -1 else 1.0)

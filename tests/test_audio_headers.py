@@ -1,4 +1,4 @@
-"""Headers that lie in either direction: all that is there is heard, and it is said."""
+"""Headers that lie in either direction: all that is there is read, with a warning."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def recording(kind: str, subtype: str | None = None, endian: str | None = None) 
     return bytearray(file.getvalue())
 
 
-def heard(path: Path) -> Int16Array:
+def read_all(path: Path) -> Int16Array:
     """All that the file delivers."""
     with AudioFile(path) as file:
         return np.concatenate(list(file))
@@ -54,7 +54,7 @@ def test_any_stated_length(
     place, form = TOLD[kind][0](content), TOLD[kind][1]
     content[place : place + struct.calcsize(form)] = struct.pack(form, stated)
     (tmp_path / "a").write_bytes(content)
-    found = heard(tmp_path / "a")
+    found = read_all(tmp_path / "a")
     assert np.array_equal(SPEECH, found[: len(SPEECH)])
     assert len(found) - len(SPEECH) in (0, 2, 4)  # AIFF and CAF begin with a few bytes of their own
     if (kind, stated) != ("AU", 2**32 - 1):  # which AU says of every stream
@@ -69,7 +69,7 @@ def test_an_honest_header_is_believed(
 ) -> None:
     """No warning, and no sample more or less."""
     (tmp_path / "a").write_bytes(recording(kind))
-    assert np.array_equal(SPEECH, heard(tmp_path / "a"))
+    assert np.array_equal(SPEECH, read_all(tmp_path / "a"))
     assert "" == caplog.text
 
 
@@ -82,8 +82,8 @@ def test_flac_of_another_length(
     (numbers,) = struct.unpack_from(">Q", content, 18)
     struct.pack_into(">Q", content, 18, numbers >> 36 << 36 | stated)
     (tmp_path / "a").write_bytes(content)
-    assert np.array_equal(SPEECH, heard(tmp_path / "a"))
-    assert bool(stated) == ("all was heard" in caplog.text)
+    assert np.array_equal(SPEECH, read_all(tmp_path / "a"))
+    assert bool(stated) == ("all of it was read" in caplog.text)
 
 
 @pytest.mark.parametrize("frames", [0, 2, 10**6])
@@ -100,7 +100,7 @@ def test_mp3_of_another_length(frames: int, rate: int, channels: int, tmp_path: 
     content[place : place + 4] = bytes(4)
     (tmp_path / "none.mp3").write_bytes(b"ID3\4\0\0\0\0\0\x0a" + bytes(10) + content)
     for name in ("lies.mp3", "none.mp3"):
-        assert expected == pytest.approx(len(heard(tmp_path / name)), abs=5000)
+        assert expected == pytest.approx(len(read_all(tmp_path / name)), abs=5000)
 
 
 @pytest.mark.parametrize("tail", [b"LIST\x04\0\0\0abcd", b"TAG" + b"x" * 125, b"\0\0\0"])
@@ -109,7 +109,7 @@ def test_what_follows_the_samples(
 ) -> None:
     """Chunks and tags behind the samples are no samples."""
     (tmp_path / "a").write_bytes(recording("WAV") + tail)
-    assert np.array_equal(SPEECH, heard(tmp_path / "a"))
+    assert np.array_equal(SPEECH, read_all(tmp_path / "a"))
     assert "" == caplog.text
 
 
@@ -125,8 +125,8 @@ def test_every_encoding_of_wav(subtype: str, endian: str | None, tmp_path: Path)
     place = content.index(b"data") + 4
     content[place : place + 4] = bytes(4)
     (tmp_path / "zero").write_bytes(content)
-    honest = heard(tmp_path / "honest")
-    assert np.array_equal(honest, heard(tmp_path / "zero")[: len(honest)])
+    honest = read_all(tmp_path / "honest")
+    assert np.array_equal(honest, read_all(tmp_path / "zero")[: len(honest)])
 
 
 def test_more_than_32_bits_can_state(tmp_path: Path) -> None:
@@ -153,8 +153,8 @@ def test_more_than_32_bits_can_state(tmp_path: Path) -> None:
 def test_cut_off_says_how_much_is_there(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Of two seconds, one."""
     (tmp_path / "a.wav").write_bytes(recording("WAV")[: 44 + 2 * SAMPLE_RATE])
-    assert np.array_equal(SPEECH[:SAMPLE_RATE], heard(tmp_path / "a.wav"))
-    assert "is cut off: hearing the 1.0 s that are there" in caplog.text
+    assert np.array_equal(SPEECH[:SAMPLE_RATE], read_all(tmp_path / "a.wav"))
+    assert "is cut off: reading the 1.0 s that are there" in caplog.text
 
 
 def wav_header(rate: int, channels: int, length: int) -> bytes:
@@ -185,16 +185,16 @@ def test_a_block_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     with (tmp_path / "a.wav").open("wb") as file:
         file.write(wav_header(rate, channels, 2 * channels * rate))
         file.truncate(44 + 2 * channels * rate)
-    asked = []
+    requested = []
 
     def read(sound: Sound, frames: int) -> NDArray[np.float32]:
-        asked.append(frames * sound.channels)
-        return np.zeros((frames if len(asked) < 5 else 0, sound.channels), np.float32)
+        requested.append(frames * sound.channels)
+        return np.zeros((frames if len(requested) < 5 else 0, sound.channels), np.float32)
 
     monkeypatch.setattr(Sound, "read", read)
     with closing(open_sound(tmp_path / "a.wav")) as sound:
         list(sound.blocks(960))
-    assert max(asked) <= MOST_VALUES
+    assert max(requested) <= MOST_VALUES
 
 
 def test_a_recording_in_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,7 +164,7 @@ def test_gate_shows_the_network_what_came_before(model: Model) -> None:
     """As the gate opens, the network sees the preroll's frames, and digital silence before them."""
     audio = say(1.0, "low", 2.0)
     windows = []
-    strict = dataclasses.replace(model.manifest.vad, aggressiveness=2)  # deaf to the noise before
+    strict = dataclasses.replace(model.manifest.vad, aggressiveness=2)  # closed in the noise before
     gated_model = dataclasses.replace(
         model, manifest=dataclasses.replace(model.manifest, vad=strict)
     )
@@ -174,12 +174,10 @@ def test_gate_shows_the_network_what_came_before(model: Model) -> None:
         windows.append(counter.seen)
     everything, gated = windows
     assert 0 < len(gated) < len(everything)
-    first, heard = gated[0], 6  # frames of the first hop
-    assert not first[:-heard].any()
+    first, new = gated[0], 6  # frames of the first hop
+    assert not first[:-new].any()
     step = next(
-        i
-        for i, window in enumerate(everything)
-        if np.array_equal(window[-heard:], gated[2][-heard:])
+        i for i, window in enumerate(everything) if np.array_equal(window[-new:], gated[2][-new:])
     )
     assert 0.4 < (step + 1) * 0.02 < 1.0
     # From then on both see the same, once a second of it has passed.
@@ -352,6 +350,6 @@ def test_end_of_stream(model: Model) -> None:
 
 
 def test_missing_model(tmp_path: Path) -> None:
-    """No model is told before any audio is heard."""
+    """No model is told before any audio is processed."""
     with pytest.raises(ModelError, match="there is no model"):
         Detector(tmp_path / "none")

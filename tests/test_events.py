@@ -64,7 +64,7 @@ class TestJson:
         ids=lambda event: type(event).__name__,
     )
     def test_the_others(self, event: Event, validator: Any) -> None:
-        """They have all that the schema asks for, and what lacks any of it is refused."""
+        """They have all that the schema requires, and what lacks any of it is refused."""
         content = as_json(event)
         validator.validate(content)
         for name in content:

@@ -90,7 +90,7 @@ def test_preroll(
 def test_a_gate_that_opens_again(
     script: type[Script], model: Model, demonstration: Int16Array, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a long pause the network begins anew; after one within the pre-roll it goes on."""
+    """After a long pause the network begins again; after one within the pre-roll it goes on."""
     monkeypatch.setattr(script, "opens", [3, 4, 11, 20])
     streams = GatedStreams(model, verify=False)
     gated = rows_of(streams, demonstration[16_000 : 16_000 + 21 * streams.hop])
@@ -98,7 +98,7 @@ def test_a_gate_that_opens_again(
     assert {3: 4, 4: 1, 11: 7, 20: 7} == counts
     rested = {number: rows[0].rested for number, rows in enumerate(gated) if rows}
     assert {3: [0], 4: [0], 11: [0], 20: [2 * 4]} == rested
-    network = model.open_stream()  # anew, in silence
+    network = model.open_stream()  # from silence
     for rows in gated[20]:
         expected = network.posteriors(rows.features[0])
         np.testing.assert_array_equal(expected, rows.posteriors[0])

@@ -134,7 +134,7 @@ def test_a_stop_while_nobody_reads(tones: Path, tmp_path: Path, listen: Any) -> 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def test_before_any_audio(tones: Path, listen: Any) -> None:
-    """Nothing was ready and nothing was heard; it stops all the same."""
+    """Nothing was ready and no audio came; it stops all the same."""
     running = listen("--json", "--model", str(tones))
     running.wait_in("pipe_read")
     running.process.send_signal(signal.SIGTERM)

@@ -67,7 +67,7 @@ class TestIterator:
             assert ["low", "high"] == [detection.keyword for detection in listener]
 
     def test_left_and_taken_up_again(self, detector: Detector) -> None:
-        """A loop that is left forgets its audio; the next one begins anew."""
+        """A loop that is left forgets its audio; the next one begins again."""
         with Listener(Words(), detector=detector) as listener:
             for detection in listener:
                 assert detection.keyword == "low"
@@ -318,7 +318,7 @@ class TestFeed:
             AudioFeed(*arguments, **settings)
 
     def test_not_numbers(self, detector: Detector) -> None:
-        """NaN is heard as silence, and no warning of NumPy's comes of it."""
+        """NaN is taken as silence, and no warning of NumPy's comes of it."""
         feed = AudioFeed(max_age=None)
         feed.put(np.full(16_000, np.nan, np.float32))
         feed.put(TWO)

@@ -117,7 +117,7 @@ class TestOpening:
             assert caught.value.problem == "no_device"
 
     def test_channel(self, portaudio: FakePortAudio) -> None:
-        """The one that is asked for is taken; by default the one with the signal."""
+        """The one that is named is taken; by default the one with the signal."""
         portaudio.signal = np.concatenate([np.zeros((44_100, 1), "f4"), tone(44_100)], axis=1)
         with Microphone() as microphone:
             assert strength(take(iter(microphone), 8)[3200:]) == pytest.approx(0.5, abs=0.02)
@@ -414,7 +414,7 @@ class TestDevices:
             assert caught.value.problem == "no_device"
 
     def test_no_server(self, portaudio: FakePortAudio, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A sound server that does not answer is named as the reason."""
+        """A sound server that does not respond is named as the reason."""
         portaudio.infos = []
         portaudio.default.device["input"] = -1
         server = Server("Connection failure: Connection refused")
@@ -434,13 +434,13 @@ class TestDevices:
         assert caught.value.problem == "no_permission"
 
     def test_still_there(self, server: FakePortAudio) -> None:
-        """The source that is plugged in anew is another one, and a loudspeaker no microphone."""
-        usb, anew = SOURCES[1], DesktopSource(14, *list(vars(SOURCES[1]).values())[1:])
+        """The source that is plugged in again is another one, and a loudspeaker no microphone."""
+        usb, again = SOURCES[1], DesktopSource(14, *list(vars(SOURCES[1]).values())[1:])
         named, default = find("usb mic"), find(None)
         assert named.present(Server("", (usb,)))
-        assert not named.present(Server("", (anew,)))
-        assert default.present(Server("", (anew,)))
+        assert not named.present(Server("", (again,)))
+        assert default.present(Server("", (again,)))
         speaker = DesktopSource(3, "vmic.monitor", "Monitor", 48_000, 2, True, True)
         assert not default.present(Server("", (speaker,)))
         assert named.present(None)
-        assert named.present(Server("it does not answer"))
+        assert named.present(Server("it does not respond"))

@@ -176,7 +176,7 @@ def test_data_check_counts_real_clips_only(mac: Path, capsys: pytest.CaptureFixt
 
 
 def test_every_kind_of_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """What is no recording is counted by suffix, once, and other audio gets advice."""
+    """What is no recording is counted by suffix, once, and other audio is named with what to do."""
     kinds = ["wav", "flac", "ogg", "mp3", "aiff", "au", "caf"]
     for kind in kinds:
         clip(tmp_path / "yes" / f"{kind}.{kind}")

@@ -131,7 +131,7 @@ def test_streams_share_a_model(model: Model, speech: Int16Array) -> None:
 
 
 def test_gaps_of_the_gate(model: Model, speech: Int16Array) -> None:
-    """Rested and heard rows together are one per 20 ms, and no row comes twice."""
+    """Rested and computed rows together are one per 20 ms, and no row comes twice."""
     streams = GatedStreams(model)
     outcome = hops(streams, speech)
     rows = sum(rested + sum(map(len, new)) for rested, new in outcome)

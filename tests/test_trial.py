@@ -64,7 +64,7 @@ def sizes(size: int) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def test_too_much_memory() -> None:
-    """A file of some hundred bytes that asks for gigabytes is refused, and takes none here."""
+    """A file of some hundred bytes that needs gigabytes is refused, and takes none here."""
     node = onnx.helper.make_node
     large = network(
         *filled(1 << 15), node("ReduceSum", ["m"], ["posteriors"], keepdims=0), **sizes(1 << 15)

@@ -1,4 +1,4 @@
-"""The choice of settings and thresholds, on tracks whose right answer is known."""
+"""The choice of settings and thresholds, on tracks whose right settings are known."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_presets_are_in_order() -> None:
 
 
 def test_the_better_settings_are_taken() -> None:
-    """Faint talk before commands asks for isolation by level, and no more of it than helps."""
+    """Faint talk before commands needs isolation by level, and no more of it than helps."""
     faint = recorded(before=0.9, below_db=25.0)
     blunt = replace(CONFIG, faint_db=0.0, loud_db=0.0)
     assert CONFIG == tune(faint, LABELS, [blunt, CONFIG]).config

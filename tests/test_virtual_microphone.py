@@ -172,7 +172,7 @@ def test_sound_server_killed_and_restarted(sound: SoundServer) -> None:
     listener.hears_again()
     sound.kill()
     listener.event("gone")
-    assert "the sound server does not answer" in listener.event("waiting")["message"]
+    assert "the sound server does not respond" in listener.event("waiting")["message"]
     time.sleep(2.0)
     sound.start()
     listener.event("back")
@@ -295,7 +295,7 @@ def test_no_server_at_all(sound: SoundServer) -> None:
     process = sound.start_program("-m", "kws", "listen", "--quiet")
     _, errors = process.communicate(timeout=MINUTE)
     assert process.returncode == 1
-    assert "the sound server does not answer" in errors
+    assert "the sound server does not respond" in errors
     assert len(errors.splitlines()) == 1
 
 

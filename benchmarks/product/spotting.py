@@ -54,7 +54,7 @@ def surround(clip: Int16Array, noise: Int16Array, generator: np.random.Generator
     """The clip with half a second of noise on both sides; the clip itself is left as it is."""
     start = generator.integers(len(noise) - 2 * PAUSE + 1)
     cut = noise[start : start + 2 * PAUSE].astype(np.float64)
-    # A clip of digital silence would ask for silence around it, which tells nothing.
+    # A clip of digital silence would need silence around it, which tells nothing.
     loudness = max(level(clip), 1.0) * 10.0 ** (-NOISE_BELOW_DB / 20.0)
     scaled = cut * loudness / max(float(np.sqrt(np.mean(cut**2))), 1.0)
     around = np.clip(np.round(scaled), -32768, 32767).astype(np.int16)

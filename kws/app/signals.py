@@ -16,7 +16,7 @@ NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # not every system has each
 
 
 class Stopped(BaseException):
-    """A signal asks to stop. Like KeyboardInterrupt, it is no Exception."""
+    """A signal to stop. Like KeyboardInterrupt, it is no Exception."""
 
 
 class StopSignals:
@@ -30,7 +30,7 @@ class StopSignals:
     """
 
     def __init__(self, reload: bool = False) -> None:
-        """With `reload`, a SIGHUP asks to read the configuration again instead of stopping."""
+        """With `reload`, a SIGHUP reads the configuration again instead of stopping."""
         self._reload = reload
         self.shielded = False
         self.received: int | None = None  # the signal's number

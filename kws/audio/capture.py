@@ -54,7 +54,7 @@ class Capture:
             raise DeviceError(
                 "refused",
                 f"{target.name} has {max(target.channels)} channel(s), and channel "
-                f"{least_channels} was asked for; see: kws devices",
+                f"{least_channels} was requested; see: kws devices",
             )
         refusal: Exception | None = None
         self._slots = math.ceil(seconds * 1000 / BLOCK_MS) + 2

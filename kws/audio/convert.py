@@ -13,7 +13,7 @@ from kws.config import SAMPLE_RATE
 Int16Array = NDArray[np.int16]
 FloatArray = NDArray[np.float32]
 
-MIX_MS = 20  # channels are mixed anew for each stretch of so long
+MIX_MS = 20  # channels are mixed again for each stretch of so long
 _HIGHEST = np.float32(64.0)  # times full scale; nothing beyond is meant, and sums stay finite
 _CANCELLED = 0.1  # a mix with less than this share of the loudest channel's energy (-10 dB)
 _RESTORED = 0.2  # and of this share or more, to be taken again
@@ -33,7 +33,7 @@ class Converter:
     """Float blocks of any rate and channel count to int16 mono at 16 kHz, carrying the overlap."""
 
     def __init__(self, rate: int) -> None:
-        self.not_numbers = 0  # samples that were NaN or infinite, heard as zero
+        self.not_numbers = 0  # samples that were NaN or infinite, taken as zero
         self.peak = 0.0  # largest magnitude so far; 1.0 is full scale
         self._rate = rate
         self._mixer: _Mixer | None = None
@@ -68,7 +68,7 @@ class Converter:
         """Warn, at the end of a source of this name, of what was wrong with its samples."""
         if self.not_numbers:
             logger.warning(
-                "%s holds %d samples that are not numbers; they were heard as silence",
+                "%s holds %d samples that are not numbers; they were taken as silence",
                 name,
                 self.not_numbers,
             )

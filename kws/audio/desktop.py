@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-PATIENCE = 3.0  # s that a healthy server never needs for an answer
+PATIENCE = 3.0  # s that a healthy server never needs for a reply
 
 # What `pactl subscribe` prints when microphones come, go or become the default; not for volumes.
 CHANGE = re.compile(r"'(new|remove)' on source #|'change' on server")
@@ -38,9 +38,9 @@ class DesktopSource:
 
 @dataclass(frozen=True)
 class Server:
-    """Whether a sound server answers, and what it lists."""
+    """Whether a sound server responds, and what it lists."""
 
-    problem: str  # why it does not answer; empty where it does
+    problem: str  # why it does not respond; empty where it does
     sources: tuple[DesktopSource, ...] = ()
 
 
@@ -50,10 +50,10 @@ def query_server() -> Server | None:
         return None
     info = _pactl("info")
     sources = _pactl("list", "sources")
-    for answer in (info, sources):
-        if isinstance(answer, subprocess.CompletedProcess) and answer.returncode == 0:
+    for reply in (info, sources):
+        if isinstance(reply, subprocess.CompletedProcess) and reply.returncode == 0:
             continue
-        problem = "it does not answer" if answer is None else answer.stderr.strip()
+        problem = "it does not respond" if reply is None else reply.stderr.strip()
         return Server(problem.splitlines()[0] if problem else "unknown")
     assert info is not None
     assert sources is not None

@@ -33,7 +33,7 @@ class Device:
     host: str  # the sound system behind it, such as ALSA, Core Audio or `sound server`
     channels: int
     rate: float  # its own default, Hz
-    default: bool  # taken where no other is asked for
+    default: bool  # taken where no other is named
     monitor: bool = False  # it delivers what a loudspeaker plays
 
 
@@ -47,7 +47,7 @@ class Target:
     channels: tuple[int, ...]  # numbers of them, in the order to try
     variable: str = ""  # of the environment that names the source to the sound server
     source: DesktopSource | None = None  # the sound server's, where it leads there
-    named: bool = False  # asked for by name or number
+    named: bool = False  # given by name or number
     served: bool = False  # the sound server stands between
 
     def present(self, server: Server | None) -> bool:
@@ -109,8 +109,8 @@ def no_device(server: Server | None) -> DeviceError:
     if server is not None and server.problem:
         return DeviceError(
             "no_server",
-            f"the sound server does not answer ({server.problem}); start it with: systemctl --user "
-            "restart pipewire-pulse (or pulseaudio --start), or check PULSE_SERVER",
+            f"the sound server does not respond ({server.problem}); start it with: systemctl "
+            "--user restart pipewire-pulse (or pulseaudio --start), or check PULSE_SERVER",
         )
     return DeviceError("no_device", f"no microphone was found; {TRY}")
 
@@ -152,7 +152,7 @@ def _carrier(listed: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
 def _candidates(
     listed: Sequence[dict[str, Any]], server: Server | None
 ) -> list[tuple[Device, Target]]:
-    """What can be asked for: the sound server's sources, then PortAudio's devices."""
+    """What can be named: the sound server's sources, then PortAudio's devices."""
     found = []
     carrier = _carrier(listed)
     if server is not None and carrier is not None:

@@ -8,7 +8,7 @@ from kws.errors import AudioError
 
 Problem: TypeAlias = Literal[
     "no_portaudio",  # the system library is missing
-    "no_server",  # the sound server does not answer
+    "no_server",  # the sound server does not respond
     "no_device",  # there is no microphone, or none of that name
     "busy",  # another program holds it
     "no_permission",  # this user may not record

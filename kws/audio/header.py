@@ -129,14 +129,14 @@ def _judge(
     seconds = there / max(1, per_second)
     if stated > there:
         if stated >= PLACEHOLDER and size < stated:
-            return there, f"does not state its length; hearing the {seconds:.1f} s up to its end"
-        return there, f"is cut off: hearing the {seconds:.1f} s that are there"
+            return there, f"does not state its length; reading the {seconds:.1f} s up to its end"
+        return there, f"is cut off: reading the {seconds:.1f} s that are there"
     after = place + stated + (stated & 1)
     if stated < there and not _are_chunks(file, after, size, form):
         believed = stated / max(1, per_second)
         return there, (
             f"states a length of {believed:.1f} s in its header and goes on; "
-            f"hearing the {seconds:.1f} s up to its end"
+            f"reading the {seconds:.1f} s up to its end"
         )
     return stated, None
 
@@ -216,9 +216,9 @@ def _au(start: bytes, size: int) -> Mended | None:
     notice = None
     if stated != 0xFFFF_FFFF:  # which is how the format says "unknown"
         notice = (
-            "is cut off: hearing what is there"
+            "is cut off: reading what is there"
             if there < stated < PLACEHOLDER
-            else "states another length in its header than it has; hearing it up to its end"
+            else "states another length in its header than it has; reading it up to its end"
         )
     return Mended(
         start[:8] + struct.pack(form, min(there, 0xFFFF_FFFF)) + start[12:place], place, notice
@@ -239,9 +239,9 @@ def _caf(file: BinaryIO, start: bytes, size: int) -> Mended | None:
     notice = None
     if stated != 0xFFFF_FFFF_FFFF_FFFF:  # which is how the format says "unknown"
         notice = (
-            "is cut off: hearing what is there"
+            "is cut off: reading what is there"
             if there < stated
-            else "states another length in its header than it has; hearing it up to its end"
+            else "states another length in its header than it has; reading it up to its end"
         )
     return Mended(start[: place - 8] + struct.pack(">Q", there), place, notice)
 
@@ -291,7 +291,7 @@ def _mp3(start: bytes, size: int) -> Mended | None:
         return None
     if frames and abs(stated - (size - first)) <= 0.01 * size + 256:
         return None
-    notice = "states another length in its header than it has; hearing it up to its end"
+    notice = "states another length in its header than it has; reading it up to its end"
     counts = struct.pack(">II", _MANY_FRAMES, size - first)
     return Mended(start[: place + 8] + counts, place + 16, notice)
 

@@ -185,7 +185,7 @@ class Microphone(Closing):
                 return True
             if self._failure is not None:
                 raise self._failure
-            self._wake.wait(1.0)  # Windows heeds Ctrl-C only between two waits
+            self._wake.wait(1.0)  # Windows takes Ctrl-C only between two waits
 
     def _tell_all(self) -> None:
         while self._events:

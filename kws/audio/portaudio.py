@@ -47,7 +47,7 @@ def load_sounddevice() -> ModuleType:
 
 
 def rescan() -> bool:
-    """List the devices anew; False, and nothing done, while this program has streams open.
+    """List the devices again; False, and nothing done, while this program has streams open.
 
     Listing means to initialise PortAudio again, which would end every stream of the process, those
     that other parts of the program play or record included. Raises DeviceError where PortAudio does

@@ -123,7 +123,7 @@ class Sound:
         except _ERRORS as error:
             raise AudioError(
                 f"{self.name} is damaged after {self._read / self.rate:.1f} s "
-                f"({reason(error)}); what was heard before that stands"
+                f"({reason(error)}); what was read before that counts"
             ) from error
         self._read += len(block)
         if not len(block):
@@ -136,7 +136,7 @@ class Sound:
             raise AudioError(f"{self.name} holds no samples, only a header; record it again")
         if self._stated and self._stated != self._read:
             logger.warning(
-                "%s states a length of %.1f s in its header and holds %.1f s; all was heard",
+                "%s states a length of %.1f s in its header and holds %.1f s; all of it was read",
                 self.name,
                 self._stated / self.rate,
                 self._read / self.rate,

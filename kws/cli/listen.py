@@ -159,7 +159,7 @@ def _open_source(options: argparse.Namespace, session: Session) -> Source:
 
 
 def _open_display(options: argparse.Namespace) -> Output:
-    """What was asked for, else the live view on a capable terminal and plain lines elsewhere."""
+    """What was requested, else the live view on a capable terminal and plain lines elsewhere."""
     from kws.app.outputs.json_lines import JsonLines, PlainJsonLines
     from kws.app.outputs.plain_lines import PlainLines
     from kws.app.view import open_view

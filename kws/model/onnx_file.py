@@ -149,7 +149,7 @@ class _Message:
 
 
 def check_onnx(content: bytes) -> None:
-    """Raise ModelError unless this is a whole ONNX file that keeps to itself.
+    """Raise ModelError unless this is a complete ONNX file without external data or custom code.
 
     It has no weights in other files, no operators but ONNX Runtime's own and none that repeats for
     as long as data say, and no tensor of more than MOST_NUMBERS numbers.

@@ -77,7 +77,7 @@ _FORMATS = {"i1": "<b", "u1": "<B", "i4": "<i", "u4": "<I", "f4": "<f", "i8": "<
 
 
 def check_tflite(content: bytes) -> None:
-    """Raise ModelError unless this is a whole TFLite file that keeps to itself.
+    """Raise ModelError unless this is a complete TFLite file without custom operators.
 
     It has no custom operators, calls nothing, and reads nothing that it has not computed or been
     given; its tensors take at most MOST_BYTES.

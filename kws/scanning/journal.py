@@ -23,7 +23,7 @@ _STATE = "state"  # key of a failed recording's size and times, in nanoseconds
 class Journal:
     """A file that begins with what decided its results and then has one line per recording.
 
-    An existing one is gone on with: nothing in it is written anew, only a last line that a kill
+    An existing one is gone on with: nothing in it is written again, only a last line that a kill
     left unfinished is cut off. A recording that could not be read to its end is done only as long
     as its file stays the same.
 

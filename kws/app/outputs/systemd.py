@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 class Systemd:
     """Tells the service manager what it wants to know; without NOTIFY_SOCKET it tells nobody.
 
-    It is an output and an observer of the detector. Where the manager asks for a watchdog, it is
+    It is an output and an observer of the detector. Where the manager wants a watchdog, it is
     told that all is well as long as audio is processed, listening is paused, or a device that has
     gone is waited for.
     """
