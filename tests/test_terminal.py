@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 from kws import Detection
-from kws.app.events import End, Ready
+from kws.app.events import End, Paused, Ready, Resumed
 from kws.app.view import LiveView, open_view
 from kws.audio.events import SourceEvent
 from kws.model.manifest import Manifest, find_manifest, read_manifest
@@ -190,10 +190,24 @@ def test_what_the_source_says(screen: Screen) -> None:
     screen.view.put(SourceEvent("lost", 0.0, 1.0, "1.0 s of audio were lost"))
     assert "lost 1.2 s" in screen.lines()[0]
     screen.view.put(SourceEvent("gone", 0.0, 0.0, "USB is gone; plug it in again"))
-    assert "○ USB is gone; plug it in again" == screen.lines()[0]
+    assert ["○ USB is gone; plug it in again"] == screen.lines()
+    screen.view.put(SourceEvent("waiting", 0.0, 4.0, "long " * 30))
+    assert 2 == len(screen.lines())
+    assert all(len(line) < 80 for line in screen.lines())
     screen.view.put(SourceEvent("back", 0.0, 3.0, "USB is back"))
     assert screen.lines()[0].startswith("00:00 ▕")
+    assert "lost 4.2 s" in screen.lines()[0]
     assert "USB is back" in screen.written()
+
+
+def test_paused(screen: Screen) -> None:
+    """It says so, and nothing of what the microphone hears."""
+    screen.ready()
+    screen.hop(9000)
+    screen.view.put(Paused(0.0))
+    assert ["○ paused"] == screen.lines()
+    screen.view.put(Resumed(0.0))
+    assert screen.lines()[0].startswith("00:00 ▕")
 
 
 def test_no_unicode() -> None:

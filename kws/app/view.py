@@ -98,7 +98,7 @@ class LiveView:
         elif isinstance(event, Paused | Resumed):
             self._paused = isinstance(event, Paused)
         elif isinstance(event, SourceEvent):
-            self._lost += event.seconds if event.kind == "lost" else 0.0
+            self._lost += event.seconds if event.kind in ("lost", "back") else 0.0
             if event.kind in ("gone", "waiting", "back"):
                 self._trouble = printable(event.message) if event.kind != "back" else ""
             if event.kind != "waiting":  # which comes with every attempt
@@ -155,9 +155,13 @@ class LiveView:
 
         width, height = self._console.size
         narrow = width < NARROW
-        lines = self._state(narrow)
-        if self._words:
-            lines += self._word_lines(self._words, narrow)
+        if trouble := "paused" if self._paused else self._trouble:
+            text = Text(f"{self._glyphs.off} {trouble}", style="yellow")
+            lines = list(text.wrap(self._console, max(1, width - 1)))
+        else:
+            lines = self._state(narrow)
+            if self._words:
+                lines += self._word_lines(self._words, narrow)
         lines = lines[: max(1, height - 1)]
         for line in lines:
             line.truncate(width - 1)
@@ -167,10 +171,6 @@ class LiveView:
     def _state(self, narrow: bool) -> list[Text]:
         from rich.text import Text
 
-        if self._paused:
-            return [Text(f"{self._glyphs.off} paused", style="yellow")]
-        if self._trouble:
-            return [Text(f"{self._glyphs.off} {self._trouble}", style="yellow")]
         minutes, seconds = divmod(self._samples // SAMPLE_RATE, 60)
         clipped = self._peak.highest >= CLIPPING
         meter = self._bar(
