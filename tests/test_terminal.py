@@ -65,7 +65,7 @@ class Screen:
 
     def lines(self) -> list[str]:
         """The live lines as they are now."""
-        return self.view.render().plain.splitlines()
+        return "".join(segment.text for segment in self.view.render().segments).splitlines()
 
     def written(self) -> str:
         """All that was written, control codes included."""

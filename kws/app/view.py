@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import sys
+import textwrap
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -22,7 +23,8 @@ from kws.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.text import Text
+    from rich.segment import Segments
+    from rich.style import Style
 
     from kws.detector import Int16Array
     from kws.frontend import FloatArray
@@ -39,6 +41,7 @@ METER, NARROW_METER = 20, 14  # characters
 BAR = 10  # characters
 
 Clock = Callable[[], float]
+Line: TypeAlias = list[tuple[str, str]]  # what is written, and how
 
 
 @dataclass(frozen=True)
@@ -149,28 +152,30 @@ class LiveView:
             up = ((ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2))
             self._console.control(Control(*up * added))
 
-    def render(self) -> Text:
+    def render(self) -> Segments:
         """The lines as they are now, for the terminal's present size."""
-        from rich.text import Text
+        from rich.segment import Segment, Segments
 
         width, height = self._console.size
+        styles: dict[str, Style | None] = {"": None}
+        lines = []
+        for parts in self._lines(width)[: max(1, height - 1)]:
+            for _, style in parts:
+                if style not in styles:
+                    styles[style] = self._console.get_style(style)
+            line = [Segment(text, styles[style]) for text, style in parts]
+            lines.append(Segment.adjust_line_length(line, width - 1, pad=False))
+        self._widths = [Segment.get_line_length(line) for line in lines]
+        return Segments(part for line in lines for part in (*line, Segment.line()))
+
+    def _lines(self, width: int) -> list[Line]:
         narrow = width < NARROW
         if trouble := "paused" if self._paused else self._trouble:
-            text = Text(f"{self._glyphs.off} {trouble}", style="yellow")
-            lines = list(text.wrap(self._console, max(1, width - 1)))
-        else:
-            lines = self._state(narrow)
-            if self._words:
-                lines += self._word_lines(self._words, narrow)
-        lines = lines[: max(1, height - 1)]
-        for line in lines:
-            line.truncate(width - 1)
-        self._widths = [line.cell_len for line in lines]
-        return Text("\n").join(lines)
+            wrapped = textwrap.wrap(f"{self._glyphs.off} {trouble}", max(1, width - 1))
+            return [[(line, "yellow")] for line in wrapped]
+        return self._state(narrow) + (self._word_lines(self._words, narrow) if self._words else [])
 
-    def _state(self, narrow: bool) -> list[Text]:
-        from rich.text import Text
-
+    def _state(self, narrow: bool) -> list[Line]:
         minutes, seconds = divmod(self._samples // SAMPLE_RATE, 60)
         clipped = self._peak.highest >= CLIPPING
         meter = self._bar(
@@ -179,60 +184,56 @@ class LiveView:
             1 - self._peak.highest / FLOOR,
             "red" if clipped else "cyan",
         )
-        lights = self._glyphs.on if self._speech else self._glyphs.off
-        gate = (f"{lights} speech", "bold green" if self._speech else "dim")
-        first = Text.assemble(
-            f"{minutes:02d}:{seconds:02d} ", meter, f" {self._level:3.0f} dB  ", gate
-        )
-        second = Text.assemble(
+        light = self._glyphs.on if self._speech else self._glyphs.off
+        first: Line = [
+            (f"{minutes:02d}:{seconds:02d} ", ""),
+            *meter,
+            (f" {self._level:3.0f} dB  ", ""),
+            (f"{light} speech", "bold green" if self._speech else "dim"),
+        ]
+        second: Line = [
             (f"lost {self._lost:.1f} s", "yellow" if self._lost else "dim"),
             (f"  cpu {self._load.percent:.1f} %", "dim"),
-        )
-        return [first, second] if narrow else [Text.assemble(first, "   ", second)]
+        ]
+        return [first, second] if narrow else [[*first, ("   ", ""), *second]]
 
-    def _word_lines(self, words: _Words, narrow: bool) -> list[Text]:
-        from rich.text import Text
-
+    def _word_lines(self, words: _Words, narrow: bool) -> list[Line]:
         shown = words.nearest(WORDS)
         name = max(len(word) for word in shown)
         cells = [self._cell(words, word, name) for word in shown]
         if narrow:
             return cells
         half = -(-len(cells) // 2)
-        right = [*cells[half:], Text()]
-        return [Text.assemble(a, "    ", b) for a, b in zip(cells[:half], right, strict=False)]
+        right: list[Line] = [*cells[half:], []]
+        return [[*a, ("    ", ""), *b] for a, b in zip(cells[:half], right, strict=False)]
 
-    def _cell(self, words: _Words, word: str, width: int) -> Text:
-        from rich.text import Text
-
+    def _cell(self, words: _Words, word: str, width: int) -> Line:
         score, threshold = words.score(word), words.thresholds[word]
         reached = words.is_detected(word) or score >= threshold
         style = "bold green" if reached else ""
         light = self._glyphs.detected if words.is_detected(word) else " "
-        return Text.assemble(
+        return [
             (f"{light} {word:<{width}} ", style),
-            self._bar(BAR, score, threshold, "green" if reached else "blue"),
+            *self._bar(BAR, score, threshold, "green" if reached else "blue"),
             (f" {score:.2f}", style),
             (f" of {threshold:.2f}", "dim"),
-        )
+        ]
 
-    def _bar(self, width: int, value: float, mark: float, style: str) -> Text:
+    def _bar(self, width: int, value: float, mark: float, style: str) -> Line:
         """A bar of so many characters, full at 1, with a mark in it."""
-        from rich.text import Text
-
         glyphs = self._glyphs
         parts = len(glyphs.eighths) - 1
         filled, rest = divmod(round(min(max(value, 0.0), 1.0) * width * parts), parts)
         bar = glyphs.eighths[-1] * filled + (glyphs.eighths[rest] if filled < width else "")
         bar = bar.ljust(width)
         place = min(width - 1, int(min(max(mark, 0.0), 1.0) * width))
-        return Text.assemble(
+        return [
             (glyphs.left, "dim"),
             (bar[:place], style),
             (glyphs.mark, "bold"),
             (bar[place + 1 :], style),
             (glyphs.right, "dim"),
-        )
+        ]
 
     def _detection(self, detection: Detection, threshold: float) -> str:
         over = f"+{100 * (detection.score / threshold - 1):.0f} %"
