@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from sound_server import SoundServer, needs_sound_server, sound_server
 
 import kws.app.doctor
+from benchmarks.sound_server import SoundServer, missing, sound_server
 from kws.app.doctor import examine
 from kws.audio import AudioFile
 from kws.audio.errors import DeviceError
@@ -77,7 +77,7 @@ def plugged_in(server: SoundServer, name: str, gain: float) -> Iterator[None]:
 
 
 class TestSetUps:
-    pytestmark = needs_sound_server
+    pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "all is there")
 
     def test_all_is_well(self, server: SoundServer) -> None:
         """A microphone that runs at 48 kHz only, by its name; words are detected; exit code 0."""

@@ -15,11 +15,11 @@ from typing import Any
 
 import jsonschema
 import pytest
-from sound_server import SoundServer, needs_sound_server, sound_server
 
+from benchmarks.sound_server import SoundServer, missing, sound_server
 from kws.app.events import SCHEMA
 
-pytestmark = needs_sound_server
+pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "all is there")
 
 
 @pytest.fixture
