@@ -22,10 +22,17 @@ disable_telemetry()  # some tests import ONNX Runtime by themselves, and start p
 
 @pytest.fixture(scope="session", autouse=True)
 def interruptible() -> Iterator[None]:
-    """Programs that the tests start get Ctrl-C, even where a background shell ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Programs that the tests start get Ctrl-C, even where a background shell ignores it, and a
+    hang-up, even under nohup."""
+    handlers = {"SIGINT": signal.default_int_handler, "SIGHUP": lambda *_: None}
+    before = {
+        number: signal.signal(number, handler)
+        for name, handler in handlers.items()
+        if (number := getattr(signal, name, None)) is not None
+    }
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")
