@@ -76,7 +76,8 @@ def test_stream_equals_windows(model: Model, speech: Int16Array) -> None:
     found = np.concatenate([row for _, rows in hops(streams, speech) for row in rows])
     expected = offline(model, speech)
     # The newest two frames of the first row reach beyond the start of the audio's own frames.
-    assert len(found) - len(expected) in (0, 1, 2)
+    # A last hop that is not whole is not taken: up to three rows.
+    assert -3 <= len(found) - len(expected) <= 2
     difference = np.abs(found[: len(expected)] - expected[: len(found)]).max()
     assert difference < TOLERANCE
 
@@ -125,8 +126,8 @@ def test_streams_share_a_model(model: Model, speech: Int16Array) -> None:
     size = one.hop
     for index, (_, expected) in enumerate(alone):
         hop = slice(index * size, (index + 1) * size)
-        (found,) = one.process([0], speech[None, hop])
-        other.process([0], np.roll(speech, 12_345)[None, hop])
+        (found,) = one.rows([0], speech[None, hop])
+        other.rows([0], np.roll(speech, 12_345)[None, hop])
         assert np.array_equal(expected[0], found.posteriors[0])
 
 
