@@ -133,7 +133,7 @@ class Detector:
 
         int16, or float32 in [-1, 1], beyond which it is clipped. Raises AudioError, and leaves the
         stream as it was, for any other block, for one that holds NaN or infinity, and for floats
-        so large that they must be int16 that was not scaled.
+        of the size of int16 that was not scaled.
         """
         with self._guard:
             check_block(pcm)

@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 from kws.errors import AudioError
 
-# Of floats, whose full scale is 1: a hot signal is less and clipped, int16 as floats is far more.
+# Of floats, whose full scale is 1. A hot signal stays below the first and is clipped; int16 that
+# was not scaled lies between them; what is beyond both is neither, and clipped too.
 LARGEST = 8.0
+LARGEST_INT16 = 32_768.0
 
 
 # (samples,), 16 kHz, mono. Of floats only float32 is taken, but type checkers take int16 divided
@@ -21,7 +23,7 @@ AudioBlock: TypeAlias = NDArray[np.int16] | NDArray[np.floating[Any]]
 def check_block(pcm: AudioBlock) -> None:
     """Raise AudioError, which says what to do, for a block that is not 16 kHz mono audio.
 
-    Expected: shape (samples,), int16, or float32 within -LARGEST and LARGEST.
+    Expected: shape (samples,), int16, or finite float32 that is not int16 as it was.
     """
     wanted = "expected a one-dimensional NumPy array of int16 or float32"
     if not isinstance(pcm, np.ndarray):
@@ -39,6 +41,8 @@ def check_block(pcm: AudioBlock) -> None:
     if not finite.all():
         bad = len(pcm) - int(np.count_nonzero(finite))
         raise AudioError(f"{bad} of {len(pcm)} samples are NaN or infinite; the block was left out")
+    if max(-low, high) > LARGEST_INT16:
+        return
     raise AudioError(
         f"expected float32 samples in the range -1 to 1, got {low:g} to {high:g}; "
         "divide int16 samples by 32768 as you convert them, or pass them as int16"
