@@ -130,6 +130,28 @@ def _measure(point: OperatingPoint, model: Model, recorded: Recorded) -> dict[st
     }
 
 
+def give_to_verifier(manifest: Manifest, folder: Path) -> None:
+    """Write the presets for a verifier's posteriors into its own manifest, if it has one there.
+
+    They are the same posteriors, whether it runs on candidates alone or all the time.
+    """
+    if manifest.verifier is None:
+        return
+    for path in sorted(folder.glob("*.json")):
+        own = read_manifest(path)
+        if manifest.verifier.artefact in own.artefacts.values():
+            measurements = dict(own.measurements)
+            measurements.pop("operating_points", None)
+            decided = replace(
+                own,
+                decision=replace(manifest.decision, hop_ms=own.decision.hop_ms),
+                thresholds=manifest.verifier.thresholds,
+                presets=manifest.verifier.presets,
+                measurements=measurements,
+            )
+            write_manifest(decided, path)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m export.operating_points", description=__doc__)
@@ -159,6 +181,7 @@ def main(arguments: list[str] | None = None) -> int:
             write_manifest(model.manifest, model.path)  # the worker processes read it from there
         manifest, curves = calibrate(model, options.data)
         write_manifest(manifest, model.path)
+        give_to_verifier(manifest, model.path.parent)
         write_model_card(model.path.parent)
         if options.curves:
             write_curves(curves, manifest.name, options.curves)

@@ -357,7 +357,7 @@ def test_unreadable_audio_is_one_line_and_nothing_is_written(
     path.write_text("not audio", encoding="utf-8")
     before = (GENERATED / "kws_sizes.h").stat().st_mtime_ns
     assert main(["generate", "--audio", str(path)]) == 1
-    assert "cannot be read as audio" in capsys.readouterr().err
+    assert "is not audio that can be read" in capsys.readouterr().err
     assert before == (GENERATED / "kws_sizes.h").stat().st_mtime_ns
 
 

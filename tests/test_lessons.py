@@ -12,6 +12,7 @@ pytest.importorskip("torch", reason="training needs torch")
 import torch
 
 from kws.config import KEYWORDS, LABELS, UNKNOWN
+from kws.errors import ModelError
 from kws.train import augment, checkpoint
 from kws.train.features import LogMel
 from kws.train.fit import FitConfig, draw_batches, fit
@@ -162,7 +163,7 @@ def test_mining_finds_the_place(material: Material) -> None:
     assert ("speech", "b", 0) == first[:3]
     assert 102_000 == pytest.approx(first.middle, abs=4_000)
     assert np.array_equal(recording, recording_at(some, first))
-    assert [first] == from_lists(as_lists([first]))
+    assert [first] == from_lists(as_lists([first]), some)
     assert [] == mine(Loud(), LogMel(), replace(some, speech={"a": [recording * 0]}), LABELS, 5, 1)
 
 
@@ -186,6 +187,15 @@ def test_hard_negatives_of_another_network(material: Material, tmp_path: Path) -
     fit(material, tmp_path / "second", config, negatives=tmp_path / "first" / "last.pt")
     assert mined
     assert mined == checkpoint.load(tmp_path / "second" / "last.pt")["mined"]
+
+
+def test_hard_negatives_of_other_material_are_refused(material: Material) -> None:
+    """One line, not an index out of range in the middle of an epoch."""
+    stored = as_lists([Place("speech", "speech/talk", 7, 0)])
+    with pytest.raises(ModelError, match=r"are not in the recordings of this run .*IndexError"):
+        from_lists(stored, material)
+    with pytest.raises(ModelError, match="name the checkpoint of a run on the same recordings"):
+        from_lists([["speech", "elsewhere", 0, 0]], material)
 
 
 def test_a_run_resumed_between_searches_is_bit_equal(material: Material, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from export.operating_points import add_verifier
+from export.operating_points import add_verifier, give_to_verifier
 from kws import Detector, KwsError, load_model
 from kws.audio import AudioFile
 from kws.cli import main
@@ -247,3 +247,18 @@ def test_calibration_moves_the_thresholds_of_both(
     assert mine.manifest.verifier.thresholds != shipped.manifest.verifier.thresholds
     assert mine.manifest.thresholds == shipped.manifest.thresholds
     assert Detector(mine).process(np.zeros(16_000, np.int16)) == []
+
+
+def test_the_verifier_alone_decides_by_the_same_presets(folder: Path) -> None:
+    """Its own manifest has the thresholds for its posteriors, and no figures of older ones."""
+    manifest = read_manifest(folder / "commands.json")
+    assert manifest.verifier is not None
+    thresholds = {**manifest.verifier.thresholds, "yes": 0.1234}
+    changed = replace(manifest, verifier=replace(manifest.verifier, thresholds=thresholds))
+    before = (folder / "commands.json").read_bytes()
+    give_to_verifier(changed, folder)
+    own = read_manifest(folder / "accurate.json")
+    assert thresholds == own.thresholds
+    assert manifest.verifier.presets == own.presets
+    assert "operating_points" not in own.measurements
+    assert before == (folder / "commands.json").read_bytes()

@@ -215,7 +215,7 @@ def fit(
         stride, prior = config.network.stride, log_prior(labels, **shares)
         teachers = FrozenTeachers(frozen_teachers, labels, config.features, stride, prior, device)
     if negatives is not None:
-        streams.mined = from_lists(checkpoint.load(negatives)["mined"])
+        streams.mined = from_lists(checkpoint.load(negatives).get("mined", []), material)
     first, best = 0, -math.inf
 
     def measure(network: AnyNetwork) -> Scores:
@@ -230,7 +230,7 @@ def fit(
                     float(state["best"]),
                     state["started_from"],
                 )
-                streams.mined = from_lists(state["mined"])
+                streams.mined = from_lists(state["mined"], material)
                 if teacher is not None:
                     teacher.restore(state["teacher"])
                     if not (out / "teacher.pt").exists():

@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from kws.config import SAMPLE_RATE
+from kws.errors import ModelError
 from kws.recordings.data import Int16Array
 from kws.train import augment
 from kws.train.features import LogMel
@@ -136,6 +137,16 @@ def as_lists(places: Sequence[Place]) -> list[list[str | int]]:
     return [list(place) for place in places]
 
 
-def from_lists(stored: list[list[str | int]]) -> list[Place]:
-    """What `as_lists` gave."""
-    return [Place(str(k), str(s), int(r), int(m)) for k, s, r, m in stored]
+def from_lists(stored: list[list[str | int]], material: Material) -> list[Place]:
+    """What `as_lists` gave; raises ModelError where the places are not in this material."""
+    try:
+        places = [Place(str(k), str(s), int(r), int(m)) for k, s, r, m in stored]
+        for place in places:
+            recording_at(material, place)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ModelError(
+            "the hard negatives of this checkpoint are not in the recordings of this run "
+            f"({type(error).__name__}: {error}); name the checkpoint of a run "
+            "on the same recordings"
+        ) from error
+    return places

@@ -18,7 +18,7 @@ import torch
 from kws.config import LABELS
 from kws.errors import KwsError
 from kws.train.embedding import EmbeddingConfig
-from kws.train.fit import FitConfig, fit
+from kws.train.fit import FitConfig, check_folder, fit
 from kws.train.learner import LearnerConfig
 from kws.train.materials import load_material
 from kws.train.memory import keep_freed_memory
@@ -142,12 +142,14 @@ def main(arguments: list[str] | None = None) -> int:
     config = recipe.config
     if options.seed is not None:
         config = replace(config, seed=options.seed)
+    resume = (options.out / "last.pt").exists()
     try:
+        check_folder(options.out, resume)
         fit(
             load_material(Path(options.data), LABELS, None),
             options.out,
             config,
-            resume=(options.out / "last.pt").exists(),
+            resume=resume,
             start=options.start,
             frozen_teachers=[options.teacher] if options.teacher else [],
             device=options.device,
