@@ -439,3 +439,11 @@ def test_the_shortest_context(context_ms: int) -> None:
     assert [] == detect(spoken, Decider(LABELS, {}, config))
     earlier = [REST] * (29 - rows) + [(0.0, 0.0, 1.0), *[REST] * rows, YES]
     assert ["yes"] == words(detect(earlier, Decider(LABELS, {}, config)))
+
+
+def test_keywords_that_are_not_wanted() -> None:
+    """They are not detected, and stay part of what was said before the others."""
+    scores = [REST] * 30 + [YES] * 14 + [REST] * 60 + [NO] * 14 + [REST] * 30
+    for chosen, expected in ((None, ["yes", "no"]), (("no",), ["no"]), (("yes",), ["yes"])):
+        decider = Decider(LABELS, {}, CONFIG, chosen)
+        assert expected == words(detect(scores, decider))
