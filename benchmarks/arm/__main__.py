@@ -107,7 +107,7 @@ def measure(machines: Sequence[Machine], options: argparse.Namespace) -> dict[st
     FOLDER.mkdir(parents=True, exist_ok=True)
     audio = FOLDER / "recordings.npz"
     recordings = load_recordings(options.data, options.clips)
-    np.savez(audio, **recordings)
+    np.savez(audio, **recordings, **features(recordings))
     here = infer([sys.executable], {}, audio, FOLDER / "here.npz")
     figures: dict[str, Any] = {"recordings": len(recordings), "machines": {}}
     for machine in machines:
@@ -124,7 +124,7 @@ def measure(machines: Sequence[Machine], options: argparse.Namespace) -> dict[st
 
 def load_recordings(data: Path | None, clips: int) -> dict[str, NDArray[np.int16]]:
     """The demonstration, and as many clips of each command as make `clips`, by name."""
-    from kws.audio import File as AudioFile
+    from kws import AudioFile
     from kws.config import KEYWORDS
     from kws.demo import RECORDING
 
@@ -141,6 +141,15 @@ def load_recordings(data: Path | None, clips: int) -> dict[str, NDArray[np.int16
         with AudioFile(path) as source:
             found[name] = np.concatenate(list(source))
     return found
+
+
+def features(recordings: dict[str, NDArray[np.int16]]) -> dict[str, NDArray[np.float32]]:
+    """The log-mel frames (frames, bands) of recordings, as this machine computes them."""
+    from kws import load_model
+    from kws.frontend import log_mel
+
+    config = load_model().manifest.features
+    return {f"features/{name}": log_mel(audio, config) for name, audio in recordings.items()}
 
 
 def prepare(machine: Machine) -> dict[str, str]:
@@ -189,27 +198,30 @@ def compared(here: dict[str, Any], there: dict[str, Any]) -> dict[str, Any]:
     """What differs between this machine and another: posteriors, and detections."""
     rows: dict[str, Any] = {}
     for artefact, found in there["found"].items():
-        differences = [
-            float(np.abs(there[f"{artefact}/{name}"] - here[f"{artefact}/{name}"]).max(initial=0.0))
-            for name in found
-        ]
+        keys = [f"{artefact}/{name}" for name in found]
         same = sum(found[name] == here["found"][artefact][name] for name in found)
         rows[artefact] = {
             "recordings": len(found),
             "same_detections": same,
-            "largest_difference": max(differences),
+            "largest_difference": largest(here, there, keys),
+            "on_equal_features": largest(here, there, [f"{key}/features" for key in keys]),
         }
     exact = [row["same_detections"] == row["recordings"] for row in rows.values()]
     near = [
-        row["largest_difference"] <= (0.0 if artefact.endswith("int8.tflite") else ALIKE)
+        row["on_equal_features"] <= (0.0 if artefact.endswith("int8.tflite") else ALIKE)
         for artefact, row in rows.items()
-        if artefact != "stream.int8.onnx"  # whose products add up otherwise on each processor
+        if artefact != "stream.int8.onnx"  # each processor adds up its products in another way
     ]
     return {
         "artefacts": rows,
         "does_not_run": there["problems"],
         "alike": bool(rows) and all(exact) and all(near),
     }
+
+
+def largest(here: dict[str, Any], there: dict[str, Any], keys: Sequence[str]) -> float:
+    """The largest difference between two machines' posteriors."""
+    return max(float(np.abs(there[key] - here[key]).max(initial=0.0)) for key in keys)
 
 
 def count_all(machine: Machine, speech: NDArray[np.int16]) -> dict[str, Any]:
@@ -245,7 +257,9 @@ def count(
     command = machine.command("-plugin", f"{plugin},out={out}")
     listener = str(HERE / "listener.py")
     # The order of hashes is part of what Python executes.
-    run([*command, listener, spotter, str(audio), str(seconds)], variables | {"PYTHONHASHSEED": "0"})
+    run(
+        [*command, listener, spotter, str(audio), str(seconds)], variables | {"PYTHONHASHSEED": "0"}
+    )
     return int(out.read_text(encoding="ascii"))
 
 

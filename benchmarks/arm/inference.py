@@ -2,7 +2,8 @@
 
 It needs NumPy, kws and the runtimes of the artefacts only, and runs under an emulator as it does
 without. Of each recording it keeps the posteriors (rows, labels) and the detections, of each
-artefact that does not load here why.
+artefact that does not load here why. With it come the posteriors of features that were computed
+elsewhere, which tell the network's part of a difference from the front end's.
 """
 
 import json
@@ -14,11 +15,23 @@ from kws import KwsError, load_model
 from kws.evaluation.replay import PosteriorRecorder
 
 
+def posteriors(stream, features):
+    """The rows (rows, labels) of features (frames, bands), but for a rest too short for a call."""
+    starts = range(0, len(features) - stream.frames + 1, stream.frames)
+    return np.concatenate([stream.posteriors(features[at : at + stream.frames]) for at in starts])
+
+
 def main(arguments):
     audio, out, *artefacts = arguments
     with np.load(audio) as recordings:
-        clips = {name: recordings[name] for name in recordings.files}
-    found, problems, arrays = {}, {}, {}
+        arrays = {name: recordings[name] for name in recordings.files}
+    features = {
+        name.removeprefix("features/"): arrays.pop(name)
+        for name in list(arrays)
+        if "features/" in name
+    }
+    clips = arrays
+    found, problems, kept = {}, {}, {}
     for artefact in artefacts:
         try:
             model = load_model(artefact=artefact)
@@ -30,7 +43,8 @@ def main(arguments):
         found[artefact] = {}
         for name, clip in clips.items():
             track = recorder.record(name, [clip])
-            arrays[f"{artefact}/{name}"] = track.rows
+            kept[f"{artefact}/{name}"] = track.rows
+            kept[f"{artefact}/{name}/features"] = posteriors(model.open_stream(), features[name])
             found[artefact][name] = [
                 [each.keyword, each.start, each.end]
                 for each in track.detections(
@@ -38,7 +52,7 @@ def main(arguments):
                 )
             ]
     report = json.dumps({"found": found, "problems": problems})
-    np.savez(out, report=np.array(report), **arrays)
+    np.savez(out, report=np.array(report), **kept)
 
 
 if __name__ == "__main__":
