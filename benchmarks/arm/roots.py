@@ -99,13 +99,11 @@ def make_root(machine: Machine) -> None:
         (machine.root / "lib").symlink_to("usr/lib")
     for package in sorted((state / "cache" / "archives").glob("*.deb")):
         # Packages before Debian 13 unpack into `lib`, which is a link here.
-        _run(
-            [
-                "sh",
-                "-c",
-                f'dpkg-deb --fsys-tarfile "{package}" | tar -x --keep-directory-symlink -C "{machine.root}"',
-            ]
-        )
+        unpacked = state / "package.tar"
+        with unpacked.open("wb") as file:
+            subprocess.run(["dpkg-deb", "--fsys-tarfile", str(package)], stdout=file, check=True)
+        tar = ("tar", "--extract", "--keep-directory-symlink")
+        _run([*tar, "--file", str(unpacked), "--directory", str(machine.root)])
     _imitate_cpus(machine)
     done.write_text(wanted, encoding="utf-8")
 
