@@ -3,6 +3,8 @@
 
 PYTHON ?= python3
 LISTEN ?=# further flags of `kws listen`, as in: make listen LISTEN="--threshold 0.9"
+ARM ?=# further flags of benchmarks.arm, as in: make arm ARM="--no-instructions"
+MATRIX ?=# further flags of benchmarks.product.matrix, as in: make matrix MATRIX="--python python3.12"
 PYTEST ?=# further flags of pytest, as in: make test PYTEST="-k audio -x"
 MINUTES ?= 60# of each fuzz target, as in: make fuzz MINUTES=5
 
@@ -14,6 +16,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 # skip what cannot run without.
 AUDIO_PACKAGES := libportaudio2
 TEST_PACKAGES := $(AUDIO_PACKAGES) tmux pulseaudio pulseaudio-utils libasound2-plugins strace
+ARM_PACKAGES := qemu-user gcc libc6-dev
 FIRMWARE_PACKAGES := gcc libc6-dev gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm
 
 # What `make quick` runs: the path from audio to detections, the command line, and the documents.
@@ -21,7 +24,7 @@ QUICK := audio benchmark_report cli_keywords decision detector documents events 
     imports intervals manifest metrics packaging pool scenes spotting \
     streaming_frontend vad
 
-.PHONY: help listen test quick fuzz soak lock clean
+.PHONY: help listen test quick fuzz soak lock arm matrix clean
 
 help:
 	@echo "make listen  install kws into $(RUNTIME) and listen to the microphone (or play the demo)"
@@ -29,6 +32,8 @@ help:
 	@echo "make quick   style, types and the tests of the core, within a minute"
 	@echo "make fuzz    run the fuzz targets for MINUTES=60 each"
 	@echo "make soak    listen to a virtual microphone for 30 minutes that is not treated well"
+	@echo "make arm     run the model's files on ARM processors, under emulation"
+	@echo "make matrix  try the wheel on every version of Python that is found"
 	@echo "make clean   remove both environments and the caches"
 
 listen: $(RUNTIME)/installed
@@ -61,6 +66,15 @@ fuzz: $(DEV)/installed
 
 soak: $(DEV)/installed
 	$(DEV)/bin/python -m benchmarks.product.soak
+
+# kws on ARM processors under emulation; Debian's packages and wheels are kept in build/arm.
+arm: $(DEV)/installed
+	@command -v qemu-aarch64 >/dev/null || { $(call apt_install,$(ARM_PACKAGES)); }
+	$(DEV)/bin/python -m benchmarks.arm $(ARM)
+
+# The wheel on every version of Python that is found, with the oldest and the newest dependencies.
+matrix: $(DEV)/installed
+	$(DEV)/bin/python -m benchmarks.product.matrix $(MATRIX)
 
 clean:
 	rm -rf $(RUNTIME) $(DEV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

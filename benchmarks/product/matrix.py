@@ -1,0 +1,183 @@
+"""`make matrix`, or `python -m benchmarks.product.matrix`: the wheel on each version of Python.
+
+For each Python that is found, once with the newest and once with the oldest allowed version of
+every dependency: a fresh environment, the wheel, the demonstration recording, and the quick tests
+of the listening path beside the installed package. A row says what was installed and the result.
+uv resolves the oldest versions; it is taken from an environment of its own. The table in
+docs/install.md is written from the result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.environments import EnvironmentFailed, environment
+from benchmarks.results import FOLDER, ROOT, write_result
+
+VERSIONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
+RESOLUTIONS = {"newest": "highest", "oldest": "lowest-direct"}
+SHOWN = ("numpy", "onnxruntime", "ai-edge-litert", "tflite-runtime")
+EXTRAS = ("", "tflite")
+TESTS = ("test_decision.py", "test_frontend.py", "test_vad.py", "test_detector.py")
+HELPERS = ("conftest.py", "tone_model.py", "tflite_model.py")
+PAGE = ROOT / "docs" / "install.md"
+BEGIN = "<!-- written by: python -m benchmarks.product.matrix -->"
+END = "<!-- end of what it writes -->"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code: 1 where a row failed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.product.matrix", description=__doc__
+    )
+    parser.add_argument(
+        "--python",
+        metavar="PATH",
+        action="append",
+        help="an interpreter to try (default: each python3.10 to python3.14 that is found)",
+    )
+    parser.add_argument(
+        "--extra", choices=EXTRAS, action="append", help="default: none, and tflite"
+    )
+    parser.add_argument("--out", type=Path, default=FOLDER / "matrix.json")
+    options = parser.parse_args(arguments)
+    found = options.python or [
+        path for path in (shutil.which(f"python{version}") for version in VERSIONS) if path
+    ]
+    try:
+        uv = environment("uv", ("uv", "build")).with_name("uv")
+        wheel = build_wheel(uv)
+        rows = [
+            try_one(uv, wheel, python, extra, resolution)
+            for python in found
+            for extra in options.extra or EXTRAS
+            for resolution in RESOLUTIONS
+        ]
+    except EnvironmentFailed as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    write_result(options.out, "make matrix", {"rows": rows})
+    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), rows), encoding="utf-8")
+    return 0 if all(row["problem"] is None for row in rows) else 1
+
+
+def build_wheel(uv: Path) -> Path:
+    """The wheel of this checkout."""
+    folder = ROOT / "build" / "matrix"
+    shutil.rmtree(folder, ignore_errors=True)
+    _run(
+        [str(uv.with_name("python")), "-m", "build", "--wheel", "--outdir", str(folder), str(ROOT)]
+    )
+    return next(folder.glob("*.whl"))
+
+
+def try_one(uv: Path, wheel: Path, python: str, extra: str, resolution: str) -> dict[str, Any]:
+    """One environment: what was installed, and what did not work (None where all did)."""
+    row: dict[str, Any] = {
+        "python": _run([python, "-c", "import platform; print(platform.python_version())"]).strip(),
+        "extra": extra,
+        "resolution": resolution,
+        "installed": {},
+        "problem": None,
+    }
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        try:
+            inside = install(uv, wheel, python, extra, resolution, folder / "environment")
+            row["installed"] = versions(uv, inside)
+            listen_to_demonstration(inside, "tflite" if extra else "onnx")
+            quick_tests(inside, folder)
+        except EnvironmentFailed as error:
+            row["problem"] = str(error)
+    print(json.dumps(row), flush=True)
+    return row
+
+
+def install(uv: Path, wheel: Path, python: str, extra: str, resolution: str, folder: Path) -> Path:
+    """A fresh environment with the wheel; returns its Python."""
+    _run([str(uv), "venv", "--quiet", "--python", python, str(folder)])
+    inside = folder / "bin" / "python"
+    wanted = f"{wheel}[{extra}]" if extra else str(wheel)
+    common = [
+        str(uv),
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        str(inside),
+        "--only-binary",
+        ":all:",
+    ]
+    _run([*common, "--resolution", RESOLUTIONS[resolution], wanted])
+    _run([*common, "pytest", "hypothesis", "flatbuffers", "onnx"])
+    return inside
+
+
+def versions(uv: Path, python: Path) -> dict[str, str]:
+    """The versions of the packages that a row shows."""
+    listed = _run([str(uv), "pip", "list", "--quiet", "--format", "json", "--python", str(python)])
+    found = {each["name"]: each["version"] for each in json.loads(listed)}
+    return {name: found[name] for name in SHOWN if name in found}
+
+
+def listen_to_demonstration(python: Path, backend: str) -> None:
+    """Raises EnvironmentFailed where not all words of the demonstration are detected, in order."""
+    program = f"""
+import json
+from kws import AudioFile, Detector
+from kws.config import KEYWORDS
+from kws.demo import RECORDING, SPOKEN
+
+found = [each.keyword for each in Detector(backend={backend!r}).listen(AudioFile(RECORDING))]
+words = [each["word"] for each in json.loads(SPOKEN.read_text(encoding="utf-8"))]
+spoken = [word for word in words if word in KEYWORDS]
+assert found == spoken, f"expected {{spoken}}, got {{found}}"
+"""
+    _run([str(python), "-I", "-c", program])
+
+
+def quick_tests(python: Path, folder: Path) -> None:
+    """The tests of the listening path, copied away from the checkout, on the installed package."""
+    tests = folder / "tests"
+    tests.mkdir()
+    for name in (*HELPERS, *TESTS):
+        shutil.copy(ROOT / "tests" / name, tests / name)
+    _run([str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests)], folder)
+
+
+def with_table(page: str, rows: Sequence[dict[str, Any]]) -> str:
+    """The page with the table between its marks written anew."""
+    lines = [
+        "| Python | extra | versions | installed | result |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        installed = ", ".join(f"{name} {version}" for name, version in row["installed"].items())
+        extra = f"`{row['extra']}`" if row["extra"] else "none"
+        lines.append(
+            f"| {row['python']} | {extra} | {row['resolution']} | {installed} | "
+            f"{row['problem'] or 'works'} |"
+        )
+    head, _, rest = page.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    return "\n\n".join((f"{head}{BEGIN}", "\n".join(lines), f"{END}{tail}"))
+
+
+def _run(command: Sequence[str], folder: Path = ROOT) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    if done.returncode != 0:
+        lines = (done.stdout.strip() + "\n" + done.stderr.strip()).strip().splitlines()
+        raise EnvironmentFailed(lines[-1] if lines else f"{command[0]} failed")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    sys.exit(main())
