@@ -50,7 +50,7 @@ MACHINES = (
         "3.13",
         ("python3.13-minimal", "libpython3.13-stdlib", *PACKAGES),
     ),
-    # There is no NumPy, webrtcvad or soxr among the wheels for 32 bits: Debian's are taken.
+    # Among the wheels for 32 bits there is no NumPy, so that Debian's is taken, and no webrtcvad.
     Machine(
         "armhf-python3.11",
         "bookworm",
@@ -58,7 +58,8 @@ MACHINES = (
         "qemu-arm",
         "cortex-a7",
         "3.11",
-        ("python3.11-minimal", "libpython3.11-stdlib", "python3-numpy", "python3-webrtcvad"),
+        ("python3.11-minimal", "libpython3.11-stdlib", "python3-numpy"),
+        gate=False,
     ),
 )
 WHEELS_32 = ("tflite-runtime==2.14.0",)
@@ -108,11 +109,13 @@ def measure(machines: Sequence[Machine], options: argparse.Namespace) -> dict[st
     audio = FOLDER / "recordings.npz"
     recordings = load_recordings(options.data, options.clips)
     np.savez(audio, **recordings, **features(recordings))
-    here = infer([sys.executable], {}, audio, FOLDER / "here.npz")
     figures: dict[str, Any] = {"recordings": len(recordings), "machines": {}}
     for machine in machines:
         environment = prepare(machine)
-        there = infer(machine.command(), environment, audio, FOLDER / f"{machine.name}.npz")
+        here, there = (
+            infer(command, variables, audio, machine.gate)
+            for command, variables in (([sys.executable], {}), (machine.command(), environment))
+        )
         figures["machines"][machine.name] = compared(here, there)
     if not options.no_instructions:
         newest = [each for each in machines if each.architecture == "arm64"][-1:]
@@ -186,10 +189,12 @@ def requirements(python: str) -> list[str]:
 
 
 def infer(
-    command: Sequence[str], variables: dict[str, str], audio: Path, out: Path
+    command: Sequence[str], variables: dict[str, str], audio: Path, gate: bool
 ) -> dict[str, Any]:
     """What `inference.py` writes there: its arrays, and its report."""
-    run([*command, str(HERE / "inference.py"), str(audio), str(out), *ARTEFACTS], variables)
+    out = audio.with_name("posteriors.npz")
+    settings = [str(audio), str(out), "gate" if gate else "always"]
+    run([*command, str(HERE / "inference.py"), *settings, *ARTEFACTS], variables)
     with np.load(out) as kept:
         return {name: kept[name] for name in kept.files} | json.loads(str(kept["report"]))
 

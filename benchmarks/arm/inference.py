@@ -1,4 +1,6 @@
-"""Runs every file of a model over recordings: `python inference.py AUDIO.npz OUT.npz ARTEFACT...`.
+"""Runs files of a model over recordings: `python inference.py AUDIO.npz OUT.npz GATE ARTEFACT...`.
+
+GATE is `gate`, or `always` where webrtcvad is not at hand and the network runs in silence too.
 
 It needs NumPy, kws and the runtimes of the artefacts only, and runs under an emulator as it does
 without. Of each recording it keeps the posteriors (rows, labels) and the detections, of each
@@ -22,7 +24,7 @@ def posteriors(stream, features):
 
 
 def main(arguments):
-    audio, out, *artefacts = arguments
+    audio, out, gate, *artefacts = arguments
     with np.load(audio) as recordings:
         arrays = {name: recordings[name] for name in recordings.files}
     features = {
@@ -35,7 +37,7 @@ def main(arguments):
     for artefact in artefacts:
         try:
             model = load_model(artefact=artefact)
-            recorder = PosteriorRecorder(model, verify=False)
+            recorder = PosteriorRecorder(model, vad=gate == "gate", verify=False)
         except KwsError as error:
             problems[artefact] = str(error)
             continue

@@ -45,6 +45,7 @@ class Machine:
     cpu: str  # that the emulator imitates
     python: str  # version, such as 3.13
     packages: tuple[str, ...]  # of Debian
+    gate: bool = True  # whether there is a webrtcvad for it
 
     @property
     def root(self) -> Path:
