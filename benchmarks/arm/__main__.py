@@ -165,7 +165,7 @@ def prepare(machine: Machine) -> dict[str, str]:
         site = fetch([*requirements(machine.python), PYMICRO], machine.python, "aarch64", folder)
         paths = [site]
     else:
-        site = fetch(WHEELS_32, machine.python, "armv7l", folder)
+        site = fetch(WHEELS_32, machine.python, "armv7l", folder, alone=True)
         paths = [site, machine.root / "usr" / "lib" / "python3" / "dist-packages"]
         variables["LD_LIBRARY_PATH"] = f"{libraries / 'blas'}:{libraries / 'lapack'}"
     variables["PYTHONPATH"] = ":".join(str(path) for path in (ROOT, *paths))

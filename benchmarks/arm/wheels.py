@@ -20,8 +20,10 @@ def platforms(architecture: str) -> list[str]:
     return [*named, f"manylinux2014_{architecture}", f"linux_{architecture}"]
 
 
-def fetch(packages: Sequence[str], python: str, architecture: str, folder: Path) -> Path:
-    """Fetch these packages and what they need, and unpack them; returns the folder for PYTHONPATH.
+def fetch(
+    packages: Sequence[str], python: str, architecture: str, folder: Path, alone: bool = False
+) -> Path:
+    """Fetch these packages and, unless `alone`, what they need; returns the folder for PYTHONPATH.
 
     What was fetched for the same packages before is kept. Raises EnvironmentFailed where pip finds
     no wheel.
@@ -33,6 +35,8 @@ def fetch(packages: Sequence[str], python: str, architecture: str, folder: Path)
     wheels = folder / "wheels"
     wheels.mkdir(parents=True, exist_ok=True)
     options = ["--only-binary=:all:", "--python-version", python, "--implementation", "cp"]
+    if alone:
+        options.append("--no-deps")
     for platform in platforms(architecture):
         options += ["--platform", platform]
     command = [sys.executable, "-m", "pip", "download", "--quiet", *options]
