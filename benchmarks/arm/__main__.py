@@ -58,11 +58,17 @@ MACHINES = (
         "qemu-arm",
         "cortex-a7",
         "3.11",
-        ("python3.11-minimal", "libpython3.11-stdlib", "python3-numpy"),
+        (
+            "python3.11-minimal",
+            "libpython3.11-stdlib",
+            "python3-numpy",
+            "python3-cffi",
+            "libsndfile1",
+        ),
         gate=False,
     ),
 )
-WHEELS_32 = ("tflite-runtime==2.14.0",)
+WHEELS_32 = ("tflite-runtime==2.14.0", "soundfile>=0.13")
 ARTEFACTS = (
     "stream.onnx",
     "stream.int8.onnx",
