@@ -68,7 +68,7 @@ MACHINES = (
         gate=False,
     ),
 )
-WHEELS_32 = ("tflite-runtime==2.14.0", "soundfile>=0.13")
+WHEELS_32 = ("tflite-runtime==2.14.0", "soundfile>=0.13", "typing-extensions")
 ARTEFACTS = (
     "stream.onnx",
     "stream.int8.onnx",
