@@ -64,6 +64,7 @@ MACHINES = (
             "python3-numpy",
             "python3-cffi",
             "libsndfile1",
+            *PACKAGES,
         ),
         gate=False,
     ),
