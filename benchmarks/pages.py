@@ -57,6 +57,15 @@ PAGES = {
         "nothing happened. Stopped: the process in which foreign networks are tried died, and "
         "nothing else. Findings: any other exception, or more than a minute.",
     ),
+    "arm": Page(
+        "ARM processors",
+        "Debian's Python for ARM under emulation: posteriors and detections against those of the "
+        "machine it runs on, and millions of instructions per second of audio. Instructions are "
+        "no time: how many of them a processor does in a cycle depends on it and on the program.",
+    ),
+    "matrix": Page(
+        "Versions of Python", "The wheel with the oldest and the newest version of what it needs."
+    ),
     "peers": Page(
         "Other keyword spotters", "Processor time and mistakes of each in a process of its own."
     ),

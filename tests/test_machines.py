@@ -1,6 +1,5 @@
 """The scripts that try kws on other processors and other versions of Python."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -85,15 +84,3 @@ def test_the_table_is_written_between_its_marks() -> None:
 def test_the_page_has_the_marks() -> None:
     page = matrix.PAGE.read_text(encoding="utf-8")
     assert page.index(matrix.BEGIN) < page.index(matrix.END)
-
-
-@pytest.mark.skipif(not shutil.which("qemu-aarch64"), reason="qemu-user is not installed")
-def test_the_demonstration_under_emulation(tmp_path: Path) -> None:
-    """All words on 64-bit ARM as here; Debian's packages and the wheels are fetched once."""
-    out = tmp_path / "arm.json"
-    try:
-        arm.prepare(arm.MACHINES[1])
-    except EnvironmentFailed as error:
-        pytest.skip(f"the emulated machine cannot be made here: {error}")
-    options = ["--machine", arm.MACHINES[1].name, "--clips", "10", "--no-instructions"]
-    assert 0 == arm.main([*options, "--out", str(out)])

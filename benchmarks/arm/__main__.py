@@ -90,7 +90,8 @@ ALIKE = 1e-4  # posteriors of float files
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code: 1 where a detection differs from this machine's."""
+    """Command line; returns the exit code: 1 where a detection differs from this machine's or
+    an emulated machine cannot be made, in which case no result is written."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.arm", description=__doc__)
     parser.add_argument("--data", type=Path, default=os.environ.get("KWS_DATA"))
     parser.add_argument("--clips", type=int, default=100, help="default: %(default)s")
@@ -106,7 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     write_result(options.out, "make arm", figures)
     print(json.dumps(figures, indent=2))
-    alike = [each["alike"] for each in figures["machines"].values()]
+    # The int8 file of 32 bits rounds otherwise; docs/install.md says so.
+    alike = [figures["machines"][each.name]["alike"] for each in chosen if each.gate]
     return 0 if all(alike) else 1
 
 
