@@ -24,7 +24,7 @@ def outcome(difference: float = 0.0, found: object = ()) -> dict[str, object]:
 
 
 def test_equal_posteriors_and_detections_are_alike() -> None:
-    figures = arm.compared(outcome(), outcome())
+    figures = arm.compared(outcome(), outcome(), [KEY])
     assert figures["alike"]
     assert {"recordings": 1, "same_detections": 1} == {
         name: figures["artefacts"][KEY][name] for name in ("recordings", "same_detections")
@@ -37,12 +37,12 @@ def test_equal_posteriors_and_detections_are_alike() -> None:
     ids=["one step of 8 bits", "another detection"],
 )
 def test_what_differs_is_not_alike(there: dict[str, object]) -> None:
-    assert not arm.compared(outcome(), there)["alike"]
+    assert not arm.compared(outcome(), there, [KEY])["alike"]
 
 
 def test_a_machine_on_which_nothing_runs_is_not_alike() -> None:
     nothing = {"found": {}, "problems": {KEY: "no runtime"}}
-    assert not arm.compared(outcome(), nothing)["alike"]
+    assert not arm.compared(outcome(), nothing, [KEY])["alike"]
 
 
 def test_requirements_follow_the_version_of_python() -> None:

@@ -45,6 +45,7 @@ class Machine:
     cpu: str  # that the emulator imitates
     python: str  # version, such as 3.13
     packages: tuple[str, ...]  # of Debian
+    files: tuple[str, ...]  # of the model, of which detections must be as elsewhere
     gate: bool = True  # whether there is a webrtcvad for it
 
     @property
