@@ -27,6 +27,7 @@ from kws.bench.timing import NOISY_SPREAD
 HERE = Path(__file__).parent
 # Of measurements that are not called as their module, or have none here.
 COMMANDS = {
+    "arm": "make arm",
     "accuracy_accurate": "python -m benchmarks.product.accuracy --model accurate",
     "fuzz": "make fuzz",
     "seeds": "python -m benchmarks.studies.ablation RUN... --out benchmarks/results/seeds.json",
