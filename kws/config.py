@@ -90,7 +90,7 @@ class DecisionConfig:
     """How posteriors become detections; kws/decision.py tells what each number does.
 
     The network's window slides over a word for most of a second, so a command that was spoken
-    alone is the answer of the whole next half second, and a syllable of a sentence is not.
+    alone wins for the whole next half second, and a syllable of a sentence is not.
     """
 
     hop_ms: int = 80  # the network is called this often
@@ -104,7 +104,7 @@ class DecisionConfig:
     longest_ms: int = 1_400  # a score that has stayed up for longer is no word
     release: float = 0.5  # a keyword re-arms below this share of its threshold ...
     rearm_ms: int = 100  # ... held for this long ...
-    hold_ms: int = 900  # ... or has heard a word that ended so long ago once more; 0: only so
+    hold_ms: int = 900  # ... or the word was said again so long after its end; 0: only so
     refractory_ms: int = 500  # after a detection nothing fires for this long
 
     def __post_init__(self) -> None:

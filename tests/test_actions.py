@@ -168,10 +168,10 @@ def test_at_most_so_many_run_at_once(caplog: pytest.LogCaptureFixture) -> None:
 
 
 class Server:
-    """An HTTP server on loopback that answers as it is told, and keeps what came."""
+    """An HTTP server on loopback that responds as it is told, and keeps what came."""
 
     def __init__(self) -> None:
-        self.answers: list[int] = []  # codes of the next requests; 200 after them
+        self.responses: list[int] = []  # codes of the next requests; 200 after them
         self.received: list[tuple[dict[str, str], bytes]] = []
         server = self
 
@@ -179,7 +179,7 @@ class Server:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 server.received.append((dict(self.headers), body))
-                code = server.answers.pop(0) if server.answers else 200
+                code = server.responses.pop(0) if server.responses else 200
                 self.send_response(code)
                 if code == 302:
                     self.send_header("Location", "/elsewhere")
@@ -220,7 +220,7 @@ def test_an_event_is_posted_as_json_with_its_token(server: Server) -> None:
 
 
 def test_a_server_that_fails_is_tried_again(server: Server) -> None:
-    server.answers = [503, 500]
+    server.responses = [503, 500]
     output = Webhook(server.url)
     output.put(word("go", 1.0))
     assert until(lambda: len(server.received) == 3)
@@ -233,14 +233,14 @@ def test_what_is_refused_or_redirected_is_not_tried_again(
     server: Server, code: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The token goes nowhere else; the next event is sent all the same."""
-    server.answers = [code]
+    server.responses = [code]
     output = Webhook(server.url, token="secret")
     output.put(word("go", 1.0))
     output.put(word("stop", 2.0))
     assert until(lambda: len(server.received) == 2)
     output.close()
     assert ["go", "stop"] == [json.loads(body)["keyword"] for _, body in server.received]
-    assert f"it answered {code}" in caplog.text
+    assert f"the server returned {code}" in caplog.text
 
 
 def test_a_server_that_is_not_there_holds_nothing_up(

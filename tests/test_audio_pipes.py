@@ -49,7 +49,7 @@ def recording(
     return file.getvalue()
 
 
-def heard(source: AudioPipe | AudioFile) -> NDArray[np.int16]:
+def read_all(source: AudioPipe | AudioFile) -> NDArray[np.int16]:
     """Everything that comes."""
     with source:
         return np.concatenate([np.zeros(0, np.int16), *source])
@@ -90,7 +90,7 @@ def test_every_format_is_known_by_its_content(
     content = recording(kind, subtype, endian)
     expected, _ = soundfile.read(io.BytesIO(content), dtype="float32")
     feed(content, sizes, pipes, pause=0.02)
-    found = heard(AudioPipe(pipes[0])) / 32768
+    found = read_all(AudioPipe(pipes[0])) / 32768
     assert len(expected) == len(found)
     np.testing.assert_allclose(found, expected, atol=2e-4)
 
@@ -101,25 +101,27 @@ def test_wav_at_its_own_rate_and_channels(rate: int, pipes: list[BinaryIO]) -> N
     file = io.BytesIO()
     soundfile.write(file, np.stack([SPEECH, SPEECH], 1), rate, format="WAV")
     feed(file.getvalue(), (), pipes)
-    assert len(SPEECH) * SAMPLE_RATE / rate == pytest.approx(len(heard(AudioPipe(pipes[0]))), abs=2)
+    assert len(SPEECH) * SAMPLE_RATE / rate == pytest.approx(
+        len(read_all(AudioPipe(pipes[0]))), abs=2
+    )
 
 
 @pytest.mark.parametrize("length", [0, 1000, 10**7, 2**31, 2**32 - 1], ids=hex)
 def test_wav_of_any_stated_length(
     length: int, pipes: list[BinaryIO], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A recorder into a pipe states 0 or a placeholder: all is heard; a lie is told of."""
+    """A recorder into a pipe states 0 or a placeholder: all is read; a lie is reported."""
     content = bytearray(recording("WAV"))
     content[40:44] = length.to_bytes(4, "little")
     feed(bytes(content), (), pipes)
-    assert np.array_equal(SPEECH, heard(AudioPipe(pipes[0])))
+    assert np.array_equal(SPEECH, read_all(AudioPipe(pipes[0])))
     assert (length in (1000, 10**7)) == bool(caplog.records)
 
 
 def test_chunks_behind_the_samples(pipes: list[BinaryIO]) -> None:
     """They are no samples."""
     feed(recording("WAV") + b"LIST\x04\0\0\0abcd", (), pipes)
-    assert np.array_equal(SPEECH, heard(AudioPipe(pipes[0])))
+    assert np.array_equal(SPEECH, read_all(AudioPipe(pipes[0])))
 
 
 @pytest.mark.parametrize("subtype", ["ULAW", "ALAW"])
@@ -144,7 +146,7 @@ def test_raw_of_any_kind(
     file = io.BytesIO()
     soundfile.write(file, audio, rate, format="RAW", subtype=kinds[encoding], endian="LITTLE")
     source = AudioPipe(io.BytesIO(file.getvalue()), RawFormat(encoding, rate, channels))
-    found = heard(source)
+    found = read_all(source)
     assert len(SPEECH) * SAMPLE_RATE // rate == pytest.approx(len(found), abs=2)
     assert 8000 == pytest.approx(int(found[1000:].max()), abs=300)
     assert "" == caplog.text
@@ -171,11 +173,11 @@ def test_what_cannot_be_speech_is_warned_of(
         "s16be": speech.astype(">i2").tobytes(),
         "compressed": sorted(recordings.glob("yes/*"))[0].read_bytes()[1000:] * 60,
     }[encoding]
-    heard(AudioPipe(io.BytesIO(content[: len(content) // 8 * 8]), RawFormat(taken_for)))
+    read_all(AudioPipe(io.BytesIO(content[: len(content) // 8 * 8]), RawFormat(taken_for)))
     assert "sounds like loud noise, not like speech" in caplog.text
     caplog.clear()
     if encoding in RAW_ENCODINGS:
-        heard(AudioPipe(io.BytesIO(content), RawFormat(encoding)))
+        read_all(AudioPipe(io.BytesIO(content), RawFormat(encoding)))
         assert "" == caplog.text
 
 
@@ -202,20 +204,20 @@ def _mulaw(audio: NDArray[np.int16]) -> bytes:
 def test_what_cannot_be_heard_is_one_line(content: bytes, says: str) -> None:
     """Never listened to as though it were samples."""
     with pytest.raises(AudioError, match=says) as caught:
-        heard(AudioPipe(io.BytesIO(content)))
+        read_all(AudioPipe(io.BytesIO(content)))
     assert "\n" not in str(caught.value)
 
 
 def test_samples_that_begin_like_mp3(caplog: pytest.LogCaptureFixture) -> None:
     """A sample of -1025 is no MP3 frame, since none follows it."""
     samples = np.concatenate([np.array([-1025, -28_000], np.int16), SPEECH])
-    assert np.array_equal(samples, heard(AudioPipe(io.BytesIO(samples.tobytes()))))
+    assert np.array_equal(samples, read_all(AudioPipe(io.BytesIO(samples.tobytes()))))
 
 
 def test_stated_raw_is_taken_as_stated(caplog: pytest.LogCaptureFixture) -> None:
     """A header is then samples too, and it is said."""
     content = recording("WAV")
-    assert len(content) // 2 == len(heard(AudioPipe(io.BytesIO(content), RawFormat())))
+    assert len(content) // 2 == len(read_all(AudioPipe(io.BytesIO(content), RawFormat())))
     assert "begins like WAV and is taken for raw samples" in caplog.text
 
 
@@ -223,7 +225,7 @@ def test_nothing_there_yet_is_not_the_end(pipes: list[BinaryIO]) -> None:
     """A descriptor that somebody has made non-blocking is waited for, in the middle too."""
     handle = feed(SPEECH.tobytes(), (10, 1, 99, 7), pipes, pause=0.1)
     os.set_blocking(handle, False)
-    assert np.array_equal(SPEECH, heard(AudioPipe(pipes[0])))
+    assert np.array_equal(SPEECH, read_all(AudioPipe(pipes[0])))
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")
@@ -244,7 +246,7 @@ class TestFifo:
 
         thread = threading.Thread(target=write)
         thread.start()
-        found = heard(AudioFile(tmp_path / "pipe"))
+        found = read_all(AudioFile(tmp_path / "pipe"))
         thread.join()
         assert len(SPEECH) == pytest.approx(len(found), abs=3000)
         assert "nothing has come yet; still waiting" in caplog.text
@@ -297,7 +299,7 @@ def test_raw_options_need_an_input(tones: Path, capsys: pytest.CaptureFixture[st
 def test_a_file_of_raw_samples(
     tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With its format stated it is heard; without, one line says what to do."""
+    """With its format stated it is read; without, one line says what to do."""
     (tmp_path / "a.raw").write_bytes(np.repeat(SPEECH, 3).astype("<i2").tobytes())
     command = ["listen", "--model", str(tones), "--input", str(tmp_path / "a.raw")]
     assert 1 == main(command)
@@ -311,9 +313,9 @@ def test_noise_in_a_wav_is_no_mistake(caplog: pytest.LogCaptureFixture) -> None:
     noise = np.random.default_rng(0).integers(-32768, 32767, 4 * SAMPLE_RATE).astype(np.int16)
     file = io.BytesIO()
     soundfile.write(file, noise, SAMPLE_RATE, format="WAV")
-    assert np.array_equal(noise, heard(AudioPipe(io.BytesIO(file.getvalue()))))
+    assert np.array_equal(noise, read_all(AudioPipe(io.BytesIO(file.getvalue()))))
     assert "" == caplog.text
-    heard(AudioPipe(io.BytesIO(noise.tobytes())))
+    read_all(AudioPipe(io.BytesIO(noise.tobytes())))
     assert "sounds like loud noise" in caplog.text
 
 
@@ -326,4 +328,4 @@ def test_a_full_temporary_folder(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(pipe_module.tempfile, "TemporaryFile", Full)
     with pytest.raises(AudioError, match=r"No space left on device.*TMPDIR"):
-        heard(AudioPipe(io.BytesIO(recording("FLAC"))))
+        read_all(AudioPipe(io.BytesIO(recording("FLAC"))))

@@ -73,8 +73,8 @@ def test_talk_is_at_its_level_behind_a_word(material: Material, snr_db: float) -
     sampler = Sampler(material, LABELS, config, 0)
     next(sampler.epoch(0))
     word = torch.from_numpy(material.words["yes"][:2]).float() / 32768.0
-    heard, _, talk_db = sampler._augmented(word.clone(), torch.zeros(2, dtype=torch.bool))
-    ratio = augment.loudness(word) / augment.loudness(heard - word)
+    mixed, _, talk_db = sampler._augmented(word.clone(), torch.zeros(2, dtype=torch.bool))
+    ratio = augment.loudness(word) / augment.loudness(mixed - word)
     # A second voice or a room moves a bed a little.
     assert [snr_db] * 2 == pytest.approx((20 * ratio.log10()).flatten().tolist(), abs=4.0)
     assert [snr_db] * 2 == pytest.approx(talk_db.tolist())
@@ -104,7 +104,7 @@ def test_equal_voices_are_nobodys(material: Material) -> None:
 
 
 def test_rows_without_loss_do_not_dilute_the_others() -> None:
-    """The mean is over the clips that are answered for."""
+    """The mean is over the clips that have a target."""
     targets = torch.full((2, 2, 50), NOTHING)
     targets[0, 0, 0] = 3
     logits = torch.zeros(2, 50, len(LABELS))
@@ -137,8 +137,8 @@ def test_loudness_is_that_of_the_loud_parts() -> None:
     sound = np.zeros(32_000, np.int16)
     sound[8_000:16_000] = 3000
     assert 3000.0 == pytest.approx(loudness(sound))
-    heard = float(augment.loudness(torch.from_numpy(sound)[None] / 32768.0)) * 32768.0
-    assert loudness(sound) == pytest.approx(heard, rel=1e-4)
+    mixed = float(augment.loudness(torch.from_numpy(sound)[None] / 32768.0)) * 32768.0
+    assert loudness(sound) == pytest.approx(mixed, rel=1e-4)
     assert 1.0 == loudness(np.zeros(100, np.int16))
 
 

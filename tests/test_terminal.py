@@ -201,7 +201,7 @@ def test_what_the_source_says(screen: Screen) -> None:
 
 
 def test_paused(screen: Screen) -> None:
-    """It says so, and nothing of what the microphone hears."""
+    """It says so, and nothing of the microphone's audio."""
     screen.ready()
     screen.hop(9000)
     screen.view.put(Paused(0.0))

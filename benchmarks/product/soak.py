@@ -27,7 +27,7 @@ from kws.demo import RECORDING
 
 SETTLED = 180.0  # s after which memory has to be flat
 GROWTH = 0.03  # share of the memory then that it may grow by
-QUIET = 120.0  # s without a detection, though words are played, mean that it is deaf
+QUIET = 120.0  # s without a detection, though words are played, mean that it has failed
 EVERY = 120.0  # s between two disturbances
 
 

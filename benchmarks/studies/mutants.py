@@ -180,7 +180,7 @@ def tests_fail(file: str, code: CodeType | None) -> bool:
 
 
 def _prepare() -> None:
-    """Load what every mutant's process needs, but for kws itself, which each loads anew."""
+    """Load what every mutant's process needs, but for kws itself, which each loads again."""
     from hypothesis import settings
 
     from kws.model.runtimes import import_onnxruntime

@@ -47,7 +47,7 @@ class Arming:
         self._next: dict[str, float] = {}  # by keyword, when it counts again
 
     def counts(self, detection: Detection) -> bool:
-        """Whether this detection counts; ask once for each, in their order.
+        """Whether this detection counts; call once for each, in their order.
 
         The word of `after` arms and does not count. One word counts for each time it was spoken.
         """

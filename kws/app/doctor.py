@@ -179,7 +179,7 @@ def _sound_server() -> Finding:
         return Finding(
             "sound server",
             "failed",
-            f"it does not answer: {server.problem}",
+            f"it does not respond: {server.problem}",
             "systemctl --user restart pipewire-pulse, or pulseaudio --start; check PULSE_SERVER",
         )
     names = [source.description for source in server.sources if not source.monitor]
@@ -187,7 +187,7 @@ def _sound_server() -> Finding:
         return Finding(
             "sound server",
             "warning",
-            "it answers and lists no microphone",
+            "it responds and lists no microphone",
             "plug one in, or choose a profile with an input in the sound settings",
         )
     return Finding("sound server", "ok", f"it lists {', '.join(names)}", values={"names": names})
@@ -216,7 +216,7 @@ def _recording(
 ) -> Iterator[Finding]:
     prompt(f"Be quiet for {QUIET_SECONDS:.0f} seconds ...")
     blocks: list[Int16Array] = []
-    spoken = 0  # where in them speech was asked for
+    spoken = 0  # where in them speech was requested
     lost = 0
     samples = 0
     for block in microphone:

@@ -62,7 +62,7 @@ ASCII = Glyphs(" =", "[", "]", "|", "*", "o", "+")
 
 
 class LiveView:
-    """Detections scroll by above a few lines that are drawn anew four times a second.
+    """Detections scroll by above a few lines that are drawn again four times a second.
 
     It is an output and an observer of the detector. A bar shows a word's score from 0 to 1; the
     mark in it is the word's threshold, and a bar that reaches the mark is green.

@@ -44,7 +44,7 @@ class _Measured:
     clipped: bool
 
 
-# What is reported when it begins, and when it is over; each with its advice.
+# What is reported when it begins, and when it is over; each with what to do.
 TROUBLES: dict[Kind, tuple[Kind, str, str]] = {
     "muted": (
         "unmuted",

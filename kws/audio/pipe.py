@@ -57,7 +57,7 @@ logger = logging.getLogger(__name__)
 class AudioPipe(Closing):
     """What comes through a pipe, read once, whether or not it can be sought in.
 
-    Raw samples and WAV are heard as they come; WAV, FLAC, Ogg, MP3, AIFF, AU and CAF are known by
+    Raw samples and WAV are read as they come; WAV, FLAC, Ogg, MP3, AIFF, AU and CAF are known by
     what they begin with, and all but WAV are read to their end first. Raises AudioError, on
     construction or while it is read, where the stream is a terminal, is empty, or cannot be
     understood.
@@ -158,7 +158,7 @@ class AudioPipe(Closing):
                 length -= len(chunk)
                 if length == 0 and not bytes_.at_chunk():
                     logger.warning(
-                        "%s states a length in its header and goes on; hearing it up to its end",
+                        "%s states a length in its header and goes on; reading it up to its end",
                         self.name,
                     )
                     length = None
@@ -177,7 +177,7 @@ class AudioPipe(Closing):
             if len(converted):
                 yield converted
         if length:
-            logger.warning("%s is cut off: hearing what is there", self.name)
+            logger.warning("%s is cut off: reading what is there", self.name)
         if rest:
             count = "one odd byte was" if len(rest) == 1 else f"{len(rest)} odd bytes were"
             logger.warning("%s ended in the middle of a sample; %s ignored", self.name, count)
@@ -213,13 +213,13 @@ class AudioPipe(Closing):
                 if file.tell() > _MOST_SPOOLED:
                     raise AudioError(
                         f"{self.name} is {kind} of more than {_MOST_SPOOLED >> 30} GB; give it as "
-                        "a file, or pipe WAV or raw samples, which are heard as they come"
+                        "a file, or pipe WAV or raw samples, which are read as they come"
                     )
                 if not said and time.monotonic() - begin > PATIENCE_SECONDS:
                     said = True
                     logger.warning(
-                        "%s is %s, which is read to its end before it is heard; pipe WAV or raw "
-                        "samples to have them heard as they come",
+                        "%s is %s, which is read to its end first; pipe WAV or raw "
+                        "samples to process them as they come",
                         self.name,
                         kind,
                     )

@@ -88,7 +88,7 @@ def cool_down(text: str) -> float | dict[str, float]:
 
 
 def arming(options: argparse.Namespace, keywords: Collection[str]) -> Arming | None:
-    """What was asked for, for a model with these keywords; None: every detection counts.
+    """What the options say, for a model with these keywords; None: every detection counts.
 
     Raises SettingError for a word that is not among them.
     """
@@ -107,7 +107,7 @@ def arming(options: argparse.Namespace, keywords: Collection[str]) -> Arming | N
 
 
 def open_actions(options: argparse.Namespace) -> list[Output]:
-    """The outputs that were asked for; raises SettingError for what cannot be done."""
+    """The outputs of the options; raises SettingError for what cannot be done."""
     outputs: list[Output] = []
     if options.exec is not None:
         from kws.app.outputs.command import Command

@@ -91,7 +91,7 @@ def bounded(content: bytes, listen: Any) -> str:
     return outcome
 
 
-def hear(source: Any) -> None:
+def read_all(source: Any) -> None:
     """All that a source delivers is what it promises."""
     with source:
         for block in source:
@@ -108,7 +108,7 @@ def run_recording(content: bytes) -> str:
     def listen(_: bytes) -> None:
         with suppress(DataError):
             assert read_recording(path).dtype == np.int16
-        hear(AudioFile(path))
+        read_all(AudioFile(path))
 
     return bounded(content, listen)
 
@@ -144,7 +144,7 @@ def run_pipe(content: bytes) -> str:
         raw = RawFormat(
             RAW_ENCODINGS[last // 4 % 4], (8_000, 16_000, 44_100)[last % 3], 1 + last % 3
         )
-    return bounded(content, lambda data: hear(AudioPipe(cast(BinaryIO, Chunks(data)), raw)))
+    return bounded(content, lambda data: read_all(AudioPipe(cast(BinaryIO, Chunks(data)), raw)))
 
 
 # Split lists and journals.

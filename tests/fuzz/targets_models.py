@@ -127,7 +127,7 @@ def run_labels(content: bytes) -> str:
 
 
 # Networks. What passes the checks of the file meets the runtime in a forked child, as it does in
-# the product's own child, only without starting Python anew for each.
+# the product's own child, only without starting Python again for each.
 
 
 MEMORY = 1 << 29  # bytes that a checkpoint of some kilobytes may take

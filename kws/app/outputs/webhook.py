@@ -27,7 +27,7 @@ class Webhook:
     """POSTs each detection as JSON (docs/listening.md) on a thread of its own.
 
     An event is sent again after a failure of the network or of the server, with growing pauses,
-    and given up after five attempts; an answer that it is wrong (400 to 499) is not tried again.
+    and given up after five attempts; a response that it is wrong (400 to 499) is not tried again.
     Redirections are not followed, so that a token goes nowhere else.
     """
 
@@ -87,7 +87,7 @@ class Webhook:
                     return
             except urllib.error.HTTPError as error:
                 error.close()
-                problem = f"it answered {error.code}"
+                problem = f"the server returned {error.code}"
                 if error.code < 500:
                     break
             except OSError as error:
