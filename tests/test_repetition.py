@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,10 @@ from test_scenes import clip
 
 from kws.config import SAMPLE_RATE
 from kws.evaluation.repetition import TIMES, figures, repeated, shortest
+from kws.evaluation.streameval import Evaluator, choose_clips
+from kws.model.load import load_model
+from kws.operating_point import OperatingPoint
+from kws.recordings.data import find_corpus
 
 
 @pytest.mark.parametrize("distance", [0.5, 0.6, 1.0])
@@ -37,6 +42,22 @@ def test_shortest() -> None:
     assert 1.0 == shortest({0.5: 0.95, 0.6: 0.8, 1.0: 0.95})
     assert shortest({0.5: 0.95, 1.0: 0.5}) is None
     assert shortest({}) is None
+
+
+def test_real_words_said_again(recordings: Path) -> None:
+    """At the default setting each of four equal words, 0.6 s apart, is detected about as surely as
+    if they were far apart."""
+    pytest.importorskip("onnxruntime")
+    model = load_model()
+    evaluator = Evaluator(model, OperatingPoint.of(model))
+    chosen = choose_clips(find_corpus(recordings), "validation", model.manifest.keywords, 4, seed=0)
+    clips = [each for each in chosen if each[0] in model.manifest.keywords]
+    detected = {}
+    for distance in (0.6, 1.5):
+        outcome = evaluator.outcome(evaluator.record(repeated(clips, distance)))
+        detected[distance] = len(outcome.hits)
+        assert len(outcome.false_accepts) <= 0.02 * outcome.spoken
+    assert detected[0.6] >= 0.9 * detected[1.5] > 0
 
 
 def test_figures() -> None:
