@@ -24,8 +24,8 @@ SCENES = {
     "silence": "no noise",
     "noise 20 dB": "unseen noises at 20 dB SNR",
     "noise 10 dB": "unseen noises at 10 dB SNR",
-    "conversation 20 dB": "talk in the background at 20 dB",
-    "conversation 10 dB": "talk in the background at 10 dB",
+    "talk 20 dB": "talk in the background at 20 dB",
+    "talk 10 dB": "talk in the background at 10 dB",
 }
 CONDITIONS = {
     "clean": "speakers never trained on",
@@ -49,7 +49,7 @@ def streams(results: Results) -> str:
 
     row("false accepts on speech and unseen noises", *map(_false_accepts, columns))
     for name, text in SCENES.items():
-        if name.startswith("conversation") and "rooms" in results:
+        if name.startswith("talk") and "rooms" in results:
             continue  # which tells more of talk in the background
         row(f"commands missed, {text}", *(_missed(point, name) for point in columns))
     for name, text in SIMILAR.items():
