@@ -73,6 +73,7 @@ def offline(model: Model, audio: Int16Array) -> Rows:
 def test_stream_equals_windows(model: Model, speech: Int16Array) -> None:
     """Every row of the stream is that of the window graph on the second before it."""
     streams = GatedStreams(model, vad=False, verify=False)
+    speech = speech[: len(speech) // streams.hop * streams.hop]
     found = np.concatenate([row for _, rows in hops(streams, speech) for row in rows])
     expected = offline(model, speech)
     # The newest two frames of the first row reach beyond the start of the audio's own frames.
