@@ -145,6 +145,7 @@ HEADINGS = {
     "streams": "streams in one pool",
     "streams_with_verifier": "streams in one pool, with verifier",
     "taken_out": "before and after work was taken out of a graph",
+    "targets": "what was fed",
     "threads": "threads of the network alone",
     "unseen_in_a_stream": "words never trained on, in a stream",
     "ways": "ways to scan",
