@@ -1,0 +1,68 @@
+"""Checkpoints with the averaged weights alone, such as those that are kept of what ships."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="training needs torch")
+
+import numpy as np
+import torch
+
+from kws.errors import ModelError
+from kws.model.manifest import MODELS, read_artefact, read_manifest
+from kws.train import checkpoint
+from kws.train.checkpoint import load_network
+from kws.train.compact import compact, main
+from kws.train.graphs import read_network
+from kws.train.network import Network
+from kws.train.recipe import RECIPES
+
+KEPT = Path(__file__).parent.parent / "export" / "checkpoints"
+
+
+@pytest.mark.parametrize("name", ["lessons", "verifier-lessons"])
+def test_what_ships_is_kept(name: str) -> None:
+    """In a small file, with the options of its recipe."""
+    path = KEPT / f"{name}.pt"
+    assert path.stat().st_size < 2_000_000
+    state = checkpoint.load(path)
+    config = RECIPES[name].config
+    for option in ("epochs", "seed", "learning_rate", "mine_every"):
+        assert getattr(config, option) == state["options"][option], option
+    assert config.epochs == state["epoch"]
+    assert load_network(path)[0].config == replace(config.network)
+
+
+def test_the_kept_network_is_the_shipped_one() -> None:
+    """The float file of `commands` gives what the checkpoint gives."""
+    manifest = read_manifest(MODELS / "commands.json")
+    content = read_artefact(MODELS, manifest.artefacts["window.onnx"])
+    network, *_ = load_network(KEPT / "lessons.pt")
+    assert isinstance(network, Network)
+    frames = torch.from_numpy(np.random.default_rng(0).normal(3, 2, (4, 98, 40))).float()
+    with torch.no_grad():
+        wanted, got = network(frames).softmax(-1), read_network(content)(frames).softmax(-1)
+    assert torch.allclose(wanted, got, atol=1e-3)
+
+
+def test_no_run_goes_on_from_it(tmp_path: Path) -> None:
+    """Optimizer and last weights are not there; the average is the same."""
+    size = compact(KEPT / "lessons.pt", tmp_path / "a.pt")
+    state = checkpoint.load(tmp_path / "a.pt")
+    assert size == (tmp_path / "a.pt").stat().st_size
+    assert not state.keys() & {"weights", "optimizer"}
+    kept = checkpoint.load(KEPT / "lessons.pt")
+    for key, tensor in kept["average"].items():
+        assert torch.equal(tensor, state["average"][key])
+
+
+def test_a_file_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line, nothing written."""
+    (tmp_path / "x.pt").write_bytes(b"no checkpoint")
+    with pytest.raises(ModelError, match="is not a kws checkpoint"):
+        compact(tmp_path / "x.pt", tmp_path / "out" / "y.pt")
+    assert 1 == main([str(tmp_path / "x.pt"), "--out", str(tmp_path / "out" / "y.pt")])
+    assert capsys.readouterr().err.startswith("kws: ")
+    assert not (tmp_path / "out").exists()
