@@ -37,6 +37,10 @@ README = ROOT / "README.md"
 BEGIN = "<!-- written by: python -m benchmarks.report -->"
 END = "<!-- end of what it writes -->"
 Results = Mapping[str, Mapping[str, Any]]
+NOTHING = (
+    "The models that ship are newer than the measurements: [RESULTS.md](benchmarks/RESULTS.md) names "
+    "the commands that measure them."
+)
 
 
 def published(results: Results) -> dict[str, Mapping[str, Any]]:
@@ -78,7 +82,7 @@ def readme_tables(clean: Results) -> str:
         headlines.cost(clean),
     ]
     text = "\n\n".join(part for part in parts if part)
-    return text.replace("](pages/", "](benchmarks/pages/") or "Nothing was measured yet."
+    return text.replace("](pages/", "](benchmarks/pages/") or NOTHING
 
 
 def results_page(results: Results) -> str:

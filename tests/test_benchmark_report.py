@@ -59,7 +59,7 @@ def test_rows_of_what_was_measured() -> None:
     assert "| 96.0% (94.6 to 97.0) | [spotting](benchmarks/pages/spotting.md) |" in text
     assert "| 0.0% (0.0 to 7.1) |" in text
     assert "wheel" not in text
-    assert report.readme_tables({}) == "Nothing was measured yet."
+    assert report.readme_tables({}) == report.NOTHING
 
 
 def test_streams_have_a_column_per_preset() -> None:
