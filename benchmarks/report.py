@@ -38,8 +38,8 @@ BEGIN = "<!-- written by: python -m benchmarks.report -->"
 END = "<!-- end of what it writes -->"
 Results = Mapping[str, Mapping[str, Any]]
 NOTHING = (
-    "The models that ship are newer than the measurements: [RESULTS.md](benchmarks/RESULTS.md) names "
-    "the commands that measure them."
+    "The models that ship are newer than the measurements: [RESULTS.md](benchmarks/RESULTS.md) "
+    "names the commands that measure them."
 )
 
 
