@@ -154,7 +154,7 @@ def quick_tests(python: Path, folder: Path) -> None:
 
 
 def with_table(page: str, rows: Sequence[dict[str, Any]]) -> str:
-    """The page with the table between its marks written anew."""
+    """The page with the table between its marks written again."""
     lines = [
         "| Python | extra | versions | installed | result |",
         "| --- | --- | --- | --- | --- |",

@@ -74,7 +74,7 @@ RECIPES = {
         negatives="last.pt of the network whose candidates it verifies",
     ),
     "lessons": Recipe(
-        "the 78,000 weights of a release that heard no talk, taught talk and hard negatives",
+        "the 78,000 weights of a release trained without talk, taught talk and hard negatives",
         FitConfig(
             epochs=14,
             seed=71,
@@ -87,7 +87,7 @@ RECIPES = {
         start="manifest of the model `commands` of release 0.1",
     ),
     "verifier-lessons": Recipe(
-        "the verifier of a release that heard no talk, taught talk and hard negatives",
+        "the verifier of a release trained without talk, taught talk and hard negatives",
         FitConfig(
             epochs=12,
             seed=72,
