@@ -196,10 +196,17 @@ def _render(figures: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:
             yield table(("figure", "value"), rows)
     for key, branch in figures.items():
         if isinstance(branch, Mapping) and branch:
-            if all(isinstance(value, Mapping) for value in branch.values()):
+            if _alike(list(branch.values())):
                 yield from _render_rows(branch, (*path, key))
             else:
                 yield from _render(branch, (*path, key))
+
+
+def _alike(branches: list[Any]) -> bool:
+    """Whether these are rows of one table: they have a key in common, or there is one alone."""
+    if not all(isinstance(branch, Mapping) for branch in branches):
+        return False
+    return len(branches) == 1 or bool(set.intersection(*(set(each) for each in branches)))
 
 
 def _render_rows(rows: Mapping[str, Mapping[str, Any]], path: tuple[str, ...]) -> Iterator[str]:

@@ -237,6 +237,15 @@ def test_page() -> None:
         assert expected in page
 
 
+def test_branches_of_different_kinds_are_tables_of_their_own() -> None:
+    """What has no key in common is no row of one table."""
+    times = {"speech": {"median": 2.0, "spread": 0.01}, "rest": {"median": 1.0, "spread": 0.01}}
+    figures = {"ms per second of audio": times, "relative processor time": {"a / b": {"ratio": 2}}}
+    page = pages.page("streaming", result({"processor_time": figures}))
+    assert "|  | median | spread |\n| --- | --- | --- |\n| speech | 2 | 0.01 |\n| rest | 1" in page
+    assert "|  | ratio |\n| --- | --- |\n| a / b | 2 |" in page
+
+
 def test_counts_of_false_accepts_have_their_hours() -> None:
     """Whatever unit the audio is in; a rate beside them is left out."""
     figures = {"false_accepts": 1, "seconds": 3600.0, "false_accepts_per_hour": 1.0, "clips": 3}
