@@ -29,11 +29,9 @@ CHANGED = re.compile(
     r'"(?P<path>[^"]*)"(?P<rest>.*)'
 )
 READ_ONLY = re.compile(r"\bopen(at)?\((?!.*(O_WRONLY|O_RDWR|O_CREAT|O_TRUNC))")
-# Python's own, and what the sound servers' libraries keep where PortAudio looks for microphones.
-ALLOWED = re.compile(
-    r"/dev/(null|tty|shm/(jack|pulse|sem\.|[A-Za-z0-9]{6}$))|.*/(pulse|jack)[-/].*"
-)
-SOUND = re.compile(r".*/\.config(/pulse)?|.*/pulse(-\w+)?")
+# Python's own, and what the libraries of sound servers keep where PortAudio looks for microphones.
+ALLOWED = re.compile(r"/dev/(null|tty|snd/.*|shm/.*)|.*/[^/]*(pulse|jack|pipewire|alsa)[^/]*(/.*)?")
+SOUND = re.compile(r".*/\.config|.*/[^/]*(pulse|jack|pipewire|alsa)[^/]*|/run/user/\d+")
 
 
 @dataclass(frozen=True)
