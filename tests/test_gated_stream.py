@@ -132,7 +132,9 @@ def test_times_that_do_not_fit(frame_ms: int, model: Model) -> None:
     vad = replace(model.manifest.vad, frame_ms=frame_ms)
     other = replace(model, manifest=replace(model.manifest, vad=vad))
     if frame_ms == 10:
-        assert GatedStreams(other).hop == 1280
+        streams = GatedStreams(other)
+        assert streams.hop == 1280
+        assert streams.verifier is not None  # by default
     else:
         with pytest.raises(ModelError, match=r"a vad\.frame_ms that divides 80, got 30"):
             GatedStreams(other)
