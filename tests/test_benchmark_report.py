@@ -307,8 +307,8 @@ def test_difficult_rooms() -> None:
     text = report.readme_tables({"rooms": kept})
     assert "| difficult rooms and voices | default | `--connected` | TFLite and firmware |" in text
     assert "| commands missed, talk 10 dB | 10.0% (7.1 to 13.9) | 20.0% (15.9 to 24.9) |" in text
-    assert "| false accepts, orders | 1 in 0.87 h (95 %: 0.029 to 6.4 per hour) |" in text
-    assert "| false accepts, speechocean, to 12 years | 1 in" in text
+    assert "| false accepts, coffee orders | 1 in 0.87 h (95 %: 0.029 to 6.4 per hour) |" in text
+    assert "| false accepts, English of Mandarin speakers, to 12 years | 1 in" in text
     assert "| recordings that fire, other words | 10.0% (4.3 to 21.4) |" in text
     page = pages.page("rooms", kept)
     assert "## commands, stream.int8.tflite, without verifier" in page
