@@ -15,7 +15,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 # Debian's names. The first is what a microphone needs; the tests use all where they are there, and
 # skip what cannot run without.
 AUDIO_PACKAGES := libportaudio2
-TEST_PACKAGES := $(AUDIO_PACKAGES) tmux pulseaudio pulseaudio-utils libasound2-plugins strace
+TEST_PACKAGES := $(AUDIO_PACKAGES) tmux pulseaudio pulseaudio-utils libasound2-plugins strace mosquitto
 ARM_PACKAGES := qemu-user gcc libc6-dev
 FIRMWARE_PACKAGES := gcc libc6-dev gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Collection
+import socket
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from kws.app.outputs import Output
 
 TOKEN = "KWS_WEBHOOK_TOKEN"
+PASSWORD = "KWS_MQTT_PASSWORD"
 LONGEST_TOKEN = 4096  # characters
 
 
@@ -64,6 +66,35 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="allow plain http to other machines",
     )
+    _add_mqtt(parser)
+
+
+def _add_mqtt(parser: argparse.ArgumentParser) -> None:
+    mqtt = parser.add_argument_group("MQTT and Home Assistant (docs/home-assistant.md)")
+    mqtt.add_argument("--mqtt", metavar="HOST[:PORT]", help="send detections to this broker")
+    mqtt.add_argument(
+        "--mqtt-name", metavar="NAME", help="the device's name (default: this machine's)"
+    )
+    mqtt.add_argument("--mqtt-user", metavar="USER", help="log in as this user")
+    mqtt.add_argument(
+        "--mqtt-password-file",
+        metavar="FILE",
+        type=Path,
+        help=f"with the password in this file (default: that in {PASSWORD}, if any)",
+    )
+    mqtt.add_argument("--mqtt-tls", action="store_true", help="encrypt, and check the certificate")
+    mqtt.add_argument(
+        "--mqtt-ca",
+        metavar="FILE",
+        type=Path,
+        help="check it by the certificates in this file (default: the system's)",
+    )
+    mqtt.add_argument(
+        "--mqtt-insecure", action="store_true", help="allow other machines without TLS"
+    )
+    mqtt.add_argument(
+        "--mqtt-hermes", action="store_true", help="send Rhasspy's Hermes message as well"
+    )
 
 
 def seconds(text: str) -> float:
@@ -106,8 +137,11 @@ def arming(options: argparse.Namespace, keywords: Collection[str]) -> Arming | N
     return Arming(config)
 
 
-def open_actions(options: argparse.Namespace) -> list[Output]:
-    """The outputs of the options; raises SettingError for what cannot be done."""
+def open_actions(options: argparse.Namespace, mute: Callable[[bool], None]) -> list[Output]:
+    """The outputs of the options; raises SettingError for what cannot be done.
+
+    Remote switches call `mute(True)` to pause listening and `mute(False)` to resume it.
+    """
     outputs: list[Output] = []
     if options.exec is not None:
         from kws.app.outputs.command import Command
@@ -116,19 +150,36 @@ def open_actions(options: argparse.Namespace) -> list[Output]:
     if options.webhook is not None:
         from kws.app.outputs.webhook import Webhook
 
-        outputs.append(Webhook(options.webhook, _token(options), options.webhook_insecure))
+        token = _secret(options.webhook_token_file, TOKEN)
+        outputs.append(Webhook(options.webhook, token, options.webhook_insecure))
+    if options.mqtt is not None:
+        from kws.app.outputs.mqtt import Mqtt, MqttConfig
+
+        config = MqttConfig(
+            address=options.mqtt,
+            name=options.mqtt_name or socket.gethostname(),
+            user=options.mqtt_user,
+            password=_secret(options.mqtt_password_file, PASSWORD),
+            tls=options.mqtt_tls,
+            ca=options.mqtt_ca,
+            insecure=options.mqtt_insecure,
+            hermes=options.mqtt_hermes,
+        )
+        outputs.append(Mqtt(config, mute))
     return outputs
 
 
-def _token(options: argparse.Namespace) -> str | None:
-    path: Path | None = options.webhook_token_file
+def _secret(path: Path | None, variable: str) -> str | None:
+    """The token or password in a file, else that in the environment, if any."""
     if path is None:
-        return os.environ.get(TOKEN) or None
+        return os.environ.get(variable) or None
     try:
         with path.open(encoding="ascii") as file:
             token = file.read(LONGEST_TOKEN + 1).strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise KwsError(f"cannot read the token in {path}: {error}") from error
+        raise KwsError(f"cannot read the token or password in {path}: {error}") from error
     if not token or len(token) > LONGEST_TOKEN or not token.isprintable() or " " in token:
-        raise KwsError(f"expected one token of at most {LONGEST_TOKEN} characters in {path}")
+        raise KwsError(
+            f"expected one token or password of at most {LONGEST_TOKEN} characters in {path}"
+        )
     return token

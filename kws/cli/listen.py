@@ -94,7 +94,11 @@ def _listen(options: argparse.Namespace, signals: StopSignals) -> None:
 
     model = load_model(options.model)
     armed = arming(options, options.keywords or model.manifest.keywords)
-    actions = open_actions(options)
+
+    def mute(muted: bool) -> None:  # called from the first block of audio on
+        (session.pause if muted else session.resume)()
+
+    actions = open_actions(options, mute)
     display, systemd = _open_display(options), Systemd()
     with Outputs([systemd, display, *actions]) as outputs:
         session = Session(outputs, signals, armed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import logging
 import queue
@@ -13,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from kws.app.events import Event, as_json
+from kws.app.outputs.loopback import is_loopback
 from kws.decision import Detection
 from kws.errors import SettingError
 
@@ -111,17 +111,8 @@ def _check(url: str, insecure: bool) -> None:
         raise SettingError(f"expected an address such as https://HOST/PATH: {error}") from error
     if parts.scheme not in ("http", "https") or not host:
         raise SettingError("expected an address such as https://HOST/PATH as webhook")
-    if parts.scheme == "http" and not insecure and not _is_loopback(host):
+    if parts.scheme == "http" and not insecure and not is_loopback(host):
         raise SettingError(
             f"a webhook to {host} over plain http can be read on the way; use https, "
             "or allow it with --webhook-insecure"
         )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
