@@ -158,6 +158,23 @@ def test_home_assistant_finds_and_mutes_it(broker: Broker) -> None:
 
 
 @needs_broker
+def test_the_switch_pauses_listening(broker: Broker, capsys: pytest.CaptureFixture[str]) -> None:
+    """The whole command, muted as soon as it is there: it says so and detects nothing more."""
+    client = Client(broker.port)
+    client.client.message_callback_add(
+        "kws/living_room/status",
+        lambda it, _, message: it.publish("kws/living_room/mute/set", "ON", qos=1),
+    )
+    arguments = ["listen", "--demo", "--json", "--mqtt-name", "Living Room"]
+    assert 0 == main([*arguments, "--mqtt", f"127.0.0.1:{broker.port}"])
+    events = [json.loads(line)["event"] for line in capsys.readouterr().out.splitlines()]
+    assert "paused" in events
+    assert "detection" not in events[events.index("paused") :]
+    assert "ON" == client.last("kws/living_room/mute")
+    client.close()
+
+
+@needs_broker
 def test_a_broker_that_was_killed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """What is detected before, meanwhile and after is sent; discovery is sent again."""
     broker = Broker(
