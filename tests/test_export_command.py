@@ -99,7 +99,7 @@ def test_what_is_recorded(written: Path) -> None:
     assert files["window.int8.tflite"]["equals_integers"]
     card = (written / "README.md").read_text(encoding="utf-8")
     for artefact in content["artefacts"].values():
-        assert f"| {artefact['file']} | {artefact['bytes']:,} |" in card
+        assert f"| {artefact['file']} | {artefact['bytes'] / 1e6:.2f} MB |" in card
 
 
 def test_twice_the_same_bytes(

@@ -55,4 +55,4 @@ def test_card(run: Path, tmp_path: Path) -> None:
         card = model_card(tmp_path)
         assert (" epochs in 3 minutes, seed " in card) == bool(log)
         assert ("it got 93.0% of the validation clips right" in card) == bool(log)
-        assert ("| yes | no |\n|---:|---:|\n| 90.0% | 80.0% |\n" in card) == bool(log)
+        assert ("| yes | 90.0% |\n| no | 80.0% |\n" in card) == bool(log)
