@@ -114,10 +114,22 @@ class Client:
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    running = Broker(tmp_path)
-    yield running
-    running.kill()
+def open_broker(tmp_path: Path) -> Iterator[Callable[..., Broker]]:
+    """Opens a broker, with lines of configuration, that ends with the test."""
+    opened: list[Broker] = []
+
+    def open_one(*lines: str) -> Broker:
+        opened.append(Broker(tmp_path, *lines))
+        return opened[-1]
+
+    yield open_one
+    for each in opened:
+        each.kill()
+
+
+@pytest.fixture
+def broker(open_broker: Callable[..., Broker]) -> Broker:
+    return open_broker()
 
 
 @needs_broker
@@ -175,10 +187,11 @@ def test_the_switch_pauses_listening(broker: Broker, capsys: pytest.CaptureFixtu
 
 
 @needs_broker
-def test_a_broker_that_was_killed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_broker_that_was_killed(
+    open_broker: Callable[..., Broker], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """What is detected before, meanwhile and after is sent; discovery is sent again."""
-    broker = Broker(
-        tmp_path,
+    broker = open_broker(
         "allow_anonymous true\npersistence true\nautosave_on_changes true\n"
         f"autosave_interval 1\npersistence_location {tmp_path}/\n",
     )
@@ -201,7 +214,6 @@ def test_a_broker_that_was_killed(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     assert "homeassistant/event/kws_living_room/keyword/config" in topics
     output.close()
     client.close()
-    broker.kill()
 
 
 @needs_broker
@@ -217,7 +229,9 @@ def test_old_events_are_not_sent(
 
 @needs_broker
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
-def test_tls_and_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tls_and_password(
+    open_broker: Callable[..., Broker], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The whole command: the certificate is checked, the password is sent."""
     key, certificate, passwords = (tmp_path / name for name in ("key", "cert", "passwords"))
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
@@ -226,8 +240,7 @@ def test_tls_and_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     subprocess.run(command, check=True, capture_output=True)
     command = ["mosquitto_passwd", "-b", "-c", str(passwords), "kws", "secret"]
     subprocess.run(command, check=True, capture_output=True)
-    broker = Broker(
-        tmp_path,
+    broker = open_broker(
         f"certfile {certificate}\nkeyfile {key}\nallow_anonymous false\n"
         f"password_file {passwords}\n",
     )
@@ -249,7 +262,6 @@ def test_tls_and_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert until(lambda: "yes" in [json.loads(each)["event_type"] for each in seen])
     client.disconnect()
     client.loop_stop()
-    broker.kill()
 
 
 def test_a_broker_that_is_not_there_holds_nothing_up(
