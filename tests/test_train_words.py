@@ -42,6 +42,7 @@ go G OW
 know N OW
 cat K AE T
 kat K AE T
+print P R IH N T
 going G OW IH NG
 cup K AH P
 table T EY B AH L
@@ -89,7 +90,8 @@ def test_what_is_cut_may_leave_a_command(dictionary: Dictionary) -> None:
 
 def test_words_held_out_are_never_drawn(dictionary: Dictionary) -> None:
     """Nor what sounds like one; long words and single sounds are no words to draw either."""
-    assert ["cup", "going", "it's", "table"] == short_words(dictionary, avoided(dictionary), 5)
+    drawn = ["cat", "cup", "going", "it's", "kat", "table"]
+    assert drawn == short_words(dictionary, avoided(dictionary), 5)
 
 
 def test_words_are_cut_where_they_are_spoken(dictionary: Dictionary) -> None:
@@ -193,9 +195,9 @@ def test_single_words_join_the_words_and_runs_are_speech(
     tmp_path: Path,
 ) -> None:
     """What was synthesised and what was cut out of speech are other words, each of its source."""
-    synthesize.synthesize(tmp_path / "synthetic", 60, 0, [Hum()])
+    synthesize.synthesize(tmp_path / "made", 60, 0, [Hum()])
     write(tmp_path / "cut" / "table.flac", sound(1, seconds=1.0))
-    material = load_material(folder, LABELS, tmp_path / "synthetic", tmp_path / "cut")
+    material = load_material(folder, LABELS, tmp_path / "made", tmp_path / "cut")
     assert 1 == len(material.words[SPOKEN])
     assert {16_000} == {clip.shape[0] for clip in material.words[SYNTHESISED]}
     assert all(len(each) > 16_000 for each in material.speech[SYNTHESISED])

@@ -24,7 +24,7 @@ import soundfile
 from kws.config import KEYWORDS, SAMPLE_RATE
 from kws.errors import DataError, KwsError, writing
 from kws.recordings.data import CLIP_SAMPLES, Int16Array, find_recordings, read_recordings
-from kws.recordings.held_out import WORD_FOLDERS
+from kws.recordings.held_out import DSP20_WORDS, WORD_FOLDERS
 from kws.train.pronunciations import (
     Dictionary,
     Phones,
@@ -49,7 +49,7 @@ class Segment(NamedTuple):
 
 def avoided(dictionary: Dictionary) -> frozenset[Phones]:
     """Pronunciations of the commands, and the words that training holds out."""
-    held_out = [word for word in WORD_FOLDERS if word in dictionary]
+    held_out = [word for word in (*WORD_FOLDERS, *DSP20_WORDS) if word in dictionary]
     return ways_to_say([*KEYWORDS, *held_out], dictionary)
 
 
