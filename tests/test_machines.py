@@ -33,8 +33,8 @@ def test_equal_posteriors_and_detections_are_alike() -> None:
 
 @pytest.mark.parametrize(
     "there",
-    [outcome(difference=2.0**-8), outcome(found=[["yes", 0.1, 0.5]])],
-    ids=["one step of 8 bits", "another detection"],
+    [outcome(difference=2.0**-7), outcome(found=[["yes", 0.1, 0.5]])],
+    ids=["two steps of 8 bits", "another detection"],
 )
 def test_what_differs_is_not_alike(there: dict[str, object]) -> None:
     assert not arm.compared(outcome(), there, [KEY])["alike"]

@@ -90,6 +90,7 @@ SPOTTERS = (
 SHORT, LONG = 4, 12  # seconds of the two runs whose difference is counted
 PYMICRO = "pymicro-wakeword==2.5.0"
 ALIKE = 1e-4  # posteriors of float files
+INT8_STEP = 2.0**-8  # of the int8 file's posteriors: the processors' kernels round ties otherwise
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -214,8 +215,8 @@ def compared(here: dict[str, Any], there: dict[str, Any], files: Sequence[str]) 
     """What differs between this machine and another: posteriors, and detections.
 
     They are alike where each of `files` ran, has the same detections, and equal posteriors of equal
-    features: int8 TFLite to the bit, float to 1e-4. int8 ONNX adds up in another order on each
-    processor.
+    features: float to 1e-4, int8 TFLite to one step of its output. int8 ONNX adds up in another
+    order on each processor.
     """
     rows: dict[str, Any] = {}
     for artefact, found in there["found"].items():
@@ -227,7 +228,7 @@ def compared(here: dict[str, Any], there: dict[str, Any], files: Sequence[str]) 
             "largest_difference": largest(here, there, keys),
             "on_equal_features": largest(here, there, [f"{key}/features" for key in keys]),
         }
-    limits = {"stream.int8.tflite": 0.0, "stream.int8.onnx": 1.0}
+    limits = {"stream.int8.tflite": INT8_STEP, "stream.int8.onnx": 1.0}
     alike = all(
         file in rows
         and rows[file]["same_detections"] == rows[file]["recordings"]
