@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from kws.operating_point import OperatingPoint, Sensitivity
 Int16Array = NDArray[np.int16]
 
 
+@runtime_checkable
 class Observer(Protocol):
     """A callback that receives the audio, posteriors and detections of a detector."""
 

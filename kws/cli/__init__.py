@@ -20,6 +20,7 @@ from kws.errors import KwsError, SettingError
 
 COMMANDS = {
     "listen": "spot keywords in what the microphone, a file or a pipe delivers",
+    "serve": "the same, with network servers beside it that others connect to",
     "devices": "list the microphones",
     "doctor": "check all from the model to the microphone, and say what to do",
     "eval": "measure a model on recordings: accuracy, recall, calibration, noise",

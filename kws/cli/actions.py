@@ -150,7 +150,7 @@ def open_actions(options: argparse.Namespace, mute: Callable[[bool], None]) -> l
     if options.webhook is not None:
         from kws.app.outputs.webhook import Webhook
 
-        token = _secret(options.webhook_token_file, TOKEN)
+        token = secret(options.webhook_token_file, TOKEN)
         outputs.append(Webhook(options.webhook, token, options.webhook_insecure))
     if options.mqtt is not None:
         from kws.app.outputs.mqtt import Mqtt, MqttConfig
@@ -159,7 +159,7 @@ def open_actions(options: argparse.Namespace, mute: Callable[[bool], None]) -> l
             address=options.mqtt,
             name=options.mqtt_name or socket.gethostname(),
             user=options.mqtt_user,
-            password=_secret(options.mqtt_password_file, PASSWORD),
+            password=secret(options.mqtt_password_file, PASSWORD),
             tls=options.mqtt_tls,
             ca=options.mqtt_ca,
             insecure=options.mqtt_insecure,
@@ -169,7 +169,7 @@ def open_actions(options: argparse.Namespace, mute: Callable[[bool], None]) -> l
     return outputs
 
 
-def _secret(path: Path | None, variable: str) -> str | None:
+def secret(path: Path | None, variable: str) -> str | None:
     """The token or password in a file, else that in the environment, if any."""
     if path is None:
         return os.environ.get(variable) or None

@@ -6,7 +6,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from kws.cli.options import add_decision, add_raw, device, raw_format
 if TYPE_CHECKING:
     from kws.app.events import End
     from kws.app.outputs import Output
+    from kws.app.servers import Server, Servers
     from kws.app.session import Session
     from kws.app.signals import StopSignals
     from kws.audio import Source
@@ -71,24 +72,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(options: argparse.Namespace) -> int:
-    """Listen until the audio ends or a signal comes; returns the exit code."""
+def run(options: argparse.Namespace, servers: Sequence[Server] = ()) -> int:
+    """Listen until the audio ends or a signal comes; returns the exit code.
+
+    The servers start before the audio, and are told what the other outputs are told.
+    """
     from kws.app.signals import Stopped, StopSignals
 
     with StopSignals(reload=options.service) as signals:
         with suppress(Stopped):  # to stop is how one ends listening, so it is no failure
-            _listen(options, signals)
+            _listen(options, signals, servers)
         if signals.torn:  # what could not be written cannot be written at exit either
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
-def _listen(options: argparse.Namespace, signals: StopSignals) -> None:
+def _listen(options: argparse.Namespace, signals: StopSignals, servers: Sequence[Server]) -> None:
     from kws.app.outputs import Outputs
+    from kws.app.outputs.standard import write_note
     from kws.app.outputs.systemd import Systemd
     from kws.app.session import Session
     from kws.app.view import LiveView
     from kws.audio import paced
+    from kws.detector import Observer
     from kws.errors import KwsError
     from kws.model.load import load_model
 
@@ -100,11 +106,15 @@ def _listen(options: argparse.Namespace, signals: StopSignals) -> None:
 
     actions = open_actions(options, mute)
     display, systemd = _open_display(options), Systemd()
-    with Outputs([systemd, display, *actions]) as outputs:
+    running = _running(servers, mute)
+    with Outputs([systemd, display, *actions, *running]) as outputs:
         session = Session(outputs, signals, armed)
-        observers: list[Observer] = [systemd]
+        observers: list[Observer] = [systemd, *(s for s in servers if isinstance(s, Observer))]
         if isinstance(display, LiveView):
             observers.append(display)
+        for url in [url for each in running for url in each.start()]:
+            if not options.quiet:
+                write_note(f"Serving {url}")
         with closing(_open_source(options, session)) as source:
             name = "the demonstration recording" if options.demo else source.name
             blocks: Iterable[Any] = paced(source) if options.demo else source
@@ -143,6 +153,15 @@ def _run(
             observer=everyone,
         ) as detector:
             return session.run(detector, source, name)
+
+
+def _running(servers: Sequence[Server], mute: Callable[[bool], None]) -> list[Servers]:
+    """All of them, as one output; without any, none, and no event loop."""
+    if not servers:
+        return []
+    from kws.app.servers import Servers
+
+    return [Servers(servers, mute)]
 
 
 def _open_source(options: argparse.Namespace, session: Session) -> Source:
