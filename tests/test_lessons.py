@@ -167,6 +167,15 @@ def test_mining_finds_the_place(material: Material) -> None:
     assert [] == mine(Loud(), LogMel(), replace(some, speech={"a": [recording * 0]}), LABELS, 5, 1)
 
 
+def test_mining_leaves_out_what_may_hold_commands(material: Material) -> None:
+    """Speech without transcripts is no place to look for false accepts."""
+    found = mine(Loud(), LogMel(), material, LABELS, 100, 0)
+    talk = {"speech/talk"}
+    assert talk <= {place.source for place in found}
+    unknown = replace(material, untranscribed=frozenset(talk))
+    assert not talk & {place.source for place in mine(Loud(), LogMel(), unknown, LABELS, 100, 0)}
+
+
 def test_hard_negatives_are_met_again(material: Material) -> None:
     """Streams hold the mined place, wherever in its recording it lies."""
     marked = np.zeros(64_000, np.int16)

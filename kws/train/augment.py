@@ -105,9 +105,11 @@ def device_responses(
     narrow = torch.rand(count, 1, generator=generator, device=generator.device) < narrow_share
     low_pass = uniform(3200.0, 8000.0, count, generator)[:, None]
     low_pass = torch.where(narrow, low_pass, torch.full_like(low_pass, 1e6))
-    magnitude: Tensor = 10.0 ** (decibel / 20.0) / (1.0 + (high_pass / hertz) ** 4).sqrt()
-    response: Tensor = magnitude / (1.0 + (hertz / low_pass) ** 8).sqrt()
-    return response
+    # Squares of squares: torch takes ten times as long for a power of 4 or 8.
+    below = (high_pass / hertz).square().square()
+    above = (hertz / low_pass).square().square().square()
+    magnitude: Tensor = (decibel * (math.log(10.0) / 20.0)).exp()
+    return magnitude * ((1.0 + below) * (1.0 + above)).rsqrt()
 
 
 def over_telephone(audio: Tensor) -> Tensor:

@@ -68,6 +68,7 @@ class Material:
     validation: tuple[Int16Array, NDArray[np.int64]]
     sources: tuple[str, ...]
     problems: tuple[Problem, ...] = field(repr=False)
+    untranscribed: frozenset[str] = frozenset()  # sources of speech that may hold commands
 
 
 def load_material(
@@ -115,15 +116,18 @@ def load_material(
         noises[SILENCE], _, bad = read_recordings(silence)
         problems += bad
     speech: dict[str, list[Int16Array]] = {}
+    untranscribed = set()
     for kind in ("noise", "other_words", "speech", "synthetic"):
         if not (folder / kind).is_dir():
             logger.warning("no folder %s; training goes on without it", folder / kind)
     for name, place in sources(folder):
         kind, _, source = name.partition("/")
         if kind == "speech" and name not in WITHOUT_COMMANDS:
-            recordings, cuts, bad = _read_speech(place)
+            recordings, cuts, is_known, bad = _read_speech(place)
             words[CUT] = np.concatenate((words.get(CUT, _NO_CLIPS), cuts))
             speech[name] = recordings
+            if not is_known:
+                untranscribed.add(name)
         else:
             paths = [path for path in find_recordings(place) if not is_held_out(path)]
             recordings, _, bad = read_recordings(paths)
@@ -160,11 +164,13 @@ def load_material(
         validation=(validation.audio, validation.targets),
         sources=tuple(used_sources),
         problems=tuple(problems),
+        untranscribed=frozenset(untranscribed),
     )
 
 
-def _read_speech(folder: Path) -> tuple[list[Int16Array], Int16Array, list[Problem]]:
-    """Training's sentences without a command, words cut out of all of them, and the problems.
+def _read_speech(folder: Path) -> tuple[list[Int16Array], Int16Array, bool, list[Problem]]:
+    """Training's sentences without a command, words cut out of all of them, whether all of their
+    texts are known, and the problems.
 
     The cuts are (n, 16000), each in the middle of silence.
     """
@@ -184,7 +190,8 @@ def _read_speech(folder: Path) -> tuple[list[Int16Array], Int16Array, list[Probl
             counted[word.word] += 1
             if counted[word.word] <= MOST_OF_ONE:
                 cuts.append(cut_word(recording, word))
-    return running, np.stack(cuts) if cuts else _NO_CLIPS, problems + bad
+    is_known = all(each.text is not None for each in found)
+    return running, np.stack(cuts) if cuts else _NO_CLIPS, is_known, problems + bad
 
 
 def cut_word(recording: Int16Array, word: SpokenWord) -> Int16Array:

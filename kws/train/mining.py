@@ -44,6 +44,8 @@ def _recordings(
     material: Material, keywords: list[str]
 ) -> Iterator[tuple[str, str, int, Int16Array]]:
     for source, found in material.speech.items():
+        if source in material.untranscribed:
+            continue  # what the network fires on there may well be a command
         for number, recording in enumerate(found):
             yield "speech", source, number, recording
     for source, found in material.noise.items():

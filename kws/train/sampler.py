@@ -363,7 +363,6 @@ class Sampler:
         device = generator.device
         rate = augment.uniform(1.0 - config.rate, 1.0 + config.rate, count, generator)
         audio = augment.shift_and_stretch(audio, torch.zeros(count, device=device), rate)
-        noise = self._noises(count, samples)
         in_room = torch.rand(count, generator=generator, device=device) < config.room
         if in_room.any():
             audio[in_room] = augment.apply_room(audio[in_room], config.narrow, generator)
@@ -382,8 +381,11 @@ class Sampler:
             talked[rows] += beds * level
         else:
             talked = audio
-        noised = augment.mix_noise(audio, noise, snr_db) - audio  # the level is against the word
-        audio = talked + noised * noisy[:, None]
+        noise = torch.zeros_like(audio)
+        noise[noisy | silent] = self._noises(int((noisy | silent).sum()), samples)
+        noised = augment.mix_noise(audio[noisy], noise[noisy], snr_db[noisy]) - audio[noisy]
+        audio = talked.clone()
+        audio[noisy] += noised  # the level is against the word, not against the talk
         gain_db = augment.uniform(*config.gain_db, count, generator)
         # Silence is noise at any gain, and now and then nothing at all.
         muted = torch.rand(count, generator=generator, device=device) < 0.1

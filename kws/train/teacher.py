@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import multiprocessing
 import signal
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -33,7 +33,7 @@ class Teacher:
     ) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, far = context.Pipe()
-        arguments = (far, asdict(network), labels, replace(config, mixed_precision=True), seed)
+        arguments = (far, asdict(network), labels, config, seed)
         self._process = context.Process(target=_serve, args=arguments, daemon=True)
         self._process.start()
         far.close()
