@@ -191,8 +191,40 @@ def test_reload(tones: Path, tmp_path: Path, listen: Any) -> None:
     running.process.send_signal(signal.SIGTERM)
     code, _, errors = running.end()
     assert code == 0
-    assert errors.startswith("kws: error: the model is not read again")
+    assert errors.startswith("kws: error: the configuration is not read again")
     assert errors.count("\n") == 1
+
+
+def test_reload_of_a_file(tones: Path, tmp_path: Path, listen: Any) -> None:
+    """Everything but the display changes; a file that is wrong or does not fit changes nothing."""
+    file, out = tmp_path / "kws.toml", tmp_path / "out"
+    file.write_text("keywords = ['low']")
+    running = listen("--json", "--model", str(tones), "--service", "--config", str(file))
+
+    def reloaded(text: str) -> list[str]:
+        file.write_text(text)
+        running.process.send_signal(signal.SIGHUP)
+        while running.event()["event"] != "end":
+            pass
+        running.send(WORDS)
+        return list(running.event()["thresholds"])
+
+    running.send(WORDS)
+    assert ["low"] == list(running.event()["thresholds"])
+    assert running.event()["keyword"] == "low"
+    program = f"'{sys.executable}' -c \"open('{out}', 'w').write('{{keyword}}')\""
+    assert ["low", "high"] == reloaded(f"exec = {json.dumps(program)}")
+    assert running.event()["keyword"] == "low"
+    assert ["low", "high"] == reloaded("keywords = ['middle']")
+    assert ["low", "high"] == reloaded("keyword = ['low']")
+    assert ["low", "high"] == reloaded("webhook = 'http://example.org'")
+    assert ["high"] == reloaded("keywords = ['high']")
+    running.process.send_signal(signal.SIGTERM)
+    code, _, errors = running.end()
+    assert code == 0
+    assert "low" == out.read_text()
+    messages = ("'middle'", "line 1: keyword: unknown key; did you mean keywords?", "plain http")
+    assert all(message in line for message, line in zip(messages, errors.splitlines(), strict=True))
 
 
 def test_the_cursor_comes_back(tones: Path) -> None:

@@ -11,6 +11,7 @@ from kws import __version__, cli
 
 ROOT = Path(__file__).parent.parent
 BASE = {"numpy", "onnxruntime", "rich", "sounddevice", "soundfile", "soxr", "webrtcvad-wheels"}
+BACKPORTS = {"tomli"}  # for Python 3.10 alone
 
 
 def requirements(extra: str | None = None) -> dict[str, str]:
@@ -26,7 +27,8 @@ def requirements(extra: str | None = None) -> dict[str, str]:
 
 def test_base_install_is_what_listening_needs() -> None:
     """A dependency more is a decision, and torch never is one."""
-    assert requirements().keys() == BASE
+    assert requirements().keys() == BASE | BACKPORTS
+    assert all('python_version < "3.11"' in requirements()[name] for name in BACKPORTS)
 
 
 def test_extras() -> None:

@@ -23,13 +23,11 @@ from kws.frontend import FloatArray
 class Session:
     """Tells the outputs what a detector finds in a source, and how the source fares."""
 
-    def __init__(
-        self, outputs: Outputs, signals: StopSignals, arming: Arming | None = None
-    ) -> None:
-        """The caller closes them. With `arming` the outputs get the detections that count."""
+    def __init__(self, outputs: Outputs, signals: StopSignals) -> None:
+        """The caller closes them."""
+        self.arming: Arming | None = None  # which detections the outputs get; None: all
         self._outputs = outputs
         self._signals = signals
-        self._arming = arming
         self._paused = False
 
     def run(self, detector: Detector, source: Iterable[Any], name: str) -> End:
@@ -50,10 +48,10 @@ class Session:
         message = ""
         try:
             try:
-                if self._arming:
-                    self._arming.reset()
+                if self.arming:
+                    self.arming.reset()
                 for detection in detector.listen(stream):
-                    if self._arming and not self._arming.counts(detection):
+                    if self.arming and not self.arming.counts(detection):
                         continue
                     detections += 1
                     self._outputs.put(detection)
@@ -83,6 +81,10 @@ class Session:
     def paused(self) -> bool:
         """Whether what is said is left out."""
         return self._paused
+
+    def mute(self, muted: bool) -> None:
+        """Pause or resume: what remote switches call."""
+        (self.pause if muted else self.resume)()
 
     def pause(self) -> None:
         """Leave out what is said from now on, as a mute switch does; from any thread."""

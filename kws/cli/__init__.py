@@ -16,6 +16,7 @@ import sys
 
 from kws import __version__
 from kws.cli import terminal
+from kws.cli.settings import parse
 from kws.errors import KwsError, SettingError
 
 COMMANDS = {
@@ -32,6 +33,7 @@ COMMANDS = {
     "drift": "compare the audio and scores of a device with earlier ones",
     "bench": "measure speed, start-up, memory and size here",
     "scan": "find the keywords in an archive of recordings, far faster than real time",
+    "config": "show the options that `kws listen` would run with, and where each came from",
     "info": "show the models, the runtimes and the sound system found here",
 }
 
@@ -82,7 +84,7 @@ def _run(arguments: list[str]) -> int:
         prog=f"kws {chosen.command}", description=command.__doc__, allow_abbrev=False
     )
     command.add_arguments(own)
-    options = own.parse_args(chosen.rest)
+    options = parse(own, chosen.rest)
     _show_warnings()
     code: int = command.run(options)
     return code

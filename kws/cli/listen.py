@@ -6,17 +6,21 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing, nullcontext, suppress
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing, nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kws.cli.actions import add_actions, arming, open_actions
 from kws.cli.options import add_decision, add_raw, device, raw_format
+from kws.cli.settings import Options, add_config
 
 if TYPE_CHECKING:
+    from kws.app.arming import Arming
     from kws.app.events import End
-    from kws.app.outputs import Output
+    from kws.app.outputs import Output, Outputs
     from kws.app.servers import Server, Servers
     from kws.app.session import Session
     from kws.app.signals import StopSignals
@@ -26,9 +30,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# Options by the beginnings of their names: what opens the source, what opens the actions, and what
+# stays as it is when the configuration is read again.
+SOURCE = ("input", "demo", "device", "raw_")
+ACTIONS = ("exec", "webhook", "mqtt")
+LASTING = ("json", "json_plain", "quiet", "service")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `kws listen`."""
+    add_config(parser)
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
         "--input",
@@ -62,7 +73,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--service",
         action="store_true",
-        help="run under a service manager: SIGHUP reads the model again instead of stopping",
+        help="run under a service manager: SIGHUP reads the configuration and the model again "
+        "instead of stopping",
     )
     parser.add_argument(
         "--monitor",
@@ -72,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(options: argparse.Namespace, servers: Sequence[Server] = ()) -> int:
+def run(options: Options, servers: Sequence[Server] = ()) -> int:
     """Listen until the audio ends or a signal comes; returns the exit code.
 
     The servers start before the audio, and are told what the other outputs are told.
@@ -87,72 +99,115 @@ def run(options: argparse.Namespace, servers: Sequence[Server] = ()) -> int:
     return 0
 
 
-def _listen(options: argparse.Namespace, signals: StopSignals, servers: Sequence[Server]) -> None:
+def _listen(options: Options, signals: StopSignals, servers: Sequence[Server]) -> None:
     from kws.app.outputs import Outputs
     from kws.app.outputs.standard import write_note
     from kws.app.outputs.systemd import Systemd
     from kws.app.session import Session
     from kws.app.view import LiveView
-    from kws.audio import paced
     from kws.detector import Observer
     from kws.errors import KwsError
-    from kws.model.load import load_model
 
-    model = load_model(options.model)
-    armed = arming(options, options.keywords or model.manifest.keywords)
-
-    def mute(muted: bool) -> None:  # called from the first block of audio on
-        (session.pause if muted else session.resume)()
-
-    actions = open_actions(options, mute)
+    setup = _Setup.of(options)
     display, systemd = _open_display(options), Systemd()
-    running = _running(servers, mute)
-    with Outputs([systemd, display, *actions, *running]) as outputs:
-        session = Session(outputs, signals, armed)
+    with Outputs([systemd, display]) as outputs:
+        session = Session(outputs, signals)
         observers: list[Observer] = [systemd, *(s for s in servers if isinstance(s, Observer))]
         if isinstance(display, LiveView):
             observers.append(display)
+        running = _running(servers, session.mute)
+        outputs.replace([], running)
         for url in [url for each in running for url in each.start()]:
             if not options.quiet:
                 write_note(f"Serving {url}")
-        with closing(_open_source(options, session)) as source:
-            name = "the demonstration recording" if options.demo else source.name
-            blocks: Iterable[Any] = paced(source) if options.demo else source
-            while True:
-                end = _run(options, session, model, observers, blocks, name)
-                if end.reason != "reload":
-                    return
+        with closing(_Parts(setup, session, outputs)) as parts:
+            while parts.run(observers).reason == "reload":
                 signals.clear()
                 try:
-                    model = load_model(options.model)
+                    parts.change(_Setup.of(options.reread()))
                 except KwsError as error:
-                    logger.error("the model is not read again, the old one goes on: %s", error)
+                    logger.error(
+                        "the configuration is not read again, the old one goes on: %s", error
+                    )
 
 
-def _run(
-    options: argparse.Namespace,
-    session: Session,
-    model: Model,
-    observers: Sequence[Observer],
-    source: Iterable[Any],
-    name: str,
-) -> End:
-    from kws import Detector
-    from kws.app.session import Observers
-    from kws.monitoring.monitor import HourlyRecords
+@dataclass(frozen=True)
+class _Setup:
+    """Options, and what is read and checked for them before anything is opened."""
 
-    with HourlyRecords(options.monitor, model) if options.monitor else nullcontext() as records:
-        everyone = Observers([*observers, records] if records else observers)
-        with Detector(
-            model,
-            threshold=options.threshold,
-            sensitivity=options.sensitivity,
-            keywords=options.keywords,
-            isolated=not options.connected,
-            verify=not options.no_verifier,
-            observer=everyone,
-        ) as detector:
-            return session.run(detector, source, name)
+    options: Options
+    model: Model
+    arming: Arming | None
+
+    @classmethod
+    def of(cls, options: Options) -> _Setup:
+        """Raises KwsError for what does not fit together."""
+        from kws.model.load import load_model
+        from kws.operating_point import OperatingPoint
+
+        model = load_model(options.model)
+        point = OperatingPoint.of(model, **_decision(options))
+        return cls(options, model, arming(options, point.keywords))
+
+
+class _Parts:
+    """What a new configuration may change while it listens: all but the display and the servers."""
+
+    def __init__(self, setup: _Setup, session: Session, outputs: Outputs) -> None:
+        self._setup, self._session, self._outputs = setup, session, outputs
+        session.arming = setup.arming
+        self._actions = open_actions(setup.options, session.mute)
+        outputs.replace([], self._actions)
+        self._source = _open_source(setup.options, session)
+
+    def run(self, observers: Sequence[Observer]) -> End:
+        """Listen until the source ends or a signal comes."""
+        from kws import Detector
+        from kws.app.session import Observers
+        from kws.audio import paced
+        from kws.monitoring.monitor import HourlyRecords
+
+        options, model, source = self._setup.options, self._setup.model, self._source
+        monitor = HourlyRecords(options.monitor, model) if options.monitor else nullcontext()
+        with monitor as records:
+            everyone = Observers([*observers, records] if records else observers)
+            with Detector(model, **_decision(options), observer=everyone) as detector:
+                if options.demo:
+                    return self._session.run(detector, paced(source), "the demonstration recording")
+                return self._session.run(detector, source, source.name)
+
+    def change(self, setup: _Setup) -> None:
+        """Go on with another setup. Raises KwsError, and changes nothing, where it cannot.
+
+        What its options leave as it was stays open: a microphone, or a connection to a broker.
+        """
+        from kws.app.events import Paused
+
+        old, new = self._setup.options, setup.options
+        with ExitStack() as undo:
+            source = self._source
+            if _differ(old, new, SOURCE):
+                source = undo.enter_context(closing(_open_source(new, self._session)))
+            actions = self._actions
+            if _differ(old, new, ACTIONS):
+                actions = open_actions(new, self._session.mute)
+            undo.pop_all()
+        for name in LASTING:
+            if getattr(old, name) != getattr(new, name):
+                logger.warning("%s changes at the next start", name.replace("_", "-"))
+        if actions is not self._actions:
+            if self._session.paused:
+                for action in actions:
+                    action.put(Paused(time.time()))
+            self._outputs.replace(self._actions, actions)
+        if source is not self._source:
+            self._source.close()
+        self._setup, self._actions, self._source = setup, actions, source
+        self._session.arming = setup.arming
+
+    def close(self) -> None:
+        """Close the source; the outputs are closed by whoever has opened them."""
+        self._source.close()
 
 
 def _running(servers: Sequence[Server], mute: Callable[[bool], None]) -> list[Servers]:
@@ -164,7 +219,24 @@ def _running(servers: Sequence[Server], mute: Callable[[bool], None]) -> list[Se
     return [Servers(servers, mute)]
 
 
-def _open_source(options: argparse.Namespace, session: Session) -> Source:
+def _differ(old: Options, new: Options, names: Sequence[str]) -> bool:
+    """Whether options that begin with one of these names have other values."""
+    before, after = vars(old), vars(new)
+    return any(before[key] != after[key] for key in before if key.startswith(tuple(names)))
+
+
+def _decision(options: Options) -> dict[str, Any]:
+    """The arguments of a Detector that choose when a keyword counts as spoken."""
+    return {
+        "threshold": options.threshold,
+        "sensitivity": options.sensitivity,
+        "keywords": options.keywords,
+        "isolated": not options.connected,
+        "verify": not options.no_verifier,
+    }
+
+
+def _open_source(options: Options, session: Session) -> Source:
     from kws.audio import AudioFile, AudioPipe, Microphone
 
     raw = raw_format(options)
@@ -181,7 +253,7 @@ def _open_source(options: argparse.Namespace, session: Session) -> Source:
     return Microphone(options.device, on_event=session.source_event)
 
 
-def _open_display(options: argparse.Namespace) -> Output:
+def _open_display(options: Options) -> Output:
     """What was requested, else the live view on a capable terminal and plain lines elsewhere."""
     from kws.app.outputs.json_lines import JsonLines, PlainJsonLines
     from kws.app.outputs.plain_lines import PlainLines

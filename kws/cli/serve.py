@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from kws.cli import listen
+from kws.cli.settings import Options
 from kws.errors import SettingError
 
 if TYPE_CHECKING:
@@ -17,12 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listen.add_arguments(parser)
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Listen and serve until the audio ends or a signal comes; returns the exit code."""
     return listen.run(options, open_servers(options))
 
 
-def open_servers(options: argparse.Namespace) -> list[Server]:
+def open_servers(options: Options) -> list[Server]:
     """The servers of the options; raises SettingError for what cannot be done, and for none."""
     servers: list[Server] = []
     if not servers:

@@ -53,16 +53,27 @@ class Outputs:
                         error,
                     )
 
+    def replace(self, old: Sequence[Output], new: Sequence[Output]) -> None:
+        """Go on with some outputs in place of others, which are closed."""
+        with self._lock:
+            kept = [each for each in self._outputs if not any(each is other for other in old)]
+            self._outputs = (*kept, *new)
+        _close(old)
+
     def close(self) -> None:
         """See Output; each is closed, whatever another raises."""
-        for output in self._outputs:
-            try:
-                output.close()
-            except Exception as error:
-                logger.warning("%s failed to close: %s", type(output).__name__, error)
+        _close(self._outputs)
 
     def __enter__(self) -> Outputs:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _close(outputs: Sequence[Output]) -> None:
+    for output in outputs:
+        try:
+            output.close()
+        except Exception as error:
+            logger.warning("%s failed to close: %s", type(output).__name__, error)

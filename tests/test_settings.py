@@ -1,0 +1,138 @@
+"""Options from a file: which keys it may have, what wins, and what a wrong one is told."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from tone_model import tone
+
+from kws.cli import config, main
+from kws.cli.settings import Options, as_toml, keys, parse
+from kws.config import SAMPLE_RATE
+
+
+def parser() -> argparse.ArgumentParser:
+    """Of `kws config`, and so of `kws listen`."""
+    own = argparse.ArgumentParser(prog="kws config", allow_abbrev=False)
+    config.add_arguments(own)
+    return own
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Where a test writes its file."""
+    return tmp_path / "kws.toml"
+
+
+def options(file: Path, text: str, *flags: str) -> Options:
+    file.write_text(text, encoding="utf-8")
+    return parse(parser(), ["--config", str(file), *flags])
+
+
+def values(found: Options) -> dict[str, Any]:
+    """The options by key."""
+    return {key: getattr(found, action.dest) for key, action in keys(parser()).items()}
+
+
+FILE = """\
+keywords = ["stop", "go"]
+cool-down = 2
+device = 3
+exec-timeout = 5  # seconds
+monitor = "records"
+json = true
+
+[threshold]
+stop = 0.5
+"two words" = 1
+"""
+
+
+def test_the_file_says_what_flags_say(file: Path) -> None:
+    flags = ["--keywords", "stop,go", "--cool-down", "2", "--device", "3", "--exec-timeout", "5"]
+    flags += ["--monitor", "records", "--json", "--threshold", "stop=0.5,two words=1"]
+    assert values(parse(parser(), flags)) == values(options(file, FILE))
+
+
+def test_flags_win(file: Path) -> None:
+    """Also over another key of which only one may be given, and a table is not mixed."""
+    found = options(file, FILE, "--quiet", "--threshold", "go=0.6", "--cool-down", "1")
+    assert (True, False) == (found.quiet, found.json)
+    assert ({"go": 0.6}, 1.0, ("stop", "go")) == (found.threshold, found.cool_down, found.keywords)
+    origins = [found.origins[key] for key in ("quiet", "json", "threshold", "keywords", "after")]
+    assert ["flag", "default", "flag", "file", "default"] == origins
+
+
+def test_what_is_printed_is_a_file(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever the values hold, reading it again gives the same, now from the file."""
+    flags = ["--keywords", "stop,Größe", "--threshold", "stop=0.5,a=b=1e-05", "--connected"]
+    flags += ["--exec", "say '\"{keyword}\"' \\ \t\x7f\x01", "--mqtt-name", "Küche", "--json"]
+    assert 0 == main(["config", *flags])
+    printed = capsys.readouterr().out
+    assert "connected = true" in printed
+    line = next(line for line in printed.splitlines() if line.startswith("keywords"))
+    assert line.endswith("# flag")
+    again = options(file, printed)
+    assert values(parse(parser(), flags)) == values(again)
+    assert "file" == again.origins["exec"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("# x\nmqqt = 'a'", "kws.toml, line 2: mqqt: unknown key; did you mean mqtt?"),
+        ("mqtt-password = 'x'", "line 1: mqtt-password: unknown key; did you mean mqtt-password-f"),
+        ("config = 'x'", "line 1: config: unknown key"),
+        ("[listen]\njson = true", "line 1: listen: unknown key"),
+        ("json = 'yes'", 'line 1: json: expected true or false, got "yes"'),
+        ("exec-timeout = true", "line 1: exec-timeout: expected a number, got true"),
+        ("exec-timeout = -1", "exec-timeout: expected seconds above 0, got '-1'"),
+        ("raw-rate = 0.5", "raw-rate: expected a whole number, got 0.5"),
+        ("monitor = 5", "monitor: expected a string, got 5"),
+        ("after = 2026-11-29", "after: expected a string, got the time 2026-11-29"),
+        ("keywords = 'stop,go'", 'keywords: expected an array of strings, got "stop,go"'),
+        ("keywords = ['stop,go']", "keywords: expected an array of strings, got ["),
+        ("threshold.stop = '1'", "line 1: threshold: expected a number or a table of numbers, got"),
+        ("sensitivity = 'hi'", 'sensitivity: expected one of low, medium, high, got "hi"'),
+        ("json = true\nquiet = true", "expected one of json, quiet, got them together"),
+        ("json = ", "kws.toml: expected TOML: Invalid value (at"),
+        ("x = " + "[" * 9999, "kws.toml: expected TOML: "),
+        ("json = true\njson = true", "kws.toml: expected TOML: "),
+    ],
+)
+def test_wrong_files_are_one_line(
+    file: Path, text: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text(text, encoding="utf-8")
+    assert 2 == main(["config", "--config", str(file)])
+    error = capsys.readouterr().err
+    assert 1 == len(error.splitlines())
+    assert message in error
+
+
+def test_files_that_cannot_be_read(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One that is missing, a folder, and what does not end."""
+    for path, code in ((file, 1), (file.parent, 1), (Path("/dev/zero"), 2)):
+        if path.name != "zero" or os.path.exists(path):
+            assert code == main(["config", "--config", str(path)])
+            assert str(path) in capsys.readouterr().err
+
+
+def test_listening_by_a_file(
+    file: Path, tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The whole command."""
+    pause, audio = np.zeros(SAMPLE_RATE, np.int16), tmp_path / "words.wav"
+    words = [pause, tone("low"), pause, tone("high"), pause]
+    soundfile.write(audio, np.concatenate(words), SAMPLE_RATE)
+    text = {"input": audio, "model": tones, "after": "low"}
+    lines = [f"{key} = {as_toml(value)}" for key, value in text.items()]
+    file.write_text("\n".join([*lines, "quiet = true"]), encoding="utf-8")
+    assert 0 == main(["listen", "--config", str(file)])
+    assert ["high"] == [line.split()[2] for line in capsys.readouterr().out.splitlines()]
