@@ -55,12 +55,13 @@ LAYERS = (
 # The other packages of kws: besides the modules above, each may import these packages.
 PACKAGES = {
     "demo": set[str](),
+    "web": set[str](),
     "recordings": set[str](),
     "evaluation": {"recordings"},
     "monitoring": {"recordings"},
     "scanning": {"recordings"},
     "bench": {"demo"},
-    "app": {"demo", "monitoring", "bench"},
+    "app": {"demo", "monitoring", "bench", "web"},
     "train": {"recordings", "evaluation"},
     "cli": {"demo", "recordings", "evaluation", "monitoring", "scanning", "bench", "app", "train"},
 }
