@@ -103,11 +103,11 @@ RECIPES = {
     "verifier-talk": Recipe(
         "the verifier of the recipe verifier-lessons, taught more talk and its own false accepts",
         FitConfig(
-            epochs=24,
+            epochs=12,
             seed=103,
             learning_rate=5e-4,
             warm_up=1,
-            mine_every=6,
+            mine_every=12,
             sampler=replace(_SAMPLER, epoch_size=15_360, talk=0.5),
             network=EmbeddingConfig(frozen=2),
         ),
