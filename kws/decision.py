@@ -73,7 +73,9 @@ class Deciders:
         self._context = len(self._keywords)  # its column
         width = self._context + self._uses_context + self._uses_levels
         columns = [*self._keywords, *([UNKNOWN] if self._uses_context else [])]
-        self._columns = [labels.index(label) for label in columns]
+        numbers = [labels.index(label) for label in columns]
+        # The level takes the place of what the last one picks.
+        self._columns = np.array([*numbers, *([0] if self._uses_levels else [])], np.intp)
         self._thresholds = np.full(width, config.threshold)
         self._thresholds[: self._context] = [
             thresholds.get(keyword, config.threshold) for keyword in self._keywords
@@ -131,10 +133,9 @@ class Deciders:
         everyone = len(streams) == len(self._armed)
         new = posteriors.take(self._columns, axis=2)
         if self._uses_context:
-            new[..., -1] += _keyword_context(new[..., :-1])
+            new[..., self._context] += _keyword_context(new[..., : self._context])
         if self._uses_levels:
-            level = np.zeros(new.shape[:2], np.float32) if levels is None else levels
-            new = np.concatenate((new, level[..., None]), axis=2)
+            new[..., -1] = 0.0 if levels is None else levels
         before = self._rows if everyone else self._rows.take(streams, axis=0)
         rows = np.concatenate((before, new), axis=1)
         if everyone:

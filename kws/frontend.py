@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,13 +80,16 @@ class SparseFilters:
         self.rising = padded[bins, own + 1]
         self.falling = padded[bins, own]
         self.starts = np.searchsorted(own, np.arange(config.bands + 1))
+        self._weights = np.stack((self.rising, self.falling))
 
-    def __call__(self, power: FloatArray) -> FloatArray:
-        """Mel energies of power spectra: (frames, bins) -> (frames, bands)."""
-        used = power[:, self.first : self.last]
-        up = np.add.reduceat(used * self.rising, self.starts, axis=1)
-        down = np.add.reduceat(used * self.falling, self.starts, axis=1)
-        energies: FloatArray = up[:, :-1] + down[:, 1:]
+    def __call__(self, spectrum: NDArray[np.complexfloating[Any, Any]]) -> FloatArray:
+        """Mel energies of spectra: (frames, bins) -> (frames, bands)."""
+        used = spectrum[:, self.first : self.last]
+        power = np.square(used.real)
+        power += np.square(used.imag)
+        weighted = power.astype(np.float32, copy=False)[:, None] * self._weights
+        sums = np.add.reduceat(weighted, self.starts, axis=2)  # (frames, rising or falling, gaps)
+        energies: FloatArray = sums[:, 0, :-1] + sums[:, 1, 1:]
         return energies
 
 
@@ -138,6 +142,8 @@ def log_mel_of_frames(framed: NDArray[np.int16], config: FeatureConfig) -> Float
 
     A frame gets the same bits whatever frames are beside it.
     """
+    if len(framed) <= _AT_ONCE:
+        return _log_mel_of_few(framed, config)
     features = np.empty((len(framed), config.width), np.float32)
     for first in range(0, len(framed), _AT_ONCE):
         some = slice(first, first + _AT_ONCE)
@@ -150,9 +156,9 @@ def _log_mel_of_few(framed: NDArray[np.int16], config: FeatureConfig) -> FloatAr
     # Padded here, because rfft pads frame by frame, which takes half as long as the transform.
     padded = np.zeros((len(framed), config.fft_size), np.float32)
     np.multiply(framed, scaled_window, out=padded[:, : config.window])
-    spectrum = np.fft.rfft(padded)
-    power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32, copy=False)
-    features: FloatArray = np.log1p(filters(power) * np.float32(1.0 / config.floor))
+    features = filters(np.fft.rfft(padded))
+    features *= np.float32(1.0 / config.floor)
+    np.log1p(features, out=features)
     if config.coefficients:
         # Not a BLAS product, whose bits would depend on how many frames there are.
         features = (features[:, :, None] * cosines(config)).sum(axis=1)

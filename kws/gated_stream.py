@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,6 @@ from kws.vad import SpeechGate
 from kws.verifier import Verifier
 
 Int16Array = NDArray[np.int16]
-
-_AT_ONCE = 12  # hops; of a longer block of floats no second copy as a whole is made
-_NOTHING: Int16Array = np.empty(0, np.int16)
 
 
 @dataclass(frozen=True)
@@ -80,12 +78,13 @@ class GatedStreams:
         self._frontend = StreamingFrontend(
             manifest.features, streams, self._network.frames, self._preroll + 1
         )
-        self._pending: list[Int16Array] = [_NOTHING] * streams  # less than a hop each
+        self._begun = np.empty((streams, self.hop), np.int16)  # a hop of each, as far as it came
+        self._waiting = [0] * streams  # samples of it
         self._received = [0] * streams  # whole hops
         self._processed = [0] * streams  # of them, by the network, or rested through
 
     def __len__(self) -> int:
-        return len(self._pending)
+        return len(self._received)
 
     def reset(self, stream: int) -> None:
         """Begin one stream again, as though digital silence had gone before."""
@@ -93,12 +92,11 @@ class GatedStreams:
             self._gates[stream].reset()
         self._restart(stream)
         self._frontend.reset(stream)
-        self._pending[stream] = _NOTHING
-        self._received[stream] = self._processed[stream] = 0
+        self._waiting[stream] = self._received[stream] = self._processed[stream] = 0
 
     def samples(self, stream: int) -> int:
         """How many samples of a stream have come since it began."""
-        return self._received[stream] * self.hop + len(self._pending[stream])
+        return self._received[stream] * self.hop + self._waiting[stream]
 
     def cut(self, blocks: Sequence[AudioBlock | None]) -> Iterator[tuple[list[int], Int16Array]]:
         """The next block of each stream in whole hops: streams, ascending, and hops (streams, hop).
@@ -106,36 +104,31 @@ class GatedStreams:
         A block has shape (samples,), int16 or float32, and any length; None is one of no samples.
         What does not fill a hop waits for the next call. All of it must be taken.
         """
-        longest = max((len(block) for block in blocks if block is not None), default=0)
-        for begin in range(0, longest, _AT_ONCE * self.hop):
-            yield from self._cut(blocks, begin, begin + _AT_ONCE * self.hop)
-
-    def _cut(
-        self, blocks: Sequence[AudioBlock | None], first: int, last: int
-    ) -> Iterator[tuple[list[int], Int16Array]]:
-        """As `cut`, of these samples of each block."""
-        hop = self.hop
-        whole: dict[int, Int16Array] = {}
-        for stream, block in enumerate(blocks):
-            if block is None or len(block) <= first:
-                continue
-            part: NDArray[Any] = block[first:last]
-            audio: Int16Array = part if part.dtype == np.int16 else to_int16(part)
-            if len(self._pending[stream]):
-                audio = np.concatenate((self._pending[stream], audio))
-            if len(audio) >= hop:
-                whole[stream] = audio
-            rest = len(audio) % hop
-            # A copy: blocks are the caller's, and may be long.
-            self._pending[stream] = audio[len(audio) - rest :].copy() if rest else _NOTHING
-        longest = max(map(len, whole.values()), default=0)
-        for begin in range(0, longest - hop + 1, hop):
-            end = begin + hop
-            ready = [stream for stream, audio in whole.items() if len(audio) >= end]
-            if len(ready) == 1:
-                yield ready, whole[ready[0]][None, begin:end]
+        given = {stream: block for stream, block in enumerate(blocks) if block is not None}
+        for hops in zip_longest(*[self._hops(*each) for each in given.items()]):
+            ready = [s for s, hop in zip(given, hops, strict=True) if hop is not None]
+            if len(ready) == len(hops) == 1:  # without a copy
+                yield ready, hops[0][None]
             else:
-                yield ready, np.stack([whole[stream][begin:end] for stream in ready])
+                yield ready, np.stack([hop for hop in hops if hop is not None])
+
+    def _hops(self, stream: int, block: AudioBlock) -> Iterator[Int16Array]:
+        """The hops (hop,) that a block completes; the rest of it waits for the next."""
+        begun, before = self._begun[stream], self._waiting[stream]
+        completes, waiting = divmod(before + len(block), self.hop)
+        self._waiting[stream] = waiting
+        if not completes:
+            begun[before:waiting] = _int16(block)
+            return
+        first, last = self.hop - before, len(block) - waiting
+        hop = _int16(block[:first])
+        if before:
+            hop = np.concatenate((begun[:before], hop))
+        # A copy: blocks are the caller's.
+        begun[:waiting] = _int16(block[last:])
+        yield hop
+        for begin in range(first, last, self.hop):
+            yield _int16(block[begin : begin + self.hop])
 
     def rows(self, streams: Sequence[int], hops: Int16Array) -> list[GatedRows]:
         """Rows of the next hop (streams, hop) of each of these streams; none of a closed gate.
@@ -182,3 +175,7 @@ class GatedStreams:
         self._network.reset(stream)
         if self.verifier:
             self.verifier.reset(stream)
+
+
+def _int16(block: NDArray[Any]) -> Int16Array:
+    return block if block.dtype == np.int16 else to_int16(block)

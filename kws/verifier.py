@@ -34,7 +34,9 @@ class Verifier:
         # Once it has run it runs to the end of the word: else a row at the brink would stand alone
         # in what has been lowered before, and look like a second word.
         self._levels = np.full(streams, self._candidate)
-        self._keywords = [model.manifest.labels.index(word) for word in model.manifest.keywords]
+        self._running = False  # whether any of them is lowered
+        labels = model.manifest.labels
+        self._keywords = np.array([labels.index(each) for each in model.manifest.keywords], np.intp)
         self._window = model.frames
         calls = -(-self._window // frames)  # that a second spans
         self._silence = np.zeros((frames, model.manifest.features.width), np.float32)
@@ -60,11 +62,14 @@ class Verifier:
             self._recent[stream].append(new)
         heights = posteriors.take(self._keywords, axis=2)
         if not heights.max() > CANDIDATE_HYSTERESIS * self._candidate:  # as nearly always
-            self._levels[chosen] = self._candidate
+            if self._running:
+                self._levels[chosen] = self._candidate
+                self._running = bool((self._levels < self._candidate).any())
             return posteriors
         rows = heights.max(axis=2) > self._levels[chosen, None]  # (chosen, steps)
         any_row = np.logical_or.reduce(rows, axis=1)
         self._levels[chosen] = np.where(any_row, CANDIDATE_HYSTERESIS, 1.0) * self._candidate
+        self._running = True
         (candidates,) = any_row.nonzero()
         if not len(candidates):
             return posteriors

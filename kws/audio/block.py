@@ -13,6 +13,7 @@ from kws.errors import AudioError
 # was not scaled lies between them; what is beyond both is neither, and clipped too.
 LARGEST = 8.0
 LARGEST_INT16 = 32_768.0
+_INT16, _FLOAT32 = np.dtype(np.int16), np.dtype(np.float32)
 
 
 # (samples,), 16 kHz, mono. Of floats only float32 is taken, but type checkers take int16 divided
@@ -28,11 +29,11 @@ def check_block(pcm: AudioBlock) -> None:
     wanted = "expected a one-dimensional NumPy array of int16 or float32"
     if not isinstance(pcm, np.ndarray):
         raise AudioError(f"{wanted}, got {type(pcm).__name__}; np.frombuffer(data, np.int16) helps")
-    if pcm.dtype not in (np.int16, np.float32):
+    if pcm.dtype not in (_INT16, _FLOAT32):
         raise AudioError(f"{wanted}, got {pcm.dtype}; convert it, floats to the range -1 to 1")
     if pcm.ndim != 1:
         raise AudioError(f"{wanted}, got shape {pcm.shape}; take one channel of it")
-    if pcm.dtype != np.float32 or not len(pcm):
+    if pcm.dtype == _INT16 or not len(pcm):
         return
     low, high = float(pcm.min()), float(pcm.max())
     if low >= -LARGEST and high <= LARGEST:
