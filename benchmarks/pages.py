@@ -69,6 +69,10 @@ PAGES = {
     "peers": Page(
         "Other keyword spotters", "Processor time and mistakes of each in a process of its own."
     ),
+    "before": Page(
+        "Processor time beside an earlier commit's",
+        "The default model of both, and pymicro-wakeword, on the same audio in alternating rounds.",
+    ),
     "growth": Page(
         "Many streams, wider networks, other hops",
         "What each costs in processor time.",

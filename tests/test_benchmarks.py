@@ -18,9 +18,10 @@ from onnx import TensorProto, helper, numpy_helper
 from benchmarks.environments import EnvironmentFailed, environment, install
 from benchmarks.product import footprint, latency, peers, scanning
 from benchmarks.product.peers import Peer, Running, Stream, score
-from benchmarks.studies import floor, growth
+from benchmarks.studies import before, floor, growth
 from benchmarks.studies.macs import arithmetic
 from kws.config import SAMPLE_RATE
+from kws.errors import KwsError
 
 
 def graph(*nodes: object, **constants: np.ndarray) -> bytes:
@@ -74,6 +75,15 @@ def test_floor_of_the_shipped_model() -> None:
         assert row["floor_us"] > 0
         assert row["measured_us"] > 0
     assert found["taken_out"]
+
+
+def test_an_earlier_commit() -> None:
+    """Its tree is there while it is measured and gone afterwards; one that is none is told."""
+    with before.checked_out("HEAD") as tree:
+        assert (tree / "kws" / "__init__.py").is_file()
+    assert not tree.exists()
+    with pytest.raises(KwsError, match="no-such-commit"), before.checked_out("no-such-commit"):
+        pass
 
 
 def test_growth(tmp_path: Path) -> None:

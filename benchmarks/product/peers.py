@@ -54,6 +54,7 @@ class Peer:
     spotter: str  # of peer_runner
     setting: str = ""
     packages: tuple[str, ...] = ()  # none: it runs in this environment
+    root: Path = ROOT  # of the kws that runs where there are no packages
     spots: bool = True  # the ten words, so that its misses can be counted
     compared: bool = True  # processor time; one setting of each spotter is enough
 
@@ -90,7 +91,7 @@ class Running:
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": "" if peer.packages else str(ROOT)},
+            env={**os.environ, "PYTHONPATH": "" if peer.packages else str(peer.root)},
         )
         try:
             self._reply()
@@ -147,10 +148,15 @@ def word_stream(data: Path, clips_per_word: int) -> Stream:
 
 def speech_stream(data: Path, minutes: float) -> Stream:
     """Spoken orders, in whose vocabulary none of the keywords is."""
-    recordings, _, _ = read_recordings(find_recordings(data / "speech" / "orders"))
+    return Stream(speech_of(data, "orders")[: round(minutes * 60 * SAMPLE_RATE)], ())
+
+
+def speech_of(data: Path, source: str, files: int | None = None) -> Int16Array:
+    """So many recordings of one source of speech, all by default, one after the other."""
+    recordings, _, _ = read_recordings(find_recordings(data / "speech" / source)[:files])
     if not recordings:
-        raise DataError(f"{data / 'speech' / 'orders'} holds no recordings of speech")
-    return Stream(np.concatenate(recordings)[: round(minutes * 60 * SAMPLE_RATE)], ())
+        raise DataError(f"{data / 'speech' / source} holds no recordings of speech")
+    return np.concatenate(recordings)
 
 
 def score(found: Sequence[Sequence[Any]], stream: Stream) -> dict[str, Any]:
@@ -186,7 +192,7 @@ def measure(
     figures: dict[str, Any] = {"processor_time": {}, "mistakes": {}}
     figures |= {"at_our_false_accepts": {}, "not_run": {}}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        files = _write(Path(folder), words, speech)
+        files = write_raw(Path(folder), {"words": words.audio, "orders": speech.audio})
         running = []
         for peer in peers:
             try:
@@ -194,7 +200,9 @@ def measure(
             except EnvironmentFailed as error:
                 figures["not_run"][peer.name] = str(error)
         timed = [each for each in running if each.peer.compared]
-        figures["processor_time"] = _processor_time(timed, files, rounds)
+        figures["processor_time"] = processor_time(
+            timed, write_raw(Path(folder), timed_audio(data)), rounds
+        )
         for each in running:
             if each.peer.spots:
                 print(f"{each.peer.name}: counting mistakes")
@@ -231,28 +239,33 @@ def at_our_false_accepts(
     return best
 
 
-def _write(folder: Path, words: Stream, speech: Stream) -> dict[str, Path]:
-    minute = 60 * SAMPLE_RATE
+def timed_audio(data: Path, seconds: float = 60.0) -> dict[str, Int16Array]:
+    """What processor time is measured on: spoken orders with their pauses, read speech, which is
+    dense, and digital silence."""
+    samples = round(seconds * SAMPLE_RATE)
     audio = {
-        "words": words.audio,
-        "orders": speech.audio,
-        "speech": speech.audio[:minute],
-        "silence": np.zeros(min(minute, len(speech.audio)), np.int16),
+        "speech": speech_of(data, "orders")[:samples],
+        "read_speech": speech_of(data, "librispeech", files=20)[:samples],
     }
+    return {**audio, "silence": np.zeros(len(audio["speech"]), np.int16)}
+
+
+def write_raw(folder: Path, audio: Mapping[str, Int16Array]) -> dict[str, Path]:
+    """Files that a spotter reads, by name."""
     paths = {name: folder / f"{name}.raw" for name in audio}
     for name, samples in audio.items():
         paths[name].write_bytes(samples.tobytes())
     return paths
 
 
-def _processor_time(
+def processor_time(
     running: Sequence[Running], files: Mapping[str, Path], rounds: int
 ) -> dict[str, Any]:
-    """Milliseconds per second of audio, and the ratio to the first one, by peer."""
+    """Milliseconds per second of each file, and the ratio to the first one, by peer."""
     figures: dict[str, Any] = {each.peer.name: {} for each in running}
-    for kind in ("speech", "silence"):
-        seconds = files[kind].stat().st_size / 2 / SAMPLE_RATE
-        runs = {each.peer.name: _cpu(each, files[kind], seconds) for each in running}
+    for kind, path in files.items():
+        seconds = path.stat().st_size / 2 / SAMPLE_RATE
+        runs = {each.peer.name: _cpu(each, path, seconds) for each in running}
         found = alternate(runs, rounds + 1)
         values = {name: each[1:] for name, each in found.items()}  # the first round warms up
         first = values[running[0].peer.name]

@@ -1,0 +1,92 @@
+"""`python -m benchmarks.studies.before REVISION`: the detector's processor time beside an earlier
+commit's.
+
+Both run the default model of their own tree, each in a process, on the same audio in alternating
+rounds: the ratios are paired by round. pymicro-wakeword runs in the same rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.environments import EnvironmentFailed
+from benchmarks.product.peers import PEERS, Peer, Running, processor_time, timed_audio, write_raw
+from benchmarks.results import FOLDER, ROOT, write_result
+from kws.errors import KwsError
+
+ARTEFACT = "stream.onnx"
+SPOTTERS = {"with verifier": "kws", "without verifier": "kws without verifier"}
+
+
+@contextmanager
+def checked_out(revision: str) -> Iterator[Path]:
+    """A folder with the tree of another commit."""
+    with tempfile.TemporaryDirectory() as folder:
+        tree = str(Path(folder) / "tree")
+        _git("worktree", "add", "--quiet", "--detach", tree, revision)
+        try:
+            yield Path(tree)
+        finally:
+            _git("worktree", "remove", "--force", tree)
+
+
+def _git(*arguments: str) -> None:
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise KwsError(done.stderr.strip() or "git failed")
+
+
+def measure(revision: str, data: Path, seconds: float, rounds: int) -> dict[str, Any]:
+    """Processor time by kind of audio, with and without verifier; the earlier tree comes first."""
+    figures: dict[str, Any] = {"before": revision, "not_run": {}}
+    pymicro = next(each for each in PEERS if each.spotter == "pymicro-wakeword")
+    with ExitStack() as stack:
+        before = stack.enter_context(checked_out(revision))
+        files = write_raw(before.parent, timed_audio(data, seconds))
+        try:
+            others = [stack.enter_context(closing(Running(pymicro)))]
+        except EnvironmentFailed as error:
+            figures["not_run"][pymicro.name] = str(error)
+            others = []
+        for name, spotter in SPOTTERS.items():
+            ours = [
+                Peer("before", spotter, ARTEFACT, root=before),
+                Peer("after", spotter, ARTEFACT),
+            ]
+            running = [stack.enter_context(closing(Running(each))) for each in ours]
+            figures[name] = processor_time([*running, *others], files, rounds)
+    return figures
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.studies.before", description=__doc__
+    )
+    data = os.environ.get("KWS_DATA")
+    parser.add_argument("revision", help="of git, such as v0.1 or HEAD~5")
+    parser.add_argument("--data", type=Path, default=data, required=not data, metavar="DIR")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each kind of audio")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--out", type=Path, default=FOLDER / "before.json")
+    options = parser.parse_args(arguments)
+    try:
+        figures = measure(options.revision, options.data, options.seconds, options.rounds)
+    except KwsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    write_result(options.out, "python -m benchmarks.studies.before", figures)
+    print(f"written: {options.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
