@@ -32,15 +32,24 @@ logger = logging.getLogger(__name__)
 
 # Options by the beginnings of their names: what opens the source, what opens the actions, and what
 # stays as it is when the configuration is read again.
-SOURCE = ("input", "demo", "device", "raw_")
+SOURCE = ("input", "demo", "device", "raw_", "no_microphone")
 ACTIONS = ("exec", "webhook", "mqtt")
-LASTING = ("json", "json_plain", "quiet", "service")
+LASTING = ("json", "quiet", "service", "wyoming", "zeroconf")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `kws listen`."""
+    add_listening(parser)
+
+
+def add_listening(parser: argparse.ArgumentParser, optional: bool = False) -> None:
+    """Declare what is listened to, how, and what for; a microphone may be `optional`."""
     add_config(parser)
     source = parser.add_mutually_exclusive_group()
+    if optional:
+        source.add_argument(
+            "--no-microphone", action="store_true", help="detect only in what clients send"
+        )
     source.add_argument(
         "--input",
         metavar="FILE",
@@ -146,7 +155,7 @@ class _Setup:
         from kws.operating_point import OperatingPoint
 
         model = load_model(options.model)
-        point = OperatingPoint.of(model, **_decision(options))
+        point = OperatingPoint.of(model, **decision(options))
         return cls(options, model, arming(options, point.keywords))
 
 
@@ -171,7 +180,7 @@ class _Parts:
         monitor = HourlyRecords(options.monitor, model) if options.monitor else nullcontext()
         with monitor as records:
             everyone = Observers([*observers, records] if records else observers)
-            with Detector(model, **_decision(options), observer=everyone) as detector:
+            with Detector(model, **decision(options), observer=everyone) as detector:
                 if options.demo:
                     return self._session.run(detector, paced(source), "the demonstration recording")
                 return self._session.run(detector, source, source.name)
@@ -192,8 +201,8 @@ class _Parts:
             if _differ(old, new, ACTIONS):
                 actions = open_actions(new, self._session.mute)
             undo.pop_all()
-        for name in LASTING:
-            if getattr(old, name) != getattr(new, name):
+        for name, value in vars(old).items():
+            if name.startswith(LASTING) and value != getattr(new, name):
                 logger.warning("%s changes at the next start", name.replace("_", "-"))
         if actions is not self._actions:
             if self._session.paused:
@@ -225,7 +234,7 @@ def _differ(old: Options, new: Options, names: Sequence[str]) -> bool:
     return any(before[key] != after[key] for key in before if key.startswith(tuple(names)))
 
 
-def _decision(options: Options) -> dict[str, Any]:
+def decision(options: Options) -> dict[str, Any]:
     """The arguments of a Detector that choose when a keyword counts as spoken."""
     return {
         "threshold": options.threshold,
@@ -237,9 +246,12 @@ def _decision(options: Options) -> dict[str, Any]:
 
 
 def _open_source(options: Options, session: Session) -> Source:
+    from kws.app.servers.silence import Silence
     from kws.audio import AudioFile, AudioPipe, Microphone
 
     raw = raw_format(options)
+    if getattr(options, "no_microphone", False):
+        return Silence()
     if options.demo:
         from kws.demo import RECORDING
 

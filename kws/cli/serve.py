@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 from typing import TYPE_CHECKING
 
 from kws.cli import listen
@@ -12,10 +13,48 @@ from kws.errors import SettingError
 if TYPE_CHECKING:
     from kws.app.servers import Server
 
+WYOMING = "tcp://"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `kws serve`: those of `kws listen`, and one or more per server."""
-    listen.add_arguments(parser)
+    listen.add_listening(parser, optional=True)
+    _add_wyoming(parser)
+
+
+def _add_wyoming(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("Wyoming: Home Assistant and satellites (docs/wyoming.md)")
+    group.add_argument(
+        "--wyoming",
+        metavar="URL",
+        help="detect wake words in what clients send, as at tcp://127.0.0.1:10400",
+    )
+    group.add_argument(
+        "--wyoming-model",
+        metavar="MODEL",
+        nargs="+",
+        help="more models of your own, all of whose words are wake words, beside those of --model",
+    )
+    group.add_argument(
+        "--wyoming-allow",
+        metavar="ADDRESSES",
+        type=networks,
+        default=(),
+        help="other machines that may connect, as in 192.168.1.10 or 192.168.1.0/24",
+    )
+    group.add_argument(
+        "--zeroconf", action="store_true", help="announce it, so that Home Assistant finds it"
+    )
+
+
+def networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    """IP addresses and networks with commas between them."""
+    try:
+        return tuple(ipaddress.ip_network(part.strip()) for part in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"expected IP addresses or networks with commas between them: {error}"
+        ) from error
 
 
 def run(options: Options) -> int:
@@ -26,6 +65,26 @@ def run(options: Options) -> int:
 def open_servers(options: Options) -> list[Server]:
     """The servers of the options; raises SettingError for what cannot be done, and for none."""
     servers: list[Server] = []
+    if options.wyoming is not None:
+        servers.append(_wyoming(options))
     if not servers:
         raise SettingError("expected a server to start; `kws serve --help` lists them")
     return servers
+
+
+def _wyoming(options: Options) -> Server:
+    from kws.app.servers.address import Address
+    from kws.app.servers.wake_words import WakeWords
+    from kws.app.servers.wyoming import Wyoming, WyomingConfig
+
+    url: str = options.wyoming
+    try:
+        address = Address.parse(url.removeprefix(WYOMING) if url.startswith(WYOMING) else "")
+    except SettingError as error:
+        raise SettingError(
+            f"expected an IP address of this machine and a port, such as tcp://127.0.0.1:10400, "
+            f"got {url!r}"
+        ) from error
+    config = WyomingConfig(address, options.wyoming_allow, options.zeroconf)
+    models = {options.model: options.keywords, **dict.fromkeys(options.wyoming_model or ())}
+    return Wyoming(config, WakeWords(models, listen.decision(options)))

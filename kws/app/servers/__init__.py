@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar
@@ -18,6 +20,7 @@ from kws.app.events import Event, event_name
 logger = logging.getLogger(__name__)
 
 PATIENCE = 2.0  # seconds that stopping may take
+NICE = 5  # of Unix: whoever connects gets the processor time that the microphone leaves
 
 Mute: TypeAlias = Callable[[bool], Awaitable[None]]
 Result = TypeVar("Result")
@@ -57,9 +60,7 @@ class Servers:
         self._servers = tuple(servers)
         self._mute = mute
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(
-            target=self._loop.run_forever, name="kws servers", daemon=True
-        )
+        self._thread = threading.Thread(target=self._work, name="kws servers", daemon=True)
 
     def start(self) -> list[str]:
         """Start them; returns their URLs. Raises what `Server.start` raises."""
@@ -79,6 +80,11 @@ class Servers:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
         self._loop.close()
+
+    def _work(self) -> None:
+        if sys.platform == "linux":  # where this is of the thread, and of those that it starts
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+        self._loop.run_forever()
 
     def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
