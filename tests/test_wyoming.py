@@ -418,7 +418,26 @@ def test_slow_clients_are_dropped(running: Running, monkeypatch: pytest.MonkeyPa
     run(work())
 
 
-def test_the_longest_silent_makes_room(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_ends_one_client(
+    running: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What nobody foresaw is told in one line, and others are served."""
+    monkeypatch.setattr(WakeWords, "open", lambda *_: 1 / 0)
+
+    async def work() -> None:
+        async with running.connect() as client:
+            await client.write_event(AudioChunk(RATE, 2, 1, b"00").event())
+            with suppress(ConnectionError):
+                assert await client.read_event() is None
+        async with running.connect() as client:
+            await info(client)
+
+    run(work())
+    assert ["serving the Wyoming client at 127.0.0.1 failed: division by zero"] == caplog.messages
+
+
+def test_the_silent_make_room(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For whoever comes, and before one that has sent something."""
     monkeypatch.setattr(server_module, "CLIENTS", 3)
 
     async def work() -> None:
@@ -426,8 +445,9 @@ def test_the_longest_silent_makes_room(running: Running, monkeypatch: pytest.Mon
             await info(active)
             silent = []
             for _ in range(5):
-                silent.append(await asyncio.open_connection("127.0.0.1", running.port))
-                await info(active)
+                reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+                silent.append((reader, writer))
+            await info(active)
             assert [b""] * 3 == [await reader.read() for reader, _ in silent[:3]]
             await info(active)
             for _, writer in silent:

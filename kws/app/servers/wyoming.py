@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-CLIENTS = 32  # at once; of more, the one that was silent for longest goes
+CLIENTS = 32  # at once; of more, one goes that has sent nothing, else what was silent for longest
 SENT = 1 << 16  # bytes that wait for a client in the system
 HOP = 0.08  # seconds of audio that are gathered before they are processed
 
@@ -90,7 +90,7 @@ class Wyoming:
         self._worker = ThreadPoolExecutor(1, "kws wyoming")
         self._clients: dict[_Client, asyncio.StreamWriter] = {}
         self._refused: set[str] = set()
-        self._ready = False
+        self._ready = self._stopped = False
         self._loading: asyncio.Task[None] | None = None
 
     async def start(self, mute: Mute) -> str:
@@ -115,6 +115,7 @@ class Wyoming:
 
     async def stop(self) -> None:
         """See Server."""
+        self._stopped = True
         if self._server:
             self._server.close()
         for writer in list(self._clients.values()):
@@ -149,6 +150,9 @@ class Wyoming:
             logger.info("a Wyoming client at %s was dropped: %s", host, error)
         except (OSError, EOFError, ValueError, asyncio.TimeoutError):
             logger.info("a Wyoming client at %s was dropped: too slow, or gone", host)
+        except Exception as error:  # others are served on
+            if not self._stopped:
+                logger.warning("serving the Wyoming client at %s failed: %s", host, error)
         except asyncio.CancelledError:  # at the end; asyncio would print what it is cancelled in
             pass
         finally:
@@ -170,7 +174,7 @@ class _Client:
         words: WakeWords,
         worker: ThreadPoolExecutor,
     ) -> None:
-        self.latest = time.monotonic()  # when it sent the last event
+        self.latest = 0.0  # when it sent the last event, on the monotonic clock; 0: none
         self._reader, self._writer = reader, writer
         self._words, self._worker = words, worker
         self._names: Collection[str] | None = None  # None: all
