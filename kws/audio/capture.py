@@ -76,7 +76,7 @@ class Capture:
         self.rate = rate
         self.channels = channels
         frames = rate * BLOCK_MS // 1000
-        self._ring = np.zeros((self._slots, frames * channels), np.int16)
+        self._ring = [bytearray()] * self._slots
         self._arrivals = [0.0] * self._slots
         self._overflows = [False] * self._slots
         try:
@@ -102,7 +102,7 @@ class Capture:
 
     def _copy(self, data: Any, _frames: int, _time: object, status: Any) -> None:
         slot = self.written % self._slots
-        self._ring[slot] = np.frombuffer(data, np.int16)
+        self._ring[slot] = bytearray(data)
         self._arrivals[slot] = clock.now()
         self._overflows[slot] = status.input_overflow
         self.written += 1
@@ -119,9 +119,9 @@ class Capture:
         return max(0, self.written - self._slots + 2)
 
     def block(self, number: int) -> Int16Array | None:
-        """A copy of a block, (frames, channels), or None where a newer one has taken its place."""
-        samples: Int16Array = self._ring[number % self._slots].reshape(-1, self.channels).copy()
-        return samples if number >= self.oldest else None
+        """A block, (frames, channels), or None where a newer one has taken its place."""
+        samples = np.frombuffer(self._ring[number % self._slots], np.int16)
+        return samples.reshape(-1, self.channels) if number >= self.oldest else None
 
     def arrival(self, number: int) -> float:
         """When a block arrived, on the clock `now`."""

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 
 from kws.config import SAMPLE_RATE
 
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", None)
 WINDOW = 128  # blocks, 10 s: over so many the earliest arrival counts
 
 
 def now() -> float:
     """Seconds on a clock that nobody sets and that goes on while the machine sleeps."""
-    if hasattr(time, "CLOCK_BOOTTIME"):
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.monotonic()
+    return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)
 
 
 class ArrivalClock:
@@ -27,24 +27,28 @@ class ArrivalClock:
 
     def __init__(self) -> None:
         self._zeros: deque[float] = deque(maxlen=WINDOW)
+        self._earliest = math.inf  # of them
 
     def __bool__(self) -> bool:
         return bool(self._zeros)
 
     def add(self, end: int, arrival: float) -> None:
         """A block arrived that ends at sample `end` (16 kHz) of the stream."""
-        self._zeros.append(arrival - end / SAMPLE_RATE)
+        zero = arrival - end / SAMPLE_RATE
+        goes = len(self._zeros) == WINDOW and self._zeros[0] == self._earliest
+        self._zeros.append(zero)
+        self._earliest = min(self._zeros) if goes else min(self._earliest, zero)
 
     def lateness(self, end: int, arrival: float) -> float:
         """How many seconds later than expected the block that ends there arrived."""
-        return arrival - end / SAMPLE_RATE - min(self._zeros)
+        return arrival - end / SAMPLE_RATE - self._earliest
 
     def recent_lateness(self, blocks: int) -> float:
         """The same for the earliest of the last `blocks`; 0.0 while there are fewer than twice."""
         if len(self._zeros) < 2 * blocks:
             return 0.0
-        return min(list(self._zeros)[-blocks:]) - min(self._zeros)
+        return min(list(self._zeros)[-blocks:]) - self._earliest
 
     def time_of(self, sample: int) -> float:
         """When that sample of the stream was recorded, on the clock `now`."""
-        return min(self._zeros) + sample / SAMPLE_RATE
+        return self._earliest + sample / SAMPLE_RATE

@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +35,7 @@ class Level:
     rms: float  # dBFS
 
 
-@dataclass(frozen=True)
-class _Measured:
+class _Measured(NamedTuple):
     seconds: float
     peak: float  # dBFS
     rms: float
@@ -78,17 +78,21 @@ class LevelWatch:
     """Tells what is wrong with the level: once after 5 s, and once when it is over."""
 
     def __init__(self) -> None:
-        self.level = Level(FLOOR, FLOOR)
         self.trouble: Kind | None = None
+        self._last = _Measured(0.0, FLOOR, FLOOR, 0.0, True, False)
         self._recent: deque[_Measured] = deque()
         self._seconds = 0.0  # of audio in _recent
         self._understood = False  # speech has been loud enough: from now on quiet means silence
         self._enough = LOW  # dBFS: a peak that ends "quiet"
 
+    @property
+    def level(self) -> Level:
+        """Of the last block."""
+        return Level(self._last.peak, self._last.rms)
+
     def add(self, block: Int16Array, seconds: float) -> Iterator[tuple[Kind, str]]:
         """Measure a block, shape (samples,); yields what is to be reported, kind and sentence."""
-        last = _measure(block, seconds)
-        self.level = Level(last.peak, last.rms)
+        self._last = last = _measure(block, seconds)
         self._understood |= last.peak >= LOW
         self._recent.append(last)
         self._seconds += seconds
@@ -124,25 +128,28 @@ class LevelWatch:
             return "muted"
         if all(abs(each.mean) > OFFSET for each in recent):
             return "offset"
-        if sum(each.clipped for each in recent) >= 3:
-            return "clipping"
-        if sum(each.peak > HIGH for each in recent) >= OFTEN * len(recent):
-            return "loud"
         peak = max(each.peak for each in recent)
-        levels = [each.rms for each in recent if not each.zero]
-        if peak < SILENT:
+        if peak > HIGH:
+            if sum(each.clipped for each in recent) >= 3:
+                return "clipping"
+            if sum(each.peak > HIGH for each in recent) >= OFTEN * len(recent):
+                return "loud"
+        elif peak < SILENT:
             self._enough = SILENT + 6.0
             return "quiet"
-        if peak < LOW and max(levels) - min(levels) > LIVELY and not self._understood:
-            self._enough = LOW
-            return "quiet"
+        elif peak < LOW and not self._understood:
+            levels = [each.rms for each in recent if not each.zero]
+            if max(levels) - min(levels) > LIVELY:
+                self._enough = LOW
+                return "quiet"
         return None
 
 
 def _measure(block: Int16Array, seconds: float) -> _Measured:
+    # Without the methods of the same names, which run through more of NumPy's Python.
+    low, high = int(np.minimum.reduce(block)), int(np.maximum.reduce(block))
     wide = block.astype(np.float32)
-    low, high = int(block.min()), int(block.max())
-    mean = float(wide.mean())
+    mean = float(np.add.reduce(wide)) / len(wide)
     power = float(np.dot(wide, wide)) / len(wide)
     peak = max(high, -low)
     return _Measured(
