@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from kws.frontend import FloatArray
 
 REFRESH_SECONDS = 0.25  # between two pictures; each costs a millisecond or two
+IDLE_SECONDS = 0.5  # the same while the gate is closed
 HOLD_SECONDS = 1.5  # that a peak, a word's highest score and a detected word stay
 LOAD_SECONDS = 2.0  # over which the processor time is taken
 
@@ -62,7 +63,8 @@ ASCII = Glyphs(" =", "[", "]", "|", "*", "o", "+")
 
 
 class LiveView:
-    """Detections scroll by above a few lines that are drawn again four times a second.
+    """Detections scroll by above a few lines that are drawn again four times a second, and twice
+    while nobody speaks.
 
     It is an output and an observer of the detector. A bar shows a word's score from 0 to 1; the
     mark in it is the word's threshold, and a bar that reaches the mark is green.
@@ -119,13 +121,13 @@ class LiveView:
         """See kws.detector.Observer."""
         self._samples += len(audio)
         self._speech = bool(rows)
-        peak = int(np.abs(audio.astype(np.int32)).max()) / 32768
+        peak = max(int(np.maximum.reduce(audio)), -int(np.minimum.reduce(audio))) / 32768
         self._level = max(FLOOR, 20 * math.log10(peak)) if peak else FLOOR
         self._peak.add(self._level)
         self._load.update()
         if self._words:
             self._words.add(rows)
-        if self._clock() - self._drawn >= REFRESH_SECONDS:
+        if self._clock() - self._drawn >= (REFRESH_SECONDS if self._speech else IDLE_SECONDS):
             self._draw()
 
     def close(self) -> None:
@@ -251,15 +253,16 @@ class _Held:
         self._values: deque[tuple[float, float]] = deque()  # when and what, ever lower
 
     def add(self, value: float) -> None:
-        now = self._clock()
         while self._values and self._values[-1][1] <= value:
             self._values.pop()
-        self._values.append((now, value))
-        while self._values[0][0] < now - HOLD_SECONDS:
-            self._values.popleft()
+        self._values.append((self._clock(), value))
 
     @property
     def highest(self) -> float:
+        """Of the value now, which stays until another comes, and those before."""
+        before = self._clock() - HOLD_SECONDS
+        while len(self._values) > 1 and self._values[0][0] < before:
+            self._values.popleft()
         return self._values[0][1] if self._values else FLOOR
 
 
@@ -272,11 +275,15 @@ class _Words:
         self._columns = [manifest.labels.index(word) for word in thresholds]
         rows = max(1, manifest.decision.smoothing_ms // STEP_MS)
         self._rows = np.zeros((rows, len(thresholds)), np.float32)
+        self._rests = False  # all of them are zero, and the scores know
         self._scores = {word: _Held(clock) for word in thresholds}
         self._detected = dict.fromkeys(thresholds, -math.inf)  # when
 
     def add(self, rows: Sequence[FloatArray]) -> None:
         """The rows of one hop; none while the gate is closed, which is as though all were zero."""
+        if self._rests and not rows:
+            return
+        self._rests = not rows
         if rows:
             new = np.concatenate(rows)[:, self._columns]
             self._rows = np.concatenate((self._rows, new))[-len(self._rows) :]
