@@ -28,6 +28,7 @@ COMMANDS = {
     "eval-stream": "measure a model on streams: false accepts per hour, misses, delay",
     "calibrate": "set the thresholds for your own surroundings",
     "data": "check recordings: silent, clipped, cut off, duplicated or mislabelled clips",
+    "review": "go through recordings of detections and say which were right",
     "finetune": "teach a model your own words from a few recordings of each",
     "import": "take in a classifier from elsewhere, ONNX or TFLite",
     "drift": "compare the audio and scores of a device with earlier ones",

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kws.cli.options import count
 from kws.errors import KwsError, SettingError
 
 if TYPE_CHECKING:
@@ -67,6 +68,27 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
         help="allow plain http to other machines",
     )
     _add_mqtt(parser)
+    kept = parser.add_argument_group("recordings of detections (docs/review.md)")
+    kept.add_argument(
+        "--record-detections",
+        metavar="DIR",
+        type=Path,
+        help="keep the seconds around each detection there, for `kws review`",
+    )
+    kept.add_argument(
+        "--record-most",
+        metavar="N",
+        type=count,
+        default=1000,
+        help="the newest so many of them (default: %(default)d)",
+    )
+    kept.add_argument(
+        "--record-megabytes",
+        metavar="MB",
+        type=count,
+        default=200,
+        help="and of those as many as fit into so much (default: %(default)d)",
+    )
 
 
 def _add_mqtt(parser: argparse.ArgumentParser) -> None:
@@ -166,6 +188,11 @@ def open_actions(options: argparse.Namespace, mute: Callable[[bool], None]) -> l
             hermes=options.mqtt_hermes,
         )
         outputs.append(Mqtt(config, mute))
+    if options.record_detections is not None:
+        from kws.app.outputs.recordings import Recordings
+
+        most = options.record_most, options.record_megabytes * 1_000_000
+        outputs.append(Recordings(options.record_detections, *most))
     return outputs
 
 

@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
     # The upper end of a 90 % interval is exceeded by 5 %.
     most, most_of_none = (poisson_interval(count, 0.9)[1] for count in (after, 0))
     print(f"with 95 % confidence no more than {most / hours:.2f} per hour", end="")
-    if most / hours > options.target_fa:
+    if most / hours > options.target_fa > 0.0:
         print(f"; to be sure of {options.target_fa:g}, record about", end=" ")
         print(f"{most_of_none / options.target_fa:.0f} hours", end="")
     print(f"\n\n{'keyword':<14}{'was':>8}{'is':>8}")

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 # Options by the beginnings of their names: what opens the source, what opens the actions, and what
 # stays as it is when the configuration is read again.
 SOURCE = ("input", "demo", "device", "raw_", "no_microphone")
-ACTIONS = ("exec", "webhook", "mqtt")
+ACTIONS = ("exec", "webhook", "mqtt", "record")
 LASTING = ("json", "quiet", "service", "wyoming", "zeroconf")
 
 
@@ -174,12 +174,14 @@ class _Parts:
         from kws import Detector
         from kws.app.session import Observers
         from kws.audio import paced
+        from kws.detector import Observer
         from kws.monitoring.monitor import HourlyRecords
 
         options, model, source = self._setup.options, self._setup.model, self._source
         monitor = HourlyRecords(options.monitor, model) if options.monitor else nullcontext()
         with monitor as records:
-            everyone = Observers([*observers, records] if records else observers)
+            own = [each for each in (*self._actions, records) if isinstance(each, Observer)]
+            everyone = Observers([*observers, *own])
             with Detector(model, **decision(options), observer=everyone) as detector:
                 if options.demo:
                     return self._session.run(detector, paced(source), "the demonstration recording")
