@@ -11,14 +11,19 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
+from tone_model import tone
 
-from kws import AudioFile, Detection, Listener
+from kws import AudioFile, Detection, Detector, Listener
 from kws.app.arming import Arming, ArmingConfig
 from kws.app.outputs import webhook
 from kws.app.outputs.command import Command
 from kws.app.outputs.webhook import Webhook
+from kws.app.pause import Pause
+from kws.audio.gap import Gap
 from kws.cli import main
+from kws.config import SAMPLE_RATE
 from kws.demo import RECORDING
 from kws.errors import SettingError
 
@@ -81,6 +86,81 @@ def test_a_listener_gives_what_counts() -> None:
         assert ["no"] == [each.keyword for each in listener]
     with pytest.raises(SettingError, match=r"'yess' is no keyword .* did you mean yes"):
         Listener(AudioFile(RECORDING), arming=ArmingConfig(after="yess"))
+
+
+QUIET = np.zeros(SAMPLE_RATE, np.int16)
+
+
+def spoken(*words: str) -> list[np.ndarray]:
+    """A second of quiet before each tone, in blocks of any length."""
+    audio = np.concatenate([part for each in words for part in (QUIET, tone(each))] + [QUIET])
+    return np.array_split(audio, 70)
+
+
+def test_a_second_model_arms(tones: Path) -> None:
+    """By one of its words or by any; no word arms itself."""
+    words = spoken("high", "low", "high", "high")
+    config = ArmingConfig("low", tones, within=4.0)
+    for arming, keywords, expected in (
+        (config, ("high",), [6]),
+        (config, None, [6]),
+        (ArmingConfig(after_model=tones, within=2.5), ("high",), [6, 8]),
+    ):
+        detector = Detector(tones, keywords=keywords)
+        with Listener(words, detector=detector, arming=arming) as listener:
+            assert expected == [round(each.end) for each in listener], arming
+    with pytest.raises(SettingError, match=r"'lw'.*low"):
+        Listener(words, detector=Detector(tones), arming=ArmingConfig("lw", tones))
+
+
+def test_a_word_pauses_listening(tones: Path) -> None:
+    """For its time, and shorter where the mute switch is thrown; it does nothing else."""
+    words = spoken("low", "high", "high", "high")
+    config = ArmingConfig(pause_on="low", pause_for=2.5)
+    with Listener(words, detector=Detector(tones), arming=config) as listener:
+        assert [6, 8] == [round(each.end) for each in listener]
+
+    def impatient() -> Iterator[np.ndarray]:
+        for block in words:
+            if listener.paused:
+                listener.resume()
+            yield block
+
+    with Listener(impatient(), detector=Detector(tones), arming=config) as listener:
+        assert [4, 6, 8] == [round(each.end) for each in listener]
+    with pytest.raises(SettingError, match="expected two words, got 'low' to arm and to pause"):
+        ArmingConfig("low", pause_on="low").check(["low"])
+
+
+class TestPause:
+    """Blocks of a second."""
+
+    def test_a_time_and_the_switch(self) -> None:
+        told: list[bool] = []
+        pause = Pause(told.append)
+
+        def second() -> bool:
+            """Whether the next one passes."""
+            return pause.passed(QUIET) is QUIET
+
+        assert second()
+        pause.pause(2.0)
+        assert [False, False, True] == [second() for _ in range(3)]
+        pause.pause(2.0)
+        pause.resume()
+        assert second()
+        pause.pause(1.0)
+        pause.pause()
+        pause.pause(1.0)
+        assert [False, False] == [second() for _ in range(2)], "the switch lasts"
+        assert [True, False, True, False, True] == told
+
+    def test_gaps_count(self) -> None:
+        pause = Pause()
+        pause.pause(2.0)
+        gap = Gap(2 * SAMPLE_RATE)
+        assert pause.passed(gap) is gap
+        assert pause.passed(QUIET) is QUIET
 
 
 @pytest.fixture
@@ -300,6 +380,9 @@ def test_listening_with_actions(
         (["--after", "yess"], "did you mean yes"),
         (["--cool-down", "stopp=2"], "did you mean stop"),
         (["--within", "2"], "--within goes with --after"),
+        (["--pause-for", "2"], "--pause-for goes with --pause-on"),
+        (["--pause-on", "stopp"], "did you mean stop"),
+        (["--after", "yess", "--after-model", "commands"], "yes"),
         (["--exec", "no-such-program-at-all"], "not in the search path"),
         (["--webhook", "http://example.org"], "--webhook-insecure"),
     ],

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from kws.app.arming import Arming, ArmingConfig
+from kws.app.pause import Pause
 from kws.decision import Detection
 from kws.detector import Detector
 from kws.errors import KwsError
@@ -55,6 +56,7 @@ class Listener:
 
             source = Microphone()
         self.source = source
+        self._pause = Pause()
         self._callbacks: dict[str, list[Callback]] = {}
         self._closing = threading.Event()
         self._busy = threading.Lock()
@@ -69,11 +71,11 @@ class Listener:
         if not self._busy.acquire(blocking=False):
             raise KwsError("this Listener already listens; make another one with its own source")
         try:
-            self._arming.reset()
-            found = self.detector.listen(_Until(self._closing, self.source))
-            yield from filter(self._arming.counts, found)
+            source = _Until(self._closing, self.source, self._pause)
+            yield from self._arming.listen(self.detector, source, self._pause)
         finally:
             self.detector.reset()  # no audio outlives the loop
+            self._arming.reset()
             self._busy.release()
 
     def on(self, keyword: str, callback: Callback) -> None:
@@ -108,6 +110,19 @@ class Listener:
             if self._error is not None:
                 raise self._error
         return True
+
+    @property
+    def paused(self) -> bool:
+        """Whether what is said is left out."""
+        return self._pause.on
+
+    def pause(self) -> None:
+        """Leave out what is said from now on, as a mute switch does; from any thread."""
+        self._pause.pause()
+
+    def resume(self) -> None:
+        """Detect words again, also where a word has paused it; from any thread."""
+        self._pause.resume()
 
     def close(self) -> None:
         """End listening, in whichever way, and close the source; may be called twice.
@@ -184,8 +199,8 @@ class Listener:
 class _Until:
     """A source's blocks until the listener is closed."""
 
-    def __init__(self, closing: threading.Event, source: Iterable[Any]) -> None:
-        self._closing, self._source = closing, source
+    def __init__(self, closing: threading.Event, source: Iterable[Any], pause: Pause) -> None:
+        self._closing, self._source, self._pause = closing, source, pause
         if hasattr(source, "unix_time"):  # Detector.listen gives detections their time with it
             self.unix_time = source.unix_time
 
@@ -193,6 +208,6 @@ class _Until:
         if self._closing.is_set():
             return
         for block in self._source:
-            yield block
+            yield self._pause.passed(block)
             if self._closing.is_set():
                 return

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from kws.app.arming import Arming
+from kws.app.arming import Arming, ArmingConfig
 from kws.app.events import End, Paused, Ready, Reason, Resumed
 from kws.app.outputs import Outputs
+from kws.app.pause import Pause
 from kws.app.signals import Stopped, StopSignals
 from kws.audio.events import SourceEvent
-from kws.audio.gap import Gap
 from kws.config import SAMPLE_RATE
 from kws.decision import Detection
 from kws.detector import Detector, Int16Array, Observer
@@ -25,10 +25,10 @@ class Session:
 
     def __init__(self, outputs: Outputs, signals: StopSignals) -> None:
         """The caller closes them."""
-        self.arming: Arming | None = None  # which detections the outputs get; None: all
+        self.arming = Arming(ArmingConfig())  # which detections the outputs get
         self._outputs = outputs
         self._signals = signals
-        self._paused = False
+        self._pause = Pause(self._tell_paused)
 
     def run(self, detector: Detector, source: Iterable[Any], name: str) -> End:
         """Listen until the source ends or a signal comes; `name` is the source's, for people.
@@ -42,17 +42,13 @@ class Session:
             manifest = detector.model.manifest
             self._outputs.put(Ready(time.time(), name, manifest, detector.thresholds))
 
-        stream = _Stream(source, self._signals, ready, lambda: self._paused)
+        stream = _Stream(source, self._signals, ready, self._pause)
         detections = 0
         reason: Reason = "failed"
         message = ""
         try:
             try:
-                if self.arming:
-                    self.arming.reset()
-                for detection in detector.listen(stream):
-                    if self.arming and not self.arming.counts(detection):
-                        continue
+                for detection in self.arming.listen(detector, stream, self._pause):
                     detections += 1
                     self._outputs.put(detection)
             except Stopped:  # torn from what took too long, or on the very edge of the shield
@@ -80,7 +76,7 @@ class Session:
     @property
     def paused(self) -> bool:
         """Whether what is said is left out."""
-        return self._paused
+        return self._pause.on
 
     def mute(self, muted: bool) -> None:
         """Pause or resume: what remote switches call."""
@@ -88,15 +84,14 @@ class Session:
 
     def pause(self) -> None:
         """Leave out what is said from now on, as a mute switch does; from any thread."""
-        if not self._paused:
-            self._paused = True
-            self._outputs.put(Paused(time.time()))
+        self._pause.pause()
 
     def resume(self) -> None:
         """Detect words again; from any thread."""
-        if self._paused:
-            self._paused = False
-            self._outputs.put(Resumed(time.time()))
+        self._pause.resume()
+
+    def _tell_paused(self, paused: bool) -> None:
+        self._outputs.put((Paused if paused else Resumed)(time.time()))
 
     def _reason(self) -> Reason:
         if self._signals.received is None:
@@ -126,10 +121,10 @@ class _Stream:
         source: Iterable[Any],
         signals: StopSignals,
         ready: Callable[[], None],
-        paused: Callable[[], bool],
+        pause: Pause,
     ) -> None:
         self.samples = 0
-        self._source, self._signals, self._ready, self._paused = source, signals, ready, paused
+        self._source, self._signals, self._ready, self._pause = source, signals, ready, pause
         if hasattr(source, "unix_time"):  # Detector.listen gives detections their time with it
             self.unix_time = source.unix_time
 
@@ -149,9 +144,7 @@ class _Stream:
                     if not self.samples:
                         self._ready()
                     self.samples += len(block)
-                    if self._paused():
-                        block = Gap(len(block))
-                yield block
+                yield self._pause.passed(block)
         except Stopped:
             return
         finally:

@@ -28,6 +28,11 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
         "--after", metavar="WORD", help="a word counts only after this one, once for each time"
     )
     armed.add_argument(
+        "--after-model",
+        metavar="MODEL",
+        help="... which this second model detects, or any of its words where --after names none",
+    )
+    armed.add_argument(
         "--within",
         metavar="SECONDS",
         type=seconds,
@@ -38,6 +43,15 @@ def add_actions(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         type=cool_down,
         help="for so long a word that counted does not count again: for all, or as in stop=2,go=1",
+    )
+    armed.add_argument(
+        "--pause-on", metavar="WORD", help="this word does nothing but pause listening"
+    )
+    armed.add_argument(
+        "--pause-for",
+        metavar="SECONDS",
+        type=seconds,
+        help="... for so long (default: 60); a mute switch resumes it earlier",
     )
     done = parser.add_argument_group("what a detection does")
     done.add_argument(
@@ -140,21 +154,28 @@ def cool_down(text: str) -> float | dict[str, float]:
     return {word.strip(): seconds(value) for word, _, value in pairs}
 
 
-def arming(options: argparse.Namespace, keywords: Collection[str]) -> Arming | None:
-    """What the options say, for a model with these keywords; None: every detection counts.
+def arming(options: argparse.Namespace, keywords: Collection[str]) -> Arming:
+    """What the options say, for a model with these keywords.
 
     Raises SettingError for a word that is not among them.
     """
     from kws.app.arming import Arming, ArmingConfig
 
-    if options.within is not None and options.after is None:
-        raise SettingError("--within goes with --after WORD")
-    if options.after is None and options.cool_down is None:
-        return None
+    if options.within is not None and options.after is None and options.after_model is None:
+        raise SettingError("--within goes with --after WORD or --after-model MODEL")
+    if options.pause_for is not None and options.pause_on is None:
+        raise SettingError("--pause-for goes with --pause-on WORD")
     pauses = options.cool_down or {}
     if isinstance(pauses, float):
         pauses = dict.fromkeys(keywords, pauses)
-    config = ArmingConfig(options.after, options.within or ArmingConfig.within, pauses)
+    config = ArmingConfig(
+        after=options.after,
+        after_model=options.after_model,
+        within=options.within or ArmingConfig.within,
+        cool_down=pauses,
+        pause_on=options.pause_on,
+        pause_for=options.pause_for or ArmingConfig.pause_for,
+    )
     config.check(keywords)
     return Arming(config)
 

@@ -146,7 +146,7 @@ class _Setup:
 
     options: Options
     model: Model
-    arming: Arming | None
+    arming: Arming
 
     @classmethod
     def of(cls, options: Options) -> _Setup:

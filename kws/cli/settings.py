@@ -174,6 +174,8 @@ def _one(action: argparse.Action, value: Any) -> Any:
     kinds = _kinds(action)
     if not any(_is(kind, value) for kind in kinds):
         raise _unexpected(kinds, value)
+    if value == [] and tuple in kinds:  # as `kws config` prints none
+        return action.default
     convert: Any = action.type or str
     try:
         converted = convert(_as_flag(value))
