@@ -36,6 +36,11 @@ PAGES = {
         "Difficult rooms and voices",
         "Talk in the background, other accents, children, and the files without verifier.",
     ),
+    "arming": Page(
+        "A second condition",
+        "False actions on recordings without commands: every detection, and those that count after "
+        "another word or a cool-down.",
+    ),
     "spotting": Page(
         "Single words in a stream", "Validation clips with noise around them, one by one."
     ),
@@ -109,7 +114,16 @@ PAGES = {
 
 # Those that tell what the weights do that ship, and so end with them.
 OF_WEIGHTS = frozenset(
-    {"accuracy", "accuracy_accurate", "streaming", "rooms", "spotting", "peers", "listening"}
+    {
+        "accuracy",
+        "accuracy_accurate",
+        "streaming",
+        "rooms",
+        "arming",
+        "spotting",
+        "peers",
+        "listening",
+    }
 )
 
 # What the keys of the files are called where they head a table.

@@ -248,13 +248,8 @@ def rows(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
     return table
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.product.rooms",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_material(parser: argparse.ArgumentParser) -> None:
+    """Declare what is measured, and on what."""
     data = os.environ.get("KWS_DATA")
     parser.add_argument("--data", type=Path, default=data, required=not data, metavar="DIR")
     parser.add_argument(
@@ -263,6 +258,16 @@ def main(arguments: list[str] | None = None) -> int:
         help="a packaged model's name, a folder or a manifest, any number of times "
         "(default: every packaged model)",
     )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.product.rooms",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_material(parser)
     parser.add_argument("--clips", type=int, default=CLIPS, help="of each word")
     parser.add_argument("--out", type=Path, default=FOLDER / "rooms.json")
     options = parser.parse_args(arguments)
