@@ -24,7 +24,7 @@ QUICK := audio benchmark_report cli_keywords decision detector documents events 
     imports intervals manifest metrics packaging pool scenes spotting \
     streaming_frontend vad
 
-.PHONY: help listen test quick fuzz soak lock arm matrix clean
+.PHONY: help listen test quick fuzz soak lock arm matrix release-check clean
 
 help:
 	@echo "make listen  install kws into $(RUNTIME) and listen to the microphone (or play the demo)"
@@ -34,6 +34,7 @@ help:
 	@echo "make soak    listen to a virtual microphone for 30 minutes that is not treated well"
 	@echo "make arm     run the model's files on ARM processors, under emulation"
 	@echo "make matrix  try the wheel on every version of Python that is found"
+	@echo "make release-check  walk the checklist of a release; what is to be published lies in dist/"
 	@echo "make clean   remove both environments and the caches"
 
 listen: $(RUNTIME)/installed
@@ -75,6 +76,10 @@ arm: $(DEV)/installed
 # The wheel on every version of Python that is found, with the oldest and the newest dependencies.
 matrix: $(DEV)/installed
 	$(DEV)/bin/python -m benchmarks.product.matrix $(MATRIX)
+
+# The checklist of CONTRIBUTING.md.
+release-check: $(DEV)/installed
+	$(DEV)/bin/python -m benchmarks.release
 
 clean:
 	rm -rf $(RUNTIME) $(DEV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

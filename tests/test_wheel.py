@@ -16,13 +16,11 @@ from kws import __version__
 from kws.demo import SPOKEN
 
 ROOT = Path(__file__).parent.parent
-BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE", "kws")
+BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "kws")
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy so that no leftover of an earlier build gets in."""
-    folder = tmp_path_factory.mktemp("wheel")
+def build(folder: Path) -> Path:
+    """The folder of wheel and source, built from a copy so that no leftover gets in."""
     source = folder / "source"
     source.mkdir()
     for name in BUILT_FROM:
@@ -32,11 +30,18 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         else:
             shutil.copy(path, source / name)
     subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, source],
+        [sys.executable, "-m", "build", "--no-isolation", source],
         check=True,
         capture_output=True,
+        env={**os.environ, "SOURCE_DATE_EPOCH": "1800000000"},
     )
-    (built,) = folder.glob("*.whl")
+    return source / "dist"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel."""
+    (built,) = build(tmp_path_factory.mktemp("wheel")).glob("*.whl")
     return built
 
 
@@ -80,6 +85,16 @@ def test_content(wheel: Path) -> None:
     assert wheel.stat().st_size < 3_200_000
 
 
+def test_the_same_bytes_twice(wheel: Path, tmp_path: Path) -> None:
+    """Wheel and source do not depend on the folder, nor on when the files were written."""
+    first, second = wheel.parent, build(tmp_path)
+    names = sorted(path.name for path in first.iterdir())
+    assert names == sorted(path.name for path in second.iterdir())
+    assert [f"kws-{__version__}-py3-none-any.whl", f"kws-{__version__}.tar.gz"] == names
+    for name in names:
+        assert (first / name).read_bytes() == (second / name).read_bytes(), name
+
+
 def test_no_torch(installed: Path, tmp_path: Path) -> None:
     """A listener's environment gets no torch, and kws comes from it, not from the source tree."""
     program = (
@@ -89,6 +104,14 @@ def test_no_torch(installed: Path, tmp_path: Path) -> None:
     torch, file = run(installed / "python", "-c", program, folder=tmp_path).split(maxsplit=1)
     assert torch == "None"
     assert Path(file.strip()).is_relative_to(installed.parent)
+    training = subprocess.run(
+        [installed / "python", "-I", "-m", "kws.train", "--out", "x"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert (1, "") == (training.returncode, training.stdout)
+    assert "error: training needs torch; pip install 'kws[train]'\n" == training.stderr
 
 
 def test_demo(installed: Path, tmp_path: Path) -> None:

@@ -9,7 +9,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import torch
+try:
+    import torch
+except ModuleNotFoundError:
+    sys.exit("error: training needs torch; pip install 'kws[train]'")
 
 from kws.config import LABELS
 from kws.errors import KwsError, ModelError

@@ -1,4 +1,4 @@
-"""Make the demonstration recording again: `python -m kws.demo.make` (needs espeak-ng).
+"""Make the demonstration recording again: `python docs/tools/demonstration.py` (needs espeak-ng).
 
 Every voice is espeak-ng's and every noise is computed here, so that nobody else's recording is in
 the package. Each command gets the voice in which the default model knows it best, for microphones
