@@ -38,7 +38,7 @@ def spoken() -> list[str]:
 
 def test_every_example_is_run() -> None:
     """A new example needs a test."""
-    here = {"detect.c", "file.py", "many_streams.py"}
+    here = {"detect.c", "file.py", "game.py", "many_streams.py"}
     assert here | ELSEWHERE == {path.name for path in EXAMPLES.iterdir() if path.is_file()}
 
 
@@ -46,6 +46,12 @@ def test_file(spoken: list[str]) -> None:
     """The words of a file, in order."""
     lines = run(sys.executable, EXAMPLES / "file.py", RECORDING)
     assert spoken == [line.split()[-1] for line in lines]
+
+
+def test_game() -> None:
+    """Four words move, stop ends."""
+    lines = run(sys.executable, EXAMPLES / "game.py", RECORDING)
+    assert any("4 moves. right" in line for line in lines), lines
 
 
 def test_many_streams(spoken: list[str]) -> None:

@@ -1,6 +1,8 @@
-"""Draw what `kws listen --demo` shows in a real terminal: the picture in the README.
+"""Draw what a command shows in a real terminal: `kws listen --demo`, the picture in the README.
 
 python docs/tools/terminal_screenshot.py [--columns 80] [--out docs/pictures/listen.svg]
+python docs/tools/terminal_screenshot.py --out docs/pictures/game.svg --title game.py --columns 40 \
+    --rows 13 --until "4 moves" --command "python docs/examples/game.py kws/demo/commands.opus"
 
 tmux (Debian: tmux) is the terminal. The picture is taken half a second after --until has appeared.
 """
@@ -51,8 +53,12 @@ def main() -> int:
     parser.add_argument("--columns", type=int, default=80)
     parser.add_argument("--out", type=Path, default=Path("docs/pictures/listen.svg"))
     parser.add_argument("--until", default="✔ stop")
+    parser.add_argument("--rows", type=int, default=20)
+    listen = shlex.join([sys.executable, "-m", "kws", "listen", "--demo"])
+    parser.add_argument("--command", default=listen)
+    parser.add_argument("--title", default="kws listen --demo")
     options = parser.parse_args()
-    screen = screenshot(options.columns, 20, options.until)
+    screen = screenshot(options.command, options.columns, options.rows, options.until)
     console = Console(
         record=True,
         width=options.columns,
@@ -62,15 +68,14 @@ def main() -> int:
     )
     console.print(Text.from_ansi(screen), no_wrap=True)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    picture = console.export_svg(title="kws listen --demo", code_format=PICTURE, unique_id="kws")
+    picture = console.export_svg(title=options.title, code_format=PICTURE, unique_id="kws")
     options.out.write_text(picture, encoding="utf-8")
     print(f"{options.out}: {options.out.stat().st_size} bytes")
     return 0
 
 
-def screenshot(columns: int, rows: int, until: str) -> str:
+def screenshot(command: str, columns: int, rows: int, until: str) -> str:
     """The screen, with its colours as ANSI codes, half a second after the text appears on it."""
-    command = shlex.join([sys.executable, "-m", "kws", "listen", "--demo"])
     tmux = ["tmux", "-L", f"kws-{os.getpid()}", "-f", "/dev/null"]
     size = ["-x", str(columns), "-y", str(rows)]
     tmux = [*tmux, "-u"]  # its client may have been started without a locale
