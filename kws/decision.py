@@ -16,6 +16,7 @@ FloatArray = NDArray[np.float32]
 WORD_MS = 600  # before a score rises, its word has begun no earlier than this
 # So far below its loudest a word is over, and up to so far another begins, after so many rows.
 PAUSE_DB, ONSET_DB, RUN_ROWS = 12.0, 8.0, 80 // STEP_MS
+APART_ROWS = 400 // STEP_MS  # from one word's onset to that of the next, at least
 RISE_ROWS = 300 // STEP_MS  # from the onset of a word to the rise of its posterior, at most
 LEVEL_ROWS = 400 // STEP_MS  # a row of posteriors is about the loudest of so many up to it
 
@@ -47,7 +48,7 @@ class Deciders:
     * it is armed: since it was detected last, its posterior has been lower than that for
       `rearm_ms`, because a word stays in the network's window for most of a second. Or the word
       has been said again meanwhile: by the levels it ended more than `hold_ms` ago, something as
-      loud began, and the posterior has not fallen;
+      loud began APART_ROWS or more after its onset, and the posterior has not fallen;
     * no other keyword scores higher, and none has been detected for `refractory_ms`.
 
     A stream begins with silence.
@@ -299,7 +300,8 @@ class Decider:
 def repeated_onset(levels: Sequence[float], held: int) -> int | None:
     """Where a word was said once more, as an index into `levels`; None where it was not.
 
-    `levels` in dB, one per row, begin with the first word. That ended at least `held` rows ago.
+    `levels` in dB, one per row, begin with the first word. That ended at least `held` rows ago. What
+    begins less than APART_ROWS after it is part of it: "stop" is silent before its t.
     """
     loudest = max(levels)
     loud = [loudest - level <= ONSET_DB for level in levels]
@@ -307,6 +309,9 @@ def repeated_onset(levels: Sequence[float], held: int) -> int | None:
     word = _run(loud, 0)
     pause = _run(faint, word)
     onset = _run(loud, pause)
+    while onset < min(word + APART_ROWS, len(levels)):
+        pause = _run(faint, onset)
+        onset = _run(loud, pause)
     enough = len(levels) - pause >= held and len(levels) - onset > RISE_ROWS
     return onset if enough else None
 

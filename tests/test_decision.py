@@ -229,6 +229,15 @@ def test_a_sound_after_a_word_is_not_the_word_again() -> None:
     assert ["yes"] == words(detect_levels(*repeated(25, 1, 4), REPEATING))
 
 
+@pytest.mark.parametrize("times", [1, 2, 4])
+def test_a_word_that_is_silent_within_is_detected_as_often_as_it_is_said(times: int) -> None:
+    """80 ms of silence before the t of "stop" are no pause between two words."""
+    scores, levels = repeated(30, times, times)
+    for word in range(times):
+        levels[34 + word * 30 : 38 + word * 30] = [5.0] * 4
+    assert ["yes"] * times == words(detect_levels(scores, levels, REPEATING))
+
+
 def test_a_long_sound_is_one_word() -> None:
     """Without a pause in the levels nothing was said again, however long the posterior stays up."""
     scores, levels = repeated(30, 4, 4)
@@ -392,11 +401,12 @@ def test_many_streams_decide_as_one_each(scores: list[list[Row]], random: Random
 @pytest.mark.parametrize(
     ("word", "pause", "again", "held", "onset"),
     [
-        (4, 4, 16, 20, 8),
-        (4, 4, 16, 21, None),  # the word ended 20 rows ago
-        (4, 4, 15, 1, None),  # its posterior may not have risen yet
-        (4, 3, 16, 1, None),  # a pause of 60 ms is within a word
-        (3, 4, 16, 1, None),  # what is shorter than 80 ms is no word
+        (4, 16, 16, 32, 20),
+        (4, 16, 16, 33, None),  # the word ended 32 rows ago
+        (4, 16, 15, 1, None),  # its posterior may not have risen yet
+        (17, 4, 16, 1, 21),
+        (17, 3, 16, 1, None),  # a pause of 60 ms is within a word
+        (3, 17, 16, 1, None),  # what is shorter than 80 ms is no word
         (9, 30, 40, 70, 39),
         (9, 30, 40, 71, None),
     ],
@@ -412,6 +422,25 @@ def test_the_row_in_which_a_word_begins_again(
     assert repeated_onset(shallow, held) is None  # 12 dB is no pause
     murmur = [60.0] * word + [40.0] * pause + [51.5] * again
     assert repeated_onset(murmur, held) is None  # 8.5 dB below the word is no word
+
+
+@pytest.mark.parametrize(
+    ("silent", "onset"),
+    [
+        ([15], None),  # what begins 19 rows after the word is part of it
+        ([16], 20),
+        ([4, 12], 24),  # after two early ones the search goes on
+        ([4, 4, 7], 27),
+        ([4, 7], None),
+        ([4, 3], None),
+    ],
+)
+def test_what_begins_early_is_part_of_the_word(silent: list[int], onset: int | None) -> None:
+    """By the rows of the pauses after each four loud rows."""
+    levels = [60.0] * 4
+    for rows in silent:
+        levels += [5.0] * rows + [60.0] * 4
+    assert onset == repeated_onset(levels + [20.0] * 12, 1)
 
 
 def test_a_row_of_context_is_as_loud_as_the_400_ms_up_to_it() -> None:

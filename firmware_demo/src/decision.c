@@ -105,8 +105,12 @@ static void arm_repeated(kws_decision *decision)
     }
     const int loudest = loudest_of(decision, 0, (uint32_t)first + 1);
     const int word = run_of(decision, first, loudest, KWS_ONSET_LEVEL, 0);
-    const int pause = run_of(decision, word, loudest, KWS_PAUSE_LEVEL, 1);
-    const int onset = run_of(decision, pause, loudest, KWS_ONSET_LEVEL, 0);
+    int pause = run_of(decision, word, loudest, KWS_PAUSE_LEVEL, 1);
+    int onset = run_of(decision, pause, loudest, KWS_ONSET_LEVEL, 0);
+    while (onset >= 0 && word - onset < KWS_APART_ROWS) { /* it is part of the same word */
+        pause = run_of(decision, onset, loudest, KWS_PAUSE_LEVEL, 1);
+        onset = run_of(decision, pause, loudest, KWS_ONSET_LEVEL, 0);
+    }
     if (pause + 1 < KWS_HELD_ROWS || onset < KWS_RISE_ROWS) {
         return;
     }

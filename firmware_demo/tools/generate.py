@@ -15,7 +15,7 @@ from firmware_demo.tools.decision_tables import DecisionTables, decision_tables
 from firmware_demo.tools.frontend_tables import FrontendTables, frontend_tables
 from firmware_demo.tools.network_tables import VECTOR, network_source
 from kws.config import STEP_MS
-from kws.decision import LEVEL_ROWS, RISE_ROWS, RUN_ROWS, WORD_MS
+from kws.decision import APART_ROWS, LEVEL_ROWS, RISE_ROWS, RUN_ROWS, WORD_MS
 from kws.errors import ModelError
 from kws.model.manifest import Manifest
 
@@ -164,6 +164,7 @@ def _sizes(
         "KWS_WEIGHT_STEP": decision.weight_step,
         "KWS_HELD_ROWS": decision.held,
         "KWS_RUN_ROWS": RUN_ROWS,
+        "KWS_APART_ROWS": APART_ROWS,
         "KWS_RISE_ROWS": RISE_ROWS,
         "KWS_PAUSE_LEVEL": decision.pause,
         "KWS_ONSET_LEVEL": decision.onset,

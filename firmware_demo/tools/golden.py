@@ -167,7 +167,7 @@ def _scores(manifest: Manifest, features: Quantisation) -> Int32Array:
     """Posteriors that rise and fall at random about the thresholds, with rests between them.
 
     What rises is of any loudness; some stay up over two or three bursts of sound, like a word that
-    is said again."""
+    is said again; a third of those are silent in between, as before the t of "stop"."""
     random = np.random.default_rng(7)
     labels = len(manifest.labels)
     rests = np.where(random.random(SCORES) < 0.01, random.integers(1, 200, SCORES), 0)
@@ -184,7 +184,9 @@ def _scores(manifest: Manifest, features: Quantisation) -> Int32Array:
         end = at + apart * times
         rests[at : end + 50], heights[at : end + 50] = 0, 0.0
         heights[at + 15 : end + 45, label] = 4.0
-        sounds[at : end + 50] = np.where(np.arange(end + 50 - at) % apart < 15, loud, 20)
+        row = np.arange(end + 50 - at) % apart
+        closed = (row >= 5) & (row < 9) if at % 3 == 0 else np.zeros(len(row), bool)
+        sounds[at : end + 50] = np.where((row < 15) & ~closed, loud, 20)
         sounds[end : end + 50] = 20
     heights = np.maximum(heights + random.normal(0.0, 0.02, heights.shape), 0.0)
     heights /= np.maximum(heights.sum(axis=1, keepdims=True), 1.0)
