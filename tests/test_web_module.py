@@ -130,6 +130,8 @@ def decisions(manifest: Manifest) -> list[dict[str, Any]]:
             heights[place : place + length, label] += random.uniform(0.2, 8.0)
             loud = int(random.integers(5, 40))
             levels[place : place + loud] += random.uniform(0, 50)
+            if place % 3 == 0:  # as before the t of "stop"
+                levels[place + 5 : place + 9] = 0.0
             place += length + int(random.integers(0, 60))
         posteriors = (heights / heights.sum(axis=1, keepdims=True)).astype(np.float32)
         if number % 5 == 0:

@@ -11,6 +11,7 @@ const WORD_MS = 600; // before a score rises, its word has begun no earlier than
 const PAUSE_DB = 12.0;
 const ONSET_DB = 8.0;
 const RUN_ROWS = 80 / STEP_MS;
+const APART_ROWS = 400 / STEP_MS; // from one word's onset to that of the next, at least
 const RISE_ROWS = 300 / STEP_MS; // from the onset of a word to the rise of its posterior, at most
 const LEVEL_ROWS = 400 / STEP_MS; // a row of posteriors is about the loudest of so many up to it
 
@@ -251,7 +252,8 @@ export class Decider {
 /**
  * Where a word was said once more, as an index into `levels`; null where it was not.
  *
- * `levels` in dB, one per row, begin with the first word. That ended at least `held` rows ago.
+ * `levels` in dB, one per row, begin with the first word. That ended at least `held` rows ago. What
+ * begins less than APART_ROWS after it is part of it: "stop" is silent before its t.
  * @param {number[]} levels
  * @param {number} held
  */
@@ -260,8 +262,12 @@ function repeatedOnset(levels, held) {
   const loud = levels.map((level) => loudest - level <= ONSET_DB);
   const faint = levels.map((level) => loudest - level > PAUSE_DB);
   const word = run(loud, 0);
-  const pause = run(faint, word);
-  const onset = run(loud, pause);
+  let pause = run(faint, word);
+  let onset = run(loud, pause);
+  while (onset < Math.min(word + APART_ROWS, levels.length)) {
+    pause = run(faint, onset);
+    onset = run(loud, pause);
+  }
   const enough = levels.length - pause >= held && levels.length - onset > RISE_ROWS;
   return enough ? onset : null;
 }
