@@ -24,7 +24,7 @@ QUICK := audio benchmark_report cli_keywords decision detector documents events 
     imports intervals manifest metrics packaging pool scenes spotting \
     streaming_frontend vad
 
-.PHONY: help listen test quick fuzz soak lock arm matrix release-check clean
+.PHONY: help listen setup test quick fuzz soak lock arm matrix release-check clean
 
 help:
 	@echo "make listen  install kws into $(RUNTIME) and listen to the microphone (or play the demo)"
@@ -46,10 +46,13 @@ listen: $(RUNTIME)/installed
 		exec $(RUNTIME)/bin/kws listen --demo $(LISTEN); \
 	fi
 
-test: $(DEV)/installed
+# All that the tests need.
+setup: $(DEV)/installed
 # As root only, which is a container or CI: on a person's machine sound servers are theirs to choose.
 	@[ "$$(id -u)" != 0 ] || dpkg -s $(TEST_PACKAGES) >/dev/null 2>&1 || { $(call apt_install,$(TEST_PACKAGES)); }
 	@[ "$$(id -u)" != 0 ] || dpkg -s $(FIRMWARE_PACKAGES) >/dev/null 2>&1 || { $(call apt_install,--no-install-recommends $(FIRMWARE_PACKAGES)); }
+
+test: setup
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/mypy
@@ -90,11 +93,11 @@ $(RUNTIME)/installed: pyproject.toml
 	@touch $@
 
 # Everything at the versions of requirements-dev.txt and with the hashes that it names, but for torch,
-# of which machines need different builds.
+# of which machines need different builds. Most of it is never imported, and so not compiled here.
 $(DEV)/installed: pyproject.toml requirements-dev.txt
 	$(call new_environment,$(DEV))
-	@$(DEV)/bin/python $(PIP_INSTALL) --require-hashes --requirement requirements-dev.txt
-	@$(DEV)/bin/python $(PIP_INSTALL) torch==2.13.0
+	@$(DEV)/bin/python $(PIP_INSTALL) --no-compile --require-hashes --requirement requirements-dev.txt
+	@$(DEV)/bin/python $(PIP_INSTALL) --no-compile torch==2.13.0
 	@$(DEV)/bin/python $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -98,7 +98,7 @@ def clips(recordings: Path, manifest: Manifest) -> NDArray[np.int16]:
 def _run_make(*arguments: str) -> subprocess.CompletedProcess[str]:
     own = {name: value for name, value in os.environ.items() if name != "CMSIS_NN_DIR"}
     return subprocess.run(
-        ["make", "-C", str(FIRMWARE), *arguments],
+        ["make", f"-j{os.cpu_count()}", "-C", str(FIRMWARE), *arguments],
         env=own,
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -8,7 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,20 @@ class Running:
             return self.process.stderr.read()
 
 
+@contextmanager
+def stalled(listeners: Sequence[Running], seconds: float) -> Iterator[None]:
+    """They stand still for so long, and are waited for until they listen again."""
+    over = time.monotonic() + seconds
+    for listener in listeners:
+        listener.process.send_signal(signal.SIGSTOP)
+    yield
+    time.sleep(max(0.0, over - time.monotonic()))
+    for listener in listeners:
+        listener.process.send_signal(signal.SIGCONT)
+    for listener in listeners:
+        listener.hears_again()
+
+
 def test_what_is_played_is_spotted(sound: SoundServer, tmp_path: Path) -> None:
     """The beginning of the demonstration, played aloud, gives its commands; Ctrl-C ends with 0."""
     spoken = [e for e in json.loads(SPOKEN.read_text(encoding="utf-8")) if e["end"] < 8.0]
@@ -116,19 +131,14 @@ def test_what_is_played_is_spotted(sound: SoundServer, tmp_path: Path) -> None:
 def test_ten_stalls(sound: SoundServer) -> None:
     """Standing still for 3, 5 and 8 s kills no listener; its clock is right and it goes on."""
     with sound.plugged_in("usb", "Büro USB Mic") as microphone:
-        listeners = [Running(sound.start_program(PROGRAM, "büro")) for _ in range(5)]
+        listeners = [Running(sound.start_program(PROGRAM, "büro")) for _ in range(6)]
         for listener in listeners:
             listener.event("ready")
             listener.hears_again()
-        for seconds in (3.0, 5.0, 8.0):
-            stalled = listeners if seconds < 8.0 else listeners[:2]  # twelve in all
-            for listener in stalled:
-                listener.process.send_signal(signal.SIGSTOP)
-            time.sleep(seconds)
-            for listener in stalled:
-                listener.process.send_signal(signal.SIGCONT)
-            for listener in stalled:
-                listener.hears_again()
+        with stalled(listeners[:2], 8.0):  # two of 8 s, while the others have two each
+            for seconds in (3.0, 5.0):
+                with stalled(listeners[2:], seconds):
+                    pass
         begin = microphone.play(CLICK)
         for listener in listeners:
             click = listener.wait_for(lambda line: "click" in line)
@@ -183,7 +193,7 @@ def test_sound_server_killed_and_restarted(sound: SoundServer) -> None:
 
 def test_a_handler_of_nine_seconds(sound: SoundServer) -> None:
     """What was said meanwhile does not fire; what comes afterwards does, with the right times."""
-    audio = np.concatenate(list(AudioFile(RECORDING)))
+    audio = np.concatenate(list(AudioFile(RECORDING)))[: 19 * SAMPLE_RATE]
     offline = list(Detector().listen([audio]))
     played = np.rint(soxr.resample(audio.astype(np.float32), SAMPLE_RATE, RATE)).astype(np.int16)
     with sound.plugged_in("usb", "Büro USB Mic") as microphone:
@@ -301,8 +311,8 @@ def test_no_server_at_all(sound: SoundServer) -> None:
 
 def test_the_beginning_of_a_soak(sound: SoundServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """What `make soak` does for half an hour, with one stall and one restart of the server."""
-    monkeypatch.setattr(soak, "EVERY", 12.0)
-    assert soak.run(sound, 38.0) == ""
+    monkeypatch.setattr(soak, "EVERY", 6.0)
+    assert soak.run(sound, 26.0) == ""
 
 
 def test_a_soak_that_fails(sound: SoundServer, monkeypatch: pytest.MonkeyPatch) -> None:
