@@ -300,8 +300,8 @@ class Decider:
 def repeated_onset(levels: Sequence[float], held: int) -> int | None:
     """Where a word was said once more, as an index into `levels`; None where it was not.
 
-    `levels` in dB, one per row, begin with the first word. That ended at least `held` rows ago. What
-    begins less than APART_ROWS after it is part of it: "stop" is silent before its t.
+    `levels` in dB, one per row, begin with the first word. That ended at least `held` rows ago.
+    What begins less than APART_ROWS after it is part of it: "stop" is silent before its t.
     """
     loudest = max(levels)
     loud = [loudest - level <= ONSET_DB for level in levels]

@@ -34,6 +34,9 @@ class FakePortAudio:
             "hostapi": 0,
         }
 
+    def get_portaudio_version(self) -> tuple[int, str]:
+        return 0, "a fake"
+
     def query_hostapis(self) -> list[dict[str, str]]:
         return [{"name": "ALSA"}]
 

@@ -470,6 +470,32 @@ def test_the_shortest_context(context_ms: int) -> None:
     assert ["yes"] == words(detect(earlier, Decider(LABELS, {}, config)))
 
 
+@pytest.mark.parametrize(
+    ("longest_ms", "hovering", "expected"), [(0, 0, 1), (0, 1, 0), (20, 0, 1), (20, 1, 0)]
+)
+def test_the_shortest_time_that_a_score_may_stay_up(
+    longest_ms: int, hovering: int, expected: int
+) -> None:
+    """One row, less cannot be told: what was up in the row before is no word any more."""
+    config = replace(CONFIG, smoothing_ms=20, isolation=0.0, longest_ms=longest_ms)
+    scores = [REST] * 30 + [(0.6, 0.0, 0.0)] * hovering + [YES]
+    assert expected == len(detect(scores, Decider(LABELS, {}, config)))
+
+
+def test_the_shortest_time_in_which_a_keyword_is_armed_again() -> None:
+    """One low row, less cannot be told."""
+    config = replace(CONFIG, smoothing_ms=20, isolation=0.0, rearm_ms=0, refractory_ms=20)
+    scores = [REST] * 30 + [YES, REST, YES, YES]
+    assert ["yes", "yes"] == words(detect(scores, Decider(LABELS, {}, config)))
+
+
+def test_a_word_is_remembered_for_as_long_as_it_may_be_said_again() -> None:
+    """Until `hold_ms` after its end, however far its beginning lies back."""
+    scores, levels = repeated(40, 2, 2)
+    longer = replace(REPEATING, hold_ms=1_200)
+    assert ["yes", "yes"] == words(detect_levels(scores, levels, longer))
+
+
 def test_keywords_that_are_not_wanted() -> None:
     """They are not detected, and stay part of what was said before the others."""
     scores = [REST] * 30 + [YES] * 14 + [REST] * 60 + [NO] * 14 + [REST] * 30

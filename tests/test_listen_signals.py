@@ -97,18 +97,26 @@ def listen() -> Iterator[Any]:
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_clean_stop(name: str, tones: Path, tmp_path: Path, listen: Any) -> None:
-    """While it waits for audio: exit code 0, the end is told and the monitor's hour is written."""
-    running = listen("--json", "--model", str(tones), "--monitor", str(tmp_path / "seen"))
-    running.send(WORDS)
-    assert running.event()["event"] == "ready"
-    running.process.send_signal(getattr(signal, name))
-    code, events, errors = running.end()
-    assert (0, "") == (code, errors)
-    assert ("end", "signal", 2.0) == tuple(
-        events[-1][key] for key in ("event", "reason", "seconds")
-    )
-    (record,) = (tmp_path / "seen").iterdir()
-    assert json.loads(record.read_bytes())["seconds"] >= 1.9
+    """While it waits for audio: exit code 0, the end is told and the monitor's hour is written.
+
+    Within a second, which a busy machine is given three attempts for."""
+    for attempt in range(3):
+        seen = tmp_path / str(attempt)
+        running = listen("--json", "--model", str(tones), "--monitor", str(seen))
+        running.send(WORDS)
+        assert running.event()["event"] == "ready"
+        sent = time.time()
+        running.process.send_signal(getattr(signal, name))
+        code, events, errors = running.end()
+        assert (0, "") == (code, errors)
+        assert ("end", "signal", 2.0) == tuple(
+            events[-1][key] for key in ("event", "reason", "seconds")
+        )
+        (record,) = seen.iterdir()
+        assert json.loads(record.read_bytes())["seconds"] >= 1.9
+        if events[-1]["time"] - sent < 1.0:
+            return
+    pytest.fail(f"it took {events[-1]['time'] - sent:.1f} s to end")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and a small pipe")

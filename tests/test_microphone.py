@@ -15,6 +15,7 @@ from kws.audio import Device, Gap, Microphone, SourceEvent, input_devices
 from kws.audio.desktop import DesktopSource, Server, parse_sources
 from kws.audio.devices import find
 from kws.audio.errors import DeviceError
+from kws.cli import main
 from kws.config import SAMPLE_RATE
 
 
@@ -127,6 +128,32 @@ class TestOpening:
         with pytest.raises(DeviceError, match="has 2 channel"):
             Microphone(channel=3)
 
+    @pytest.mark.parametrize("command", ["listen", "doctor"])
+    def test_channel_of_a_command(
+        self,
+        command: str,
+        portaudio: FakePortAudio,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        """The commands that record take it too, and say where there is none such."""
+        monkeypatch.setitem(sys.modules, "sounddevice", portaudio)
+        monkeypatch.setattr("kws.app.doctor.load_sounddevice", lambda: portaudio)
+        monkeypatch.setattr("kws.app.doctor.query_server", lambda: None)
+        assert 1 == main([command, "--channel", "3"])
+        printed = "".join(capsys.readouterr())
+        assert "has 2 channel(s), and channel 3 was requested; see: kws devices" in printed
+
+    @pytest.mark.parametrize("source", [["--demo"], ["--input", "x.wav"]])
+    def test_no_channel_of_a_recording(
+        self, source: list[str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """A recording has no microphone's channel."""
+        assert 2 == main(["listen", *source, "--channel", "2"])
+        message = capsys.readouterr().err
+        assert f"with {source[0]} there is none, so leave it out" in message
+        assert 1 == message.count("\n")
+
     @pytest.mark.parametrize("settings", [{"channel": 0}, {"max_age": 0.0}, {"max_age": 61.0}])
     def test_impossible_settings(
         self, portaudio: FakePortAudio, settings: dict[str, float]
@@ -213,10 +240,26 @@ class TestListening:
             assert microphone.lost_seconds == 0.0
 
     def test_closed_from_another_thread(self, portaudio: FakePortAudio) -> None:
-        """The loop ends, although no audio comes; closing again is fine."""
+        """The loop is woken, although no audio comes: it does not end only when it looks again.
+
+        Closing again is fine."""
+        waits = threading.Event()
+
+        class LongWait(threading.Event):
+            def wait(self, timeout: float | None = None) -> bool:
+                waits.set()
+                return super().wait(60.0)
+
+        def close() -> None:
+            waits.wait()
+            microphone.close()
+
         microphone = Microphone()
-        threading.Timer(0.3, microphone.close).start()
+        microphone._wake = LongWait()
+        begin = time.monotonic()
+        threading.Thread(target=close).start()
         assert list(microphone) == []
+        assert time.monotonic() - begin < 30.0
         microphone.close()
         assert list(microphone) == []
         assert all(stream.closed for stream in portaudio.streams)

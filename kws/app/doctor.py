@@ -61,10 +61,12 @@ def examine(
     device: int | str | None = None,
     model: str | None = None,
     prompt: Callable[[str], None] = lambda _: None,
+    channel: int | None = None,
 ) -> Iterator[Finding]:
     """Check everything that listening needs, from the inside out; a finding at a time.
 
-    `prompt` is told what the person before the microphone should do.
+    `channel` is that of the microphone, from 1; None takes the one with the signal. `prompt` is
+    told what the person before the microphone should do.
     """
     yield Finding(
         "program", "ok", f"kws {__version__}, Python {platform.python_version()}, {_os()}"
@@ -77,7 +79,7 @@ def examine(
         yield Finding("speed", "skipped", "there is no detector to run")
     else:
         yield _speed(detector)
-    yield from _microphone(device, detector, prompt)
+    yield from _microphone(device, channel, detector, prompt)
 
 
 def _os() -> str:
@@ -142,7 +144,10 @@ def _speed(detector: Detector) -> Finding:
 
 
 def _microphone(
-    device: int | str | None, detector: Detector | None, prompt: Callable[[str], None]
+    device: int | str | None,
+    channel: int | None,
+    detector: Detector | None,
+    prompt: Callable[[str], None],
 ) -> Iterator[Finding]:
     try:
         load_sounddevice()
@@ -165,7 +170,9 @@ def _microphone(
     )
     events: list[SourceEvent] = []
     try:
-        with Microphone(device, reconnect=False, on_event=events.append) as microphone:
+        with Microphone(
+            device, channel=channel, reconnect=False, on_event=events.append
+        ) as microphone:
             yield from _recording(microphone, events, detector, prompt)
     except DeviceError as error:
         yield Finding("microphone", "failed", f"it does not record ({error.problem})", str(error))

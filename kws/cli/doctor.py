@@ -7,7 +7,7 @@ import dataclasses
 import json
 import sys
 
-from kws.cli.options import device
+from kws.cli.options import add_channel, device
 from kws.text import printable
 
 MARKS = {"ok": "ok", "warning": "warn", "failed": "FAIL", "skipped": "-"}
@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", type=device, help="a number or name from `kws devices` (default: the system's)"
     )
+    add_channel(parser)
     parser.add_argument("--model", help="a packaged model's name, a folder or a manifest")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -27,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
     from kws.app.doctor import examine
 
     findings = []
-    for finding in examine(options.device, options.model, _prompt):
+    for finding in examine(options.device, options.model, _prompt, options.channel):
         findings.append(finding)
         if not options.json:
             mark, text = MARKS[finding.status], printable(finding.text)

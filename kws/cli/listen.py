@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kws.cli.actions import add_actions, arming, open_actions
-from kws.cli.options import add_decision, add_raw, device, raw_format
+from kws.cli.options import add_channel, add_decision, add_raw, device, raw_format
 from kws.cli.settings import Options, add_config
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 # Options by the beginnings of their names: what opens the source, what opens the actions, and what
 # stays as it is when the configuration is read again.
-SOURCE = ("input", "demo", "device", "raw_", "no_microphone")
+SOURCE = ("input", "demo", "device", "channel", "raw_", "no_microphone")
 ACTIONS = ("exec", "webhook", "mqtt", "record")
 LASTING = ("json", "quiet", "service", "wyoming", "zeroconf")
 
@@ -61,6 +61,7 @@ def add_listening(parser: argparse.ArgumentParser, optional: bool = False) -> No
     source.add_argument(
         "--device", type=device, help="a number or name from `kws devices` (default: the system's)"
     )
+    add_channel(parser)
     add_raw(parser)
     parser.add_argument("--model", help="a packaged model's name, a folder or a manifest")
     add_decision(parser)
@@ -250,8 +251,14 @@ def decision(options: Options) -> dict[str, Any]:
 def _open_source(options: Options, session: Session) -> Source:
     from kws.app.servers.silence import Silence
     from kws.audio import AudioFile, AudioPipe, Microphone
+    from kws.errors import SettingError
 
     raw = raw_format(options)
+    if options.channel and (options.demo or options.input):
+        raise SettingError(
+            "--channel chooses a channel of the microphone; with "
+            f"{'--demo' if options.demo else '--input'} there is none, so leave it out"
+        )
     if getattr(options, "no_microphone", False):
         return Silence()
     if options.demo:
@@ -264,7 +271,7 @@ def _open_source(options: Options, session: Session) -> Source:
         return AudioPipe.open(options.input, raw)
     if options.input:
         return AudioFile(options.input)
-    return Microphone(options.device, on_event=session.source_event)
+    return Microphone(options.device, channel=options.channel, on_event=session.source_event)
 
 
 def _open_display(options: Options) -> Output:

@@ -98,6 +98,17 @@ def count(text: str) -> int:
     return int(text)
 
 
+def add_channel(parser: argparse.ArgumentParser) -> None:
+    """Declare --channel."""
+    parser.add_argument(
+        "--channel",
+        metavar="N",
+        type=count,
+        help="take this channel of the microphone, counted from 1 (default: the one with the "
+        "signal)",
+    )
+
+
 def add_raw(parser: argparse.ArgumentParser) -> None:
     """Declare the options that say what raw samples are."""
     parser.add_argument(
