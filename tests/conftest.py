@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from kws.errors import KwsError
 from kws.model.runtimes import disable_telemetry
+from kws.web import bundle
 
 if TYPE_CHECKING:
     from export_model import Exported
@@ -69,3 +72,17 @@ def noise() -> NDArray[np.int16]:
     white = generator.normal(size=4 * 16_000)
     level = np.exp(np.cumsum(generator.normal(0, 0.02, white.shape))) * 300
     return np.clip((white + np.roll(white, 1)) * level, -32768, 32767).astype(np.int16)
+
+
+@pytest.fixture(scope="session")
+def web_runtime() -> Path:
+    """The files that run networks in JavaScript, kept in build/ from one run to the next."""
+    if not shutil.which("npm"):
+        pytest.skip("no npm; on Debian: apt-get install npm")
+    folder = Path(__file__).parent.parent / "build" / "web"
+    if bundle.missing(folder):
+        try:
+            bundle.fetch(folder)
+        except KwsError as error:
+            pytest.skip(f"the runtime cannot be fetched: {error}")
+    return folder

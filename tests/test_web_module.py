@@ -19,33 +19,18 @@ from kws import AudioFile, Detector, __version__, load_model
 from kws.config import DecisionConfig
 from kws.decision import Decider, Detection
 from kws.demo import RECORDING, SPOKEN
-from kws.errors import KwsError
 from kws.frontend import log_mel
 from kws.model.load import Model
 from kws.model.manifest import Manifest
-from kws.web import FOLDER, bundle
+from kws.web import FOLDER
 
 ROOT = Path(__file__).parent.parent
 Int16Array = NDArray[np.int16]
-RUNTIME = ROOT / "build" / "web"
 MODELS = ROOT / "kws" / "models"
 HOP = 0.08  # seconds
 
 
 Results = tuple["Jobs", dict[str, Any], dict[str, Any]]
-
-
-@pytest.fixture(scope="session")
-def runtime() -> Path:
-    """The files that run networks in JavaScript, kept in build/ from one run to the next."""
-    if not shutil.which("node") or not shutil.which("npm"):
-        pytest.skip("no node or npm; on Debian: apt-get install npm")
-    if bundle.missing(RUNTIME):
-        try:
-            bundle.fetch(RUNTIME)
-        except KwsError as error:
-            pytest.skip(f"the runtime cannot be fetched: {error}")
-    return RUNTIME
 
 
 @dataclass
@@ -155,9 +140,11 @@ def decisions(manifest: Manifest) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def jobs(
-    demonstration: Int16Array, tmp_path_factory: pytest.TempPathFactory, runtime: Path
+    demonstration: Int16Array, tmp_path_factory: pytest.TempPathFactory, web_runtime: Path
 ) -> Results:
     """The jobs, the other parts of what node was given, and what it returned."""
+    if not shutil.which("node"):
+        pytest.skip("no node; on Debian: apt-get install nodejs")
     jobs = Jobs(tmp_path_factory.mktemp("web"))
     noise = (np.random.default_rng(3).standard_normal(80_000) * 400).astype(np.int16)
     again = word_again(demonstration)
@@ -196,7 +183,7 @@ def jobs(
     }
     path = jobs.folder / "jobs.json"
     path.write_text(json.dumps({"streams": jobs.streams, **other}))
-    command = ["node", ROOT / "tests" / "web_detections.mjs", FOLDER, runtime, path]
+    command = ["node", ROOT / "tests" / "web_detections.mjs", FOLDER, web_runtime, path]
     done = subprocess.run(command, capture_output=True, text=True)
     assert 0 == done.returncode, done.stderr
     return jobs, other, json.loads(done.stdout)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kws.cli import listen
+from kws.cli.actions import secret
 from kws.cli.settings import Options
 from kws.errors import SettingError
 
@@ -14,12 +16,27 @@ if TYPE_CHECKING:
     from kws.app.servers import Server
 
 WYOMING = "tcp://"
+HTTP_TOKEN = "KWS_HTTP_TOKEN"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `kws serve`: those of `kws listen`, and one or more per server."""
     listen.add_listening(parser, optional=True)
+    _add_http(parser)
     _add_wyoming(parser)
+
+
+def _add_http(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the web page."""
+    http = parser.add_argument_group("a web page, events and metrics over HTTP (docs/web.md)")
+    http.add_argument("--http", metavar="HOST:PORT", help="serve them there, as 127.0.0.1:8123")
+    http.add_argument(
+        "--http-token-file",
+        metavar="FILE",
+        type=Path,
+        help="expect the token in this file from everybody (default: that in "
+        f"{HTTP_TOKEN}, if any); needed where other machines reach the address",
+    )
 
 
 def _add_wyoming(parser: argparse.ArgumentParser) -> None:
@@ -67,6 +84,8 @@ def open_servers(options: Options) -> list[Server]:
     servers: list[Server] = []
     if options.wyoming is not None:
         servers.append(_wyoming(options))
+    if options.http is not None:
+        servers.append(_open_http(options))
     if not servers:
         raise SettingError("expected a server to start; `kws serve --help` lists them")
     return servers
@@ -88,3 +107,20 @@ def _wyoming(options: Options) -> Server:
     config = WyomingConfig(address, options.wyoming_allow, options.zeroconf)
     models = {options.model: options.keywords, **dict.fromkeys(options.wyoming_model or ())}
     return Wyoming(config, WakeWords(models, listen.decision(options)))
+
+
+def _open_http(options: Options) -> Server:
+    from kws.app.servers.address import Address
+    from kws.app.servers.http import HttpServer
+    from kws.app.servers.site import read_site
+
+    address = Address.parse(options.http)
+    chosen = {
+        "threshold": options.threshold,
+        "sensitivity": options.sensitivity,
+        "keywords": options.keywords,
+        "isolated": not options.connected,
+    }
+    options_in_browser = {name: value for name, value in chosen.items() if value is not None}
+    site, browser = read_site(options.model, options_in_browser)
+    return HttpServer(address, secret(options.http_token_file, HTTP_TOKEN), site, browser)

@@ -202,8 +202,8 @@ export interface MicrophoneSettings {
 /** A browser's microphone, its audio detected in a worker. */
 export class Microphone {
   constructor(settings: MicrophoneSettings);
-  /** Ask for the microphone and listen. Call it from a click: browsers demand one for audio.
-   * Throws what getUserMedia throws. */
+  /** Load the model, then ask for the microphone and listen. Call it from a click: browsers demand
+   * one for audio. Throws KwsError where the model does not load, and what getUserMedia throws. */
   start(): Promise<void>;
   /** Let go of the microphone and end the worker. */
   stop(): Promise<void>;
