@@ -263,7 +263,7 @@ def test_the_npm_package(tmp_path: Path) -> None:
     """`npm pack` has the modules, types, model, licence and README, and nothing of Python."""
     if not shutil.which("npm"):
         pytest.skip("no npm; on Debian: apt-get install npm")
-    ignored = shutil.ignore_patterns("runtime", "__pycache__")
+    ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(FOLDER, tmp_path / "kws" / "web", ignore=ignored)
     shutil.copytree(MODELS, tmp_path / "kws" / "models")
     shutil.copy(ROOT / "LICENSE", tmp_path)

@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 # stays as it is when the configuration is read again.
 SOURCE = ("input", "demo", "device", "channel", "raw_", "no_microphone")
 ACTIONS = ("exec", "webhook", "mqtt", "record")
-LASTING = ("json", "quiet", "service", "wyoming", "zeroconf")
+LASTING = ("json", "quiet", "service", "http", "wyoming", "zeroconf")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -3,7 +3,10 @@
 The JavaScript modules in this folder are the npm package; README.md beside them is its own.
 """
 
+import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-RUNTIME = FOLDER / "runtime"  # what `python -m kws.web.bundle` fetches
+# What `python -m kws.web.bundle` fetches, beside the environment's packages: the same place whether
+# kws is run from its source or installed.
+RUNTIME = Path(sys.prefix) / "share" / "kws" / "web"

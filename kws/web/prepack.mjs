@@ -1,12 +1,18 @@
-// What the npm package has beside this folder's files: the default model, and the licence.
-import { copyFileSync, mkdirSync, readFileSync } from "node:fs";
+// What the npm package has beside this folder's files: the default model, and the licence. npm runs
+// this before it packs, and afterwards with --remove.
+import { copyFileSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 
 const models = new URL("../models/", import.meta.url);
-const own = new URL("./models/", import.meta.url);
-const manifest = JSON.parse(readFileSync(new URL("commands.json", models), "utf8"));
+const packed = new URL("./models/", import.meta.url);
+const licence = new URL("./LICENSE", import.meta.url);
 
-mkdirSync(own, { recursive: true });
-for (const name of ["commands.json", manifest.artefacts["stream.onnx"].file]) {
-  copyFileSync(new URL(name, models), new URL(name, own));
+rmSync(packed, { recursive: true, force: true });
+rmSync(licence, { force: true });
+if (!process.argv.includes("--remove")) {
+  const manifest = JSON.parse(readFileSync(new URL("commands.json", models), "utf8"));
+  mkdirSync(packed);
+  for (const name of ["commands.json", manifest.artefacts["stream.onnx"].file]) {
+    copyFileSync(new URL(name, models), new URL(name, packed));
+  }
+  copyFileSync(new URL("../../LICENSE", import.meta.url), licence);
 }
-copyFileSync(new URL("../../LICENSE", import.meta.url), new URL("./LICENSE", import.meta.url));
