@@ -288,15 +288,27 @@ def test_a_full_disk_leaves_no_half_model(
     assert find_manifest(tmp_path / "new").is_file()
 
 
-def test_command(own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It tells what it has, what it reached, and what to type next; mistakes are one line."""
+def test_command(
+    own: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It tells what it has, what it reached, and what to type next; mistakes are one line.
+
+    With a recording that cannot be used there is a model all the same, and the exit code is 1."""
     out = tmp_path / "my words"
     arguments = ["finetune", "--data", str(own), "--out", str(out), "--freeze", "--epochs", "1"]
     assert 0 == main([*arguments, "--threads", "1"])
+    assert "not used" not in caplog.text
     printed = capsys.readouterr().out
     assert "früh: 8 recordings to learn from, 2 to measure on" in printed
     assert f"kws listen --model '{out}'" in printed
     assert json.loads((out / "my words.json").read_text())["labels"][0] == "auf geht's"
+    (own / "früh" / "broken.wav").write_text("no audio")
+    assert 1 == main([*arguments[:3], "--out", str(tmp_path / "c"), *arguments[5:]])
+    assert "broken.wav" in caplog.text
+    assert "kws listen --model" in capsys.readouterr().out
     assert 1 == main(arguments)
     assert "already exists" in capsys.readouterr().err
     other = ["--out", str(tmp_path / "b"), "--from", "nothing"]

@@ -176,6 +176,13 @@ class TestCluster:
         """A cluster finds what one process finds."""
         assert {each.path: each for each in scanned} == by_path(Cluster(cluster), paths, settings)
 
+    def test_results_come_one_by_one(
+        self, cluster: Any, paths: list[str], settings: ScanSettings
+    ) -> None:
+        """Of one bundle too, each result comes alone: what is known is not lost with the rest."""
+        results = list(Cluster(cluster).scan([paths], settings))
+        assert [1] * len(paths) == list(map(len, results))
+
     def test_killed_workers_lose_nothing(
         self, cluster: Any, scanned: list[Scanned], archive: Path, tmp_path: Path, settings: Any
     ) -> None:
@@ -216,10 +223,14 @@ class TestCluster:
         """What Dask raises then is one line that says how to go on."""
         import distributed
 
-        def lost(futures: Any) -> Iterator[Any]:
-            raise getattr(distributed, failure)(*details)
+        class Lost:
+            def add_done_callback(self, told: Any) -> None:
+                told(self)
 
-        monkeypatch.setattr(distributed, "as_completed", lost)
+            def result(self) -> None:
+                raise getattr(distributed, failure)(*details)
+
+        monkeypatch.setattr(cluster, "map", lambda *_, **__: [Lost()])
         with pytest.raises(KwsError, match=message):
             list(Cluster(cluster).scan([], ScanSettings()))
 

@@ -2,7 +2,7 @@
 
 The new model starts from the weights of an existing one and knows your words only; `kws listen
 --model OUT` uses it. The folders `_unknown_` and `_background_noise_` may hold other speech and
-noise.
+noise. The exit code is 1 where a recording could not be used.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Fine-tune and tell how well it went; returns the exit code."""
+    """Fine-tune and tell how well it went; returns the exit code: 1 where a recording could not be
+    used."""
     import shlex
 
     from rich.console import Console
@@ -79,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
     for label, recall in scores.recall.items():
         print(f"  {label:<16} {100 * recall:6.1f} %")
     print(f"\nkws listen --model {shlex.quote(str(options.out))}")
-    return 0
+    return 1 if words.material.problems else 0
 
 
 def _positive(text: str) -> int:

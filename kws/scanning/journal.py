@@ -23,9 +23,9 @@ _STATE = "state"  # key of a failed recording's size and times, in nanoseconds
 class Journal:
     """A file that begins with what decided its results and then has one line per recording.
 
-    An existing one is gone on with: nothing in it is written again, only a last line that a kill
-    left unfinished is cut off. A recording that could not be read to its end is done only as long
-    as its file stays the same.
+    An existing one is gone on with. Nothing in it is written again or replaced, so that no kill can
+    cost what it holds; only a last line that a kill left unfinished is cut off. A recording that
+    could not be read to its end is done only as long as its file stays the same.
 
     Raises DataError where the file is damaged, is no journal or belongs to another scan, and
     KwsError where it cannot be written or another scan is writing it; it is then left as it is.

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import importlib
 import os
+import pickle
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from queue import SimpleQueue
 from typing import Any, Protocol
 
 from kws.audio import AudioFile, Int16Array
@@ -19,6 +22,7 @@ from kws.pool import DetectorPool
 
 BLOCK_MS = 960  # whole hops, and few calls for each second
 BUNDLE = 64  # recordings that a worker takes at most; what a lost one on a cluster does again
+TOPIC = "kws-scan"  # of a Dask scheduler's events: one for all scans, so that they stay bounded
 
 
 @dataclass(frozen=True)
@@ -138,8 +142,8 @@ class Engine(Protocol):
 class Cluster:
     """Workers of a Dask cluster, which see the same paths and have kws installed.
 
-    Results come bundle by bundle. A worker that dies loses nothing: the scheduler gives its bundles
-    to others.
+    A result comes as soon as its recording has been scanned. A worker that dies loses nothing: the
+    scheduler gives its bundles to others, and what was known of them does not come again.
     """
 
     def __init__(self, client: Any) -> None:
@@ -152,11 +156,35 @@ class Cluster:
     ) -> Iterator[list[Scanned]]:
         """See Engine. Raises KwsError where the scheduler is lost, or worker after worker."""
         distributed: Any = importlib.import_module("distributed")
-        futures = self._client.map(scan_recordings, bundles, settings=settings, pure=False)
+        arrived: SimpleQueue[Any] = SimpleQueue()  # a result, or a bundle's future that is done
+        scan = uuid.uuid4().hex
+
+        def told(event: tuple[float, tuple[str, bytes]]) -> None:
+            of, result = event[1]
+            if of == scan:
+                arrived.put(pickle.loads(result))
+
+        self._client.subscribe_topic(TOPIC, told)
+        known: set[str] = set()
         try:
-            for future in distributed.as_completed(futures):
-                yield future.result()
-                future.release()
+            futures = self._client.map(
+                _scan_and_tell, bundles, settings=settings, scan=scan, pure=False
+            )
+            for future in futures:
+                future.add_done_callback(arrived.put)
+            left = len(futures)
+            while left:
+                item = arrived.get()
+                if isinstance(item, Scanned):
+                    results = [item]
+                else:
+                    results, left = item.result(), left - 1
+                    item.release()
+                new = [each for each in results if each.path not in known]
+                known.update(each.path for each in new)
+                if new:
+                    yield new
+            self._client.unsubscribe_topic(TOPIC)
         except distributed.KilledWorker as error:
             raise KwsError(
                 "worker after worker died over the same recordings, perhaps for want of memory; "
@@ -167,6 +195,16 @@ class Cluster:
                 "the connection to the Dask scheduler is lost; "
                 "start the same command again: it goes on where it stopped"
             ) from error
+
+
+def _scan_and_tell(paths: Sequence[str], settings: ScanSettings, scan: str) -> list[Scanned]:
+    """As `scan_recordings`, on a worker of a cluster; the client is told of each result at once."""
+    worker = importlib.import_module("distributed").get_worker()
+    found = []
+    for scanned in scan_each(paths, settings):
+        worker.log_event(TOPIC, (scan, pickle.dumps(scanned)))
+        found.append(scanned)
+    return found
 
 
 def connect(address: str) -> Any:
