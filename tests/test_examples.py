@@ -51,7 +51,7 @@ def test_file(spoken: list[str]) -> None:
 def test_game() -> None:
     """Four words move, stop ends."""
     lines = run(sys.executable, EXAMPLES / "game.py", RECORDING)
-    assert any("4 moves. right" in line for line in lines), lines
+    assert any("moves: 4  right" in line for line in lines), lines
 
 
 def test_many_streams(spoken: list[str]) -> None:

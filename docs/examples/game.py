@@ -11,7 +11,7 @@ from rich.panel import Panel
 
 from kws import AudioFile, Detector, Listener, Microphone
 
-WIDTH, HEIGHT = 15, 7
+WIDTH, HEIGHT = 17, 7
 STEPS = {"up": (0, -1), "down": (0, 1), "left": (-1, 0), "right": (1, 0)}
 
 player, apple = (WIDTH // 2, HEIGHT // 2), (WIDTH // 2 - 1, HEIGHT // 2)
@@ -24,7 +24,7 @@ def field(word: str) -> Panel:
         " ".join("@" if (x, y) == player else "o" if (x, y) == apple else "." for x in range(WIDTH))
         for y in range(HEIGHT)
     ]
-    text = "\n".join([*rows, "", f"{apples} apples, {moves} moves. {word}"])
+    text = "\n".join([*rows, "", f"apples: {apples}  moves: {moves}  {word}"])
     return Panel.fit(text, title="up, down, left, right; stop ends")
 
 

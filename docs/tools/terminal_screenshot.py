@@ -2,7 +2,7 @@
 
 python docs/tools/terminal_screenshot.py [--columns 80] [--out docs/pictures/listen.svg]
 python docs/tools/terminal_screenshot.py --out docs/pictures/game.svg --title game.py --columns 40 \
-    --rows 13 --until "4 moves" --command "python docs/examples/game.py kws/demo/commands.opus"
+    --rows 13 --until "moves: 4" --command "python docs/examples/game.py kws/demo/commands.opus"
 
 tmux (Debian: tmux) is the terminal. The picture is taken half a second after --until has appeared.
 """
