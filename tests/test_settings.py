@@ -12,13 +12,13 @@ import pytest
 import soundfile
 from tone_model import tone
 
-from kws.cli import config, main
+from kws.cli import config, listen, main
 from kws.cli.settings import Options, as_toml, keys, parse
 from kws.config import SAMPLE_RATE
 
 
 def parser() -> argparse.ArgumentParser:
-    """Of `kws config`, and so of `kws listen`."""
+    """Of `kws config`, and so of `kws serve`."""
     own = argparse.ArgumentParser(prog="kws config", allow_abbrev=False)
     config.add_arguments(own)
     return own
@@ -81,6 +81,34 @@ def test_what_is_printed_is_a_file(file: Path, capsys: pytest.CaptureFixture[str
     again = options(file, printed)
     assert values(parse(parser(), flags)) == values(again)
     assert "file" == again.origins["exec"]
+
+
+def test_one_file_for_listening_and_serving(
+    file: Path, tones: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What only the other command has is checked, and left to it."""
+    flags = ["--wyoming", "tcp://127.0.0.1:10400", "--wyoming-allow", "10.0.0.0/8,::1"]
+    assert 0 == main(["config", *flags, "--model", str(tones)])
+    printed = capsys.readouterr().out
+    assert values(options(file, printed)) == values(
+        parse(parser(), [*flags, "--model", str(tones)])
+    )
+    own = argparse.ArgumentParser()
+    listen.add_arguments(own)
+    found = parse(own, ["--config", str(file)], [parser()])
+    assert (str(tones), False) == (found.model, hasattr(found, "wyoming"))
+    file.write_text("wyoming = 5", encoding="utf-8")
+    assert 2 == main(["listen", "--config", str(file)])
+    assert "wyoming: expected a string, got 5" in capsys.readouterr().err
+
+
+def test_every_option_has_a_place_when_the_file_is_read_again() -> None:
+    """It opens source or action anew, waits for the next start, or is read with the model."""
+    read = {"model", "threshold", "keywords", "sensitivity", "connected", "no_verifier", "monitor"}
+    read |= {"after", "after_model", "within", "cool_down", "pause_on", "pause_for"}
+    elsewhere = (*listen.SOURCE, *listen.ACTIONS, *listen.LASTING)
+    names = {action.dest for action in keys(parser()).values()}
+    assert read == {name for name in names if not name.startswith(elsewhere)}
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import argparse
 import importlib
 import logging
 import sys
+from types import ModuleType
 
 from kws import __version__
 from kws.cli import terminal
@@ -34,9 +35,10 @@ COMMANDS = {
     "drift": "compare the audio and scores of a device with earlier ones",
     "bench": "measure speed, start-up, memory and size here",
     "scan": "find the keywords in an archive of recordings, far faster than real time",
-    "config": "show the options that `kws listen` would run with, and where each came from",
+    "config": "show the options that listening would run with, and where each came from",
     "info": "show the models, the runtimes and the sound system found here",
 }
+ONE_FILE = ("listen", "serve")  # commands that share a file of --config
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -80,15 +82,22 @@ def _run(arguments: list[str]) -> int:
     parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="its own arguments")
     chosen = parser.parse_args(arguments)
 
-    command = importlib.import_module(f"kws.cli.{chosen.command.replace('-', '_')}")
-    own = argparse.ArgumentParser(
-        prog=f"kws {chosen.command}", description=command.__doc__, allow_abbrev=False
-    )
-    command.add_arguments(own)
-    options = parse(own, chosen.rest)
+    command, own = _command(chosen.command)
+    siblings = [_command(name)[1] for name in ONE_FILE] if chosen.command in ONE_FILE else []
+    options = parse(own, chosen.rest, siblings)
     _show_warnings()
     code: int = command.run(options)
     return code
+
+
+def _command(name: str) -> tuple[ModuleType, argparse.ArgumentParser]:
+    """Its module, and a parser of its options."""
+    command = importlib.import_module(f"kws.cli.{name.replace('-', '_')}")
+    own = argparse.ArgumentParser(
+        prog=f"kws {name}", description=command.__doc__, allow_abbrev=False
+    )
+    command.add_arguments(own)
+    return command, own
 
 
 class _ToStderr(logging.Handler):

@@ -1,19 +1,20 @@
-"""Print the options that `kws listen` would run with, as TOML, and where each came from.
+"""Print the options that `kws serve` would run with, as TOML, and where each came from.
 
-It takes the same flags. What it prints is a file for --config.
+It takes the same flags. What it prints is a file for --config, of `kws listen` too, which leaves
+out what it has no option for.
 """
 
 from __future__ import annotations
 
 import argparse
 
-from kws.cli import listen
+from kws.cli import serve
 from kws.cli.settings import Options, as_toml, keys
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `kws config`, which are those of `kws listen`."""
-    listen.add_arguments(parser)
+    """Declare the options of `kws config`, which are those of `kws serve`."""
+    serve.add_arguments(parser)
 
 
 def run(options: Options) -> int:

@@ -41,11 +41,12 @@ class Options(argparse.Namespace):
 
     parser: argparse.ArgumentParser
     arguments: Sequence[str]
+    siblings: Sequence[argparse.ArgumentParser]
     origins: dict[str, str]  # default, file or flag, by key
 
     def reread(self) -> Options:
         """The same flags with the file as it is now; raises what `parse` raises."""
-        return parse(self.parser, self.arguments)
+        return parse(self.parser, self.arguments, self.siblings)
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
@@ -58,9 +59,14 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> Options:
+def parse(
+    parser: argparse.ArgumentParser,
+    arguments: Sequence[str],
+    siblings: Sequence[argparse.ArgumentParser] = (),
+) -> Options:
     """The options of the flags, else of the file that --config names, else the defaults.
 
+    The file may hold options of `siblings` too, which are checked and left to those commands.
     Wrong flags end the program as argparse does. Raises KwsError for a file that cannot be read and
     SettingError, with the line and the key, for what it may not hold.
     """
@@ -69,12 +75,14 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> Options:
     flags = parser.parse_args(arguments, unset)
     given = {key for key, each in actions.items() if getattr(flags, each.dest) is not _UNSET}
     path: Path | None = getattr(flags, "config", None)
-    values = _Reader(path, actions).values() if path else {}
+    known = {key: each for sibling in siblings for key, each in keys(sibling).items()} | actions
+    values = _Reader(path, known).values() if path else {}
+    values = {key: value for key, value in values.items() if key in actions}
     _check_groups(parser, values, path)
     values = {key: value for key, value in values.items() if not _beaten(parser, key, given)}
     options = Options(**{actions[key].dest: value for key, value in values.items()})
     parser.parse_args(arguments, options)
-    options.parser, options.arguments = parser, arguments
+    options.parser, options.arguments, options.siblings = parser, arguments, siblings
     options.origins = {
         key: "flag" if key in given else "file" if key in values else "default" for key in actions
     }

@@ -86,6 +86,7 @@ class Recordings:
             elif isinstance(event, Paused | End):
                 self._take(0.0)
                 self._hops.clear()
+                self._ends.clear()  # the next stream's times begin again
                 self._first = self._samples
 
     def observe(
