@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import hashlib
 import json
 import os
 import platform
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,25 @@ def write_result(path: Path, command: str, figures: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     path.write_text(text, encoding="utf-8")
+
+
+def command_of(parser: argparse.ArgumentParser, options: argparse.Namespace) -> str:
+    """What gives these options again: each that is not the default, but for where the result goes.
+
+    `parser` is named as the program is called, and its options take one value or none. The folder
+    of recordings is $KWS_DATA, wherever it lies here.
+    """
+    words = []
+    for action in parser._actions:
+        value = getattr(options, action.dest, None)
+        if action.dest == "data" and value is not None:
+            words.append("--data $KWS_DATA")
+        elif action.dest not in ("help", "out", "data") and value != action.default:
+            flag = action.option_strings[-1]
+            values = value if isinstance(value, list) else [] if value is True else [value]
+            several = [[flag, str(each)] for each in values] or [[flag]]
+            words += [shlex.join(each) for each in several]
+    return " ".join([parser.prog, *words])
 
 
 def read_results(folder: Path = FOLDER) -> dict[str, dict[str, Any]]:

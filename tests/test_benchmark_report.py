@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks import pages, report, results, targets, text
-from benchmarks.results import read_results, write_result
+from benchmarks.results import command_of, read_results, write_result
 from benchmarks.text import counted
 
 
@@ -50,6 +52,21 @@ def test_write_and_read(tmp_path: Path) -> None:
     assert kept["figures"] == {"speed_ms": 1.5}
     assert kept["command"] == "python -m benchmarks.x"
     assert "Python" in kept["machine"]
+
+
+def test_the_command_that_gives_a_result_again() -> None:
+    """It has all options that are not the defaults, but for this machine's folders."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.x")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--model", action="append")
+    parser.add_argument("--clips", type=int, default=30)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--out", type=Path, default=Path("x.json"))
+    expected = "--data $KWS_DATA --model 'a b' --model c --clips 3 --quick"
+    options = parser.parse_args([*shlex.split(expected), "--rounds", "5", "--out", "/there"])
+    assert f"python -m benchmarks.x {expected}" == command_of(parser, options)
+    assert "python -m benchmarks.x" == command_of(parser, parser.parse_args([]))
 
 
 def test_rows_of_what_was_measured() -> None:

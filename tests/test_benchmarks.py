@@ -126,7 +126,7 @@ def test_scanning(tmp_path: Path) -> None:
     content = json.loads(out.read_text())
     ways = content["figures"]["ways"]
     assert content["figures"]["keywords_spotted"] > 0
-    assert "python -m benchmarks.product.scanning --quick" == content["command"]
+    assert "python -m benchmarks.product.scanning --data $KWS_DATA --quick" == content["command"]
     assert {"a detector, file by file", "kws scan, 1 process, 8 at once"} < ways.keys()
     assert all(way["same_detections"] for way in ways.values())
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from benchmarks import held_out
 from benchmarks.product.spotting import stream, surround
-from benchmarks.results import FOLDER, write_result
+from benchmarks.results import FOLDER, command_of, write_result
 from kws import Detector
 from kws.config import SILENCE, UNKNOWN
 from kws.errors import BackendUnavailable, KwsError
@@ -48,10 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
     except KwsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    named = f" --model {options.model}" if options.model else ""
     default = "accuracy" if figures["model"] == DEFAULT_MODEL else f"accuracy_{figures['model']}"
     out = options.out or FOLDER / f"{default}.json"
-    write_result(out, f"python -m benchmarks.product.accuracy{named}", figures)
+    write_result(out, command_of(parser, options), figures)
     print(f"written: {out}")
     return 0
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.product.rooms import add_material
-from benchmarks.results import FOLDER, write_result
+from benchmarks.results import FOLDER, command_of, write_result
 from benchmarks.text import rate_text
 from kws import KwsError
 from kws.app.arming import Arming, ArmingConfig
@@ -129,7 +129,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KwsError as error:
         print(f"arming: error: {error}", file=sys.stderr)
         return 1
-    write_result(options.out, "python -m benchmarks.product.arming --data $KWS_DATA", found)
+    write_result(options.out, command_of(parser, options), found)
     print(f"written: {options.out}")
     return 0
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.results import FOLDER, write_result
+from benchmarks.results import FOLDER, command_of, write_result
 from kws import Detection, Detector
 from kws.config import SAMPLE_RATE
 from kws.errors import DataError, KwsError
@@ -161,10 +161,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KwsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    hours = f" --hours {options.hours}" if options.hours != 24 else ""
-    write_result(
-        options.out, f"python -m benchmarks.product.endurance --data $KWS_DATA{hours}", figures
-    )
+    write_result(options.out, command_of(parser, options), figures)
     print(f"written: {options.out}")
     return 0
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results import FOLDER, write_result
+from benchmarks.results import FOLDER, command_of, write_result
 from kws.bench.measure import FULL, QUICK, measure
 from kws.bench.plot import write_plot
 from kws.bench.table import print_tables
@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print_tables(found)
-    write_result(options.out, "python -m benchmarks.product.latency", tables(found))
+    write_result(options.out, command_of(parser, options), tables(found))
     write_plot(found, options.out.with_suffix(".png"))
     print(f"written: {options.out}")
     return 0

@@ -32,7 +32,7 @@ import soxr
 
 from benchmarks.environments import EnvironmentFailed, environment
 from benchmarks.product.peers import speech_stream
-from benchmarks.results import FOLDER, ROOT, write_result
+from benchmarks.results import FOLDER, ROOT, command_of, write_result
 from benchmarks.sound_server import RATE, SoundServer, Written, missing, sound_server
 from kws.audio.capture import BLOCK_MS
 from kws.bench.timing import ratio, spread
@@ -203,7 +203,9 @@ def speaker(microphone: Written, data: Path) -> Callable[[float], None]:
 
 def main() -> int:
     """Measure and write the result; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.product.listening", description=__doc__.split("\n\n")[0]
+    )
     parser.add_argument("--data", type=Path, default=os.environ.get("KWS_DATA"))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=8.0, help="of silence and of talk a round")
@@ -226,7 +228,7 @@ def main() -> int:
     for name, row in figures["processor_time"].items():
         print(name, *(f"{kind} {row[kind]['share_of_a_core']:.2%}" for kind in row))
     print(figures["start_up"])
-    write_result(options.out, "python -m benchmarks.product.listening", figures)
+    write_result(options.out, command_of(parser, options), figures)
     return 0
 
 

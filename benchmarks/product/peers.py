@@ -26,7 +26,7 @@ import numpy as np
 
 from benchmarks.environments import EnvironmentFailed, environment
 from benchmarks.product.spotting import PAUSE, choose, surround
-from benchmarks.results import FOLDER, ROOT, write_result
+from benchmarks.results import FOLDER, ROOT, command_of, write_result
 from kws.bench.timing import alternate, ratio, spread
 from kws.config import KEYWORDS, SAMPLE_RATE
 from kws.errors import DataError, KwsError
@@ -302,7 +302,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KwsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    write_result(options.out, "python -m benchmarks.product.peers", figures)
+    write_result(options.out, command_of(parser, options), figures)
     print(f"written: {options.out}")
     return 0
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.results import FOLDER, write_result
+from benchmarks.results import FOLDER, command_of, write_result
 from kws import KwsError
 from kws.config import SAMPLE_RATE
 from kws.decision import Detection
@@ -289,7 +289,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KwsError as error:
         print(f"rooms: error: {error}", file=sys.stderr)
         return 1
-    write_result(options.out, "python -m benchmarks.product.rooms --data $KWS_DATA", figures)
+    write_result(options.out, command_of(parser, options), figures)
     print(json.dumps({"written": str(options.out)}))
     return 0
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.results import FOLDER, write_result
+from benchmarks.results import FOLDER, command_of, write_result
 from kws import Detector, load_model
 from kws.audio import AudioFile
 from kws.bench.timing import alternate, ratio, spread
@@ -181,8 +181,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KwsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    command = "python -m benchmarks.product.scanning" + (" --quick" if options.quick else "")
-    write_result(options.out, command, figures)
+    write_result(options.out, command_of(parser, options), figures)
     print(f"written: {options.out}")
     return 0
 

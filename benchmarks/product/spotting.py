@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from benchmarks.results import FOLDER, write_result
+from benchmarks.results import FOLDER, command_of, write_result
 from kws import Detector, KwsError
 from kws.config import SAMPLE_RATE
 from kws.errors import DataError
@@ -161,9 +161,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KwsError as error:
         print(f"kws: error: {error}", file=sys.stderr)
         return 1
-    model = f" --model {options.model}" if options.model else ""
-    clips = f" --clips {options.clips}" if options.clips != CLIPS_PER_WORD else ""
-    write_result(options.out, f"python -m benchmarks.product.spotting{model}{clips}", measured)
+    write_result(options.out, command_of(parser, options), measured)
     print(
         f"{measured['spotted']:.1%} of {measured['keyword_clips']} keywords spotted, "
         f"{measured['unknown_fired']:.1%} of {measured['unknown_clips']} other words fired; "

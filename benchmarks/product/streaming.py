@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.results import FOLDER, write_result
+from benchmarks.results import FOLDER, command_of, write_result
 from kws import Detector, KwsError
 from kws.bench.timing import alternate, ratio, spread
 from kws.config import SAMPLE_RATE
@@ -358,9 +358,7 @@ def main(arguments: list[str] | None = None) -> int:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         if sys.platform == "linux":
             figures["memory"] = memory(options.model, speech, options.out.parent)
-        write_result(
-            options.out, "python -m benchmarks.product.streaming --data $KWS_DATA", figures
-        )
+        write_result(options.out, command_of(parser, options), figures)
         write_plots(default, options.out.parent, f"{options.out.stem}_")
     except KwsError as error:
         print(f"streaming: error: {error}", file=sys.stderr)
