@@ -47,6 +47,11 @@ PAGES = {
     "listening": Page(
         "The whole program", "`kws listen` on a virtual microphone, capture and outputs included."
     ),
+    "serving": Page(
+        "Servers under load",
+        "How late the microphone's audio is processed while clients of `kws serve` send audio, or "
+        "connect without end: the worst of several rounds.",
+    ),
     "latency": Page("Speed of each file", "What `kws bench` measures, on our machine."),
     "footprint": Page(
         "Size and start-up",
@@ -145,6 +150,7 @@ HEADINGS = {
     "held_out": "what training never had",
     "hop": "time from one step to the next",
     "installed": "installed size by extra",
+    "loads": "clients",
     "mean": "mean over the seeds",
     "members": "networks alone",
     "memory": "memory of a process that listens for an hour",

@@ -19,6 +19,8 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 pytest.importorskip("wyoming", reason="wyoming is not installed")
 
@@ -373,6 +375,12 @@ HOSTILE = {
     b' "payload_length": 1}\nx',
 }
 
+PIECES = [
+    b'{"type": "detect", "data": {"names": ["yes"]}}',
+    b'{"type": "audio-chunk", "data_length": 2, "payload_length": 3}',
+    *(b"\n", b"{}", b"abc", b'{"type": 1}', b'{"data": [], "type": "x"}', b"null", b"NaN", b"\xff"),
+]
+
 
 @pytest.mark.parametrize("sent", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_clients_are_dropped(running: Running, sent: bytes) -> None:
@@ -395,6 +403,24 @@ async def flood(client: socket.socket) -> None:
     while True:
         requests = b'{"type": "describe"}\n' * 100
         await asyncio.get_running_loop().sock_sendall(client, requests)
+
+
+@given(st.binary(max_size=200) | st.lists(st.sampled_from(PIECES), max_size=9).map(b"".join))
+@settings(max_examples=100, deadline=None, database=None)
+def test_whatever_is_sent(sent: bytes) -> None:
+    """It is an event, the end, or refused; an event holds no more than may be sent."""
+
+    async def work() -> None:
+        reader = asyncio.StreamReader(limit=wyoming_events.LINE)
+        reader.feed_data(sent)
+        reader.feed_eof()
+        with suppress(wyoming_events.Refused, asyncio.IncompleteReadError):
+            while event := await wyoming_events.read_event(reader):
+                assert isinstance(event.type, str)
+                assert isinstance(event.data, dict)
+                assert len(event.payload or b"") <= len(sent)
+
+    run(work())
 
 
 def test_slow_clients_are_dropped(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -463,7 +489,7 @@ def test_who_may_connect(caplog: pytest.LogCaptureFixture) -> None:
     networks = serve.networks("192.0.2.0/24, 2001:db8::1")
     with caplog.at_level(logging.WARNING):
         config = WyomingConfig(Address.parse("0.0.0.0:1"), networks)
-    assert "can be reached from 192.0.2.0/24, 2001:db8::1/128" in caplog.text
+    assert "can be reached from 192.0.2.0/24, 2001:db8::1, and audio" in caplog.text
     allowed = ["127.0.0.1", "::1", "192.0.2.9", "::ffff:192.0.2.9", "2001:db8::1"]
     refused = ["192.0.3.1", "2001:db8::2", "fe80::1%eth0", "::ffff:198.51.100.1"]
     assert [True] * 5 == [config.allows(host) for host in allowed]
@@ -494,10 +520,15 @@ def test_one_who_may_not_connect(
         ("--wyoming tcp://x:1", 2, "such as tcp://127.0.0.1:10400, got 'tcp://x:1'"),
         ("--wyoming tcp://0.0.0.0:1", 2, "say which ones may connect with --wyoming-allow"),
         ("--wyoming tcp://127.0.0.1:1 --zeroconf", 2, "--zeroconf announces an address to other"),
+        ("--zeroconf", 2, "go with --wyoming URL"),
         ("--wyoming tcp://127.0.0.1:1", 2, "no wake words: the packaged model's are offered"),
         ("--wyoming tcp://127.0.0.1:0 --keywords stopp", 2, "did you mean 'stop'?"),
         ("--wyoming tcp://127.0.0.1:0 --wyoming-model nothing", 1, "there is no model 'nothing'"),
-        ("--wyoming tcp://127.0.0.1:TAKEN --keywords stop", 1, "cannot listen at 127.0.0.1:TAKEN"),
+        (
+            "--wyoming tcp://127.0.0.1:TAKEN --keywords stop",
+            1,
+            "127.0.0.1:TAKEN (Address already in use)",
+        ),
     ],
 )
 def test_mistakes(

@@ -84,6 +84,8 @@ def open_servers(options: Options) -> list[Server]:
     servers: list[Server] = []
     if options.wyoming is not None:
         servers.append(_wyoming(options))
+    elif options.wyoming_model or options.wyoming_allow or options.zeroconf:
+        raise SettingError("--wyoming-model, --wyoming-allow and --zeroconf go with --wyoming URL")
     if options.http is not None:
         servers.append(_open_http(options))
     if not servers:

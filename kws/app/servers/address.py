@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,7 +54,8 @@ class Address:
         try:
             yield
         except OSError as error:
-            reason = error.strerror or error
+            number = error.errno or 0  # below 0 it is the resolver's, and says it itself
+            reason = os.strerror(number) if number > 0 else error.strerror or error
             raise KwsError(
                 f"cannot listen at {self} ({reason}); name another port or address, or end the "
                 "program that uses it"

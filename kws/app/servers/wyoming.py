@@ -61,7 +61,7 @@ class WyomingConfig:
         logger.warning(
             "%s can be reached from %s, and audio is not encrypted on the way",
             self.address,
-            ", ".join(map(str, self.allowed)),
+            ", ".join(str(each).removesuffix(f"/{each.max_prefixlen}") for each in self.allowed),
         )
 
     def allows(self, host: str) -> bool:
