@@ -254,12 +254,12 @@ def _open_source(options: Options, session: Session) -> Source:
     from kws.errors import SettingError
 
     raw = raw_format(options)
-    if options.channel and (options.demo or options.input):
+    no_microphone = getattr(options, "no_microphone", False)
+    if options.channel and (options.demo or options.input or no_microphone):
         raise SettingError(
-            "--channel chooses a channel of the microphone; with "
-            f"{'--demo' if options.demo else '--input'} there is none, so leave it out"
+            "--channel is of the microphone, which is not recorded from; leave it out"
         )
-    if getattr(options, "no_microphone", False):
+    if no_microphone:
         return Silence()
     if options.demo:
         from kws.demo import RECORDING
