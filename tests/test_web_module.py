@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -22,7 +24,7 @@ from kws.demo import RECORDING, SPOKEN
 from kws.frontend import log_mel
 from kws.model.load import Model
 from kws.model.manifest import Manifest
-from kws.web import FOLDER
+from kws.web import FOLDER, bundle
 
 ROOT = Path(__file__).parent.parent
 Int16Array = NDArray[np.int16]
@@ -294,3 +296,34 @@ def test_types_name_what_is_exported() -> None:
     types = (FOLDER / "index.d.ts").read_text()
     for name in names:
         assert re.search(rf"export (class|function) {name}\b", types), name
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the stand-in for npm is a shell script")
+@pytest.mark.parametrize(
+    ("npm", "problem"),
+    [
+        (None, "fetching needs npm"),
+        ("echo 'npm error: no network' >&2; exit 1", "onnxruntime-web@.*: npm error: no network"),
+        ("touch other.tgz", "onnxruntime-web@.* is not the file that was expected"),
+    ],
+    ids=["missing", "failing", "another file"],
+)
+def test_the_runtime_is_fetched_as_it_was_pinned(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    npm: str | None,
+    problem: str,
+) -> None:
+    """Without npm, where it fails, and for other content, one line says so and nothing is kept."""
+    programs, folder = tmp_path / "bin", tmp_path / "runtime"
+    programs.mkdir()
+    if npm:
+        (programs / "npm").write_text(f"#!/bin/sh\n{npm}\n")
+        (programs / "npm").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:/bin:/usr/sbin")
+    monkeypatch.setattr(shutil, "which", lambda name: str(programs / name) if npm else None)
+    monkeypatch.setattr(sys, "argv", ["bundle", str(folder)])
+    assert 1 == bundle.main()
+    assert re.match(f"error: .*{problem}", capsys.readouterr().err)
+    assert list(bundle.FILES) == bundle.missing(folder)
