@@ -462,22 +462,31 @@ def test_a_failure_ends_one_client(
     assert ["serving the Wyoming client at 127.0.0.1 failed: division by zero"] == caplog.messages
 
 
-def test_the_silent_make_room(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For whoever comes, and before one that has sent something."""
-    monkeypatch.setattr(server_module, "CLIENTS", 3)
+def test_who_makes_room(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of connections that sent nothing the oldest, of clients the one silent for longest."""
+    monkeypatch.setattr(server_module, "CLIENTS", 2)
+    monkeypatch.setattr(server_module, "WAITING", 2)
 
     async def work() -> None:
-        async with running.connect() as active:
-            await info(active)
-            silent = []
+        silent = []
+        async with running.connect() as first:
+            await info(first)
             for _ in range(5):
-                reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
-                silent.append((reader, writer))
-            await info(active)
+                silent.append(await asyncio.open_connection("127.0.0.1", running.port))
+            await info(first)
             assert [b""] * 3 == [await reader.read() for reader, _ in silent[:3]]
-            await info(active)
-            for _, writer in silent:
-                writer.close()
+            with suppress(ConnectionError):
+                async with running.connect() as second:
+                    await info(second)
+                    await info(first)
+                    async with running.connect() as third:
+                        await info(third)
+                        with suppress(ConnectionError):
+                            assert await second.read_event() is None
+                        await info(first)
+                        await info(third)
+        for _, writer in silent:
+            writer.close()
 
     run(work())
 

@@ -102,6 +102,13 @@ def _connect(port: int, load: Load) -> None:
 
 
 async def _send(port: int, audio: bytes, at_its_pace: bool) -> None:
+    while True:  # as satellites do
+        with contextlib.suppress(OSError):
+            await _stream(port, audio, at_its_pace)
+        await asyncio.sleep(0.1)
+
+
+async def _stream(port: int, audio: bytes, at_its_pace: bool) -> None:
     from wyoming.audio import AudioChunk
     from wyoming.client import AsyncTcpClient
     from wyoming.wake import Detect

@@ -32,7 +32,8 @@ logger = logging.getLogger(__name__)
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-CLIENTS = 32  # at once; of more, one goes that has sent nothing, else what was silent for longest
+CLIENTS = 32  # at once; of more, the one goes that was silent for longest
+WAITING = 256  # connections that have sent nothing yet; of more, the oldest goes
 SENT = 1 << 16  # bytes that wait for a client in the system
 HOP = 0.08  # seconds of audio that are gathered before they are processed
 
@@ -98,7 +99,7 @@ class Wyoming:
         address = self._config.address
         with address.opening():
             self._server = await asyncio.start_server(
-                self._serve, address.host, address.port, limit=LINE
+                self._serve, address.host, address.port, limit=LINE, backlog=CLIENTS
             )
         address = Address(address.host, self._server.sockets[0].getsockname()[1])
         if self._announcement:
@@ -136,12 +137,10 @@ class Wyoming:
             if not self._config.allows(host):
                 self._refuse(host)
                 return
-            if len(self._clients) >= CLIENTS:
-                silent = min(self._clients, key=lambda client: client.latest)
-                self._clients.pop(silent).transport.abort()
             _prepare(writer)
-            client = _Client(reader, writer, self._words, self._worker)
+            client = _Client(reader, writer, self._words, self._worker, self._bound)
             self._clients[client] = writer
+            self._bound()
             try:
                 await client.run()
             finally:
@@ -158,6 +157,15 @@ class Wyoming:
         finally:
             writer.transport.abort()
 
+    def _bound(self) -> None:
+        """Drop one that is too many, which there is at most."""
+        speaking = [client for client in self._clients if client.latest]
+        silent = [client for client in self._clients if not client.latest]
+        for clients, most in ((speaking, CLIENTS), (silent, WAITING)):
+            if len(clients) > most:
+                longest = min(clients, key=lambda client: client.latest)
+                self._clients.pop(longest).transport.abort()
+
     def _refuse(self, host: str) -> None:
         if host not in self._refused and len(self._refused) < CLIENTS:
             self._refused.add(host)
@@ -173,10 +181,12 @@ class _Client:
         writer: asyncio.StreamWriter,
         words: WakeWords,
         worker: ThreadPoolExecutor,
+        admitted: Callable[[], None],
     ) -> None:
+        """`admitted` is called when it has sent its first event."""
         self.latest = 0.0  # when it sent the last event, on the monotonic clock; 0: none
         self._reader, self._writer = reader, writer
-        self._words, self._worker = words, worker
+        self._words, self._worker, self._admitted = words, worker, admitted
         self._names: Collection[str] | None = None  # None: all
         self._start: int = 0  # time stamp of the stream, in ms
         self._stream: WakeStream | None = None
@@ -185,7 +195,9 @@ class _Client:
     async def run(self) -> None:
         """Until the client leaves; raises what `read_event`, `write_event` and `AudioKind` do."""
         while (event := await read_event(self._reader)) is not None:
-            self.latest = time.monotonic()
+            first, self.latest = not self.latest, time.monotonic()
+            if first:
+                self._admitted()
             await self._handle(event)
 
     async def _handle(self, event: WyomingEvent) -> None:
