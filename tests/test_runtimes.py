@@ -458,3 +458,63 @@ def test_int8_is_the_same_with_and_without_the_slower_products(
     quick = OnnxBackend(content).run(features)
     monkeypatch.setattr("kws.model.runtimes.has_vnni", lambda: False)
     np.testing.assert_allclose(OnnxBackend(content).run(features), quick, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("version", "vnni", "expected"),
+    [
+        ("1.29.0", False, {"level": "basic"}),
+        ("1.30.0", False, {"session.x64quantprecision": "1"}),
+        ("1.29.0", True, {}),
+    ],
+)
+def test_old_runtimes_compute_int8_in_float(
+    monkeypatch: pytest.MonkeyPatch, version: str, vnni: bool, expected: dict[str, str]
+) -> None:
+    """The option against saturation ends the process before 1.30, so it is not set there."""
+    installed(monkeypatch, "onnxruntime")
+    ort = fake_runtime(CPU, CPU)
+    chosen: dict[str, str] = {}
+    ort.__version__ = version
+    ort.GraphOptimizationLevel = SimpleNamespace(ORT_ENABLE_BASIC="basic")
+
+    class Options(SimpleNamespace):
+        def __setattr__(self, name: str, value: object) -> None:
+            if name == "graph_optimization_level":
+                chosen["level"] = str(value)
+
+        def add_session_config_entry(self, key: str, value: str) -> None:
+            if key.startswith("session.x64"):
+                chosen[key] = value
+
+    ort.SessionOptions = Options
+    modules(monkeypatch, onnxruntime=ort)
+    monkeypatch.setattr(runtimes, "has_vnni", lambda: vnni)
+    OnnxBackend(b"QuantizeLinear")
+    assert expected == chosen
+    chosen.clear()
+    OnnxBackend(b"a float network")
+    assert "level" not in chosen
+
+
+@pytest.mark.parametrize(
+    ("there", "first"),
+    [
+        ({"onnxruntime", "ai_edge_litert"}, "onnx"),
+        ({"onnxruntime"}, "onnx"),
+        ({"ai_edge_litert"}, "tflite"),
+        ({"tflite_runtime"}, "tflite"),
+        (set[str](), "onnx"),
+    ],
+)
+def test_the_runtime_that_is_there_decides(
+    monkeypatch: pytest.MonkeyPatch, there: set[str], first: str
+) -> None:
+    """TFLite files are taken where TFLite's runtime alone is installed; nothing is left out."""
+    monkeypatch.setattr(runtimes, "find_spec", lambda name: name if name in there else None)
+    kinds = runtimes.preferred_formats()
+    assert first == kinds[0]
+    assert {"onnx", "tflite"} == set(kinds)
+    key = {"onnx": "stream.onnx", "tflite": "stream.tflite"}[first]
+    monkeypatch.setattr("kws.model.load.Model.open_stream", lambda model: None)
+    assert key == load_model().artefact

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,10 +23,8 @@ from kws.model.manifest import (
     read_artefact,
     read_manifest,
 )
-from kws.model.runtimes import Backend, open_backend
+from kws.model.runtimes import FORMATS, Backend, open_backend, preferred_formats
 from kws.model.streaming import OnnxStream, OnnxStreamGraph, Stream, TfliteStream, WindowStream
-
-FORMATS = ("onnx", "tflite")
 
 
 @dataclass(frozen=True)
@@ -162,7 +160,8 @@ def load_model(
 ) -> Model:
     """Load a packaged model by name, or any model by its folder or the path of its manifest.
 
-    `backend` is "onnx" or "tflite"; by default whichever the model comes with, ONNX first.
+    `backend` is "onnx" or "tflite"; by default whichever the model comes with, ONNX first unless
+    TFLite's runtime alone is installed.
     `artefact` is one of the manifest's keys, such as "window.int8.onnx", and leaves no choice;
     without it a detector takes the stream graph where there is one. `provider` is "cpu" (the
     default) or "cuda". Raises ModelError where the model is missing or damaged and
@@ -176,16 +175,14 @@ def load_model(
         )
     if backend not in (None, *FORMATS):
         raise ValueError(f"the backends are {', '.join(FORMATS)}, not {backend!r}")
-    formats = FORMATS if backend is None else (backend,)
+    formats = preferred_formats() if backend is None else [backend]
     key = artefact or _choose(manifest, path, formats, ("stream", "window"))
     loaded = Model(manifest, path, key, provider)
     loaded.open_stream()
     return loaded
 
 
-def _choose(
-    manifest: Manifest, path: Path, formats: tuple[str, ...], graphs: tuple[str, ...]
-) -> str:
+def _choose(manifest: Manifest, path: Path, formats: Sequence[str], graphs: Sequence[str]) -> str:
     keys = [
         f"{graph}{kind}.{form}" for form in formats for graph in graphs for kind in ("", ".int8")
     ]

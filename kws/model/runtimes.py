@@ -14,6 +14,7 @@ import threading
 from collections.abc import Sequence
 from functools import cache
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -74,13 +75,28 @@ def onnx_session(content: bytes, provider: str) -> Any:
     # Of its own format too it would take whatever says that it is one.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     if not has_vnni():
-        # Without it the products of an int8 network saturate; with it they take twice as long.
-        options.add_session_config_entry("session.x64quantprecision", "1")
+        _against_saturation(ort, content, options)
     # Only its own end: errors are raised below, and its log holds names as the file has them.
     options.log_severity_level = 4
     if provider == "cuda":
         return _cuda_session(ort, content, options)
     return _session(ort, content, options, "CPUExecutionProvider")
+
+
+def _against_saturation(ort: Any, content: bytes, options: Any) -> None:
+    """Without VNNI the products of an int8 network saturate; against that they take twice as long.
+
+    Before version 1.30 the option for it ends the process on networks such as ours; there they are
+    computed in float, to the same posteriors.
+    """
+    if _version(ort.__version__) >= (1, 30):
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    elif b"QuantizeLinear" in content:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", text)[:2])
 
 
 @cache
@@ -378,6 +394,13 @@ def _why_no_cuda(ort: Any, missing: list[str]) -> str:
 
 
 _TFLITE_RUNTIMES = ("ai_edge_litert", "tflite_runtime")  # the maintained one first
+# The kinds of model files, the preferred one first, with the modules any of which runs them.
+FORMATS = {"onnx": ("onnxruntime",), "tflite": _TFLITE_RUNTIMES}
+
+
+def preferred_formats() -> list[str]:
+    """The kinds of model files, those first whose runtime is installed."""
+    return sorted(FORMATS, key=lambda kind: not any(map(find_spec, FORMATS[kind])))
 
 
 def import_tflite() -> Any:
