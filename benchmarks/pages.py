@@ -53,10 +53,18 @@ PAGES = {
         "connect without end: the worst of several rounds.",
     ),
     "latency": Page("Speed of each file", "What `kws bench` measures, on our machine."),
+    "cuda": Page(
+        "On an NVIDIA GPU", "The networks on CUDA: one call each, and batches of 1 to 4096."
+    ),
     "footprint": Page(
         "Size and start-up",
         "The wheel, fresh installations with each extra, start-up and memory.",
     ),
+    "installations": Page(
+        "Ways to install",
+        "Size, memory and start of each command that docs/install.md names, in fresh environments.",
+    ),
+    "container": Page("The container", "Its size, and the words it detects."),
     "scanning": Page("Archives", "`kws scan` by batch size, processes, and on a Dask cluster."),
     "endurance": Page(
         "Hours without a break", "Memory and detections of one detector as the same audio repeats."
@@ -174,7 +182,7 @@ HEADINGS = {
     "targets": "what was fed",
     "threads": "threads of the network alone",
     "unseen_in_a_stream": "words never trained on, in a stream",
-    "ways": "ways to scan",
+    "ways": "ways",
     "weights": "weights of the weighted average",
     "width": "width of the network",
     "words": "single words",

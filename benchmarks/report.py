@@ -28,6 +28,7 @@ HERE = Path(__file__).parent
 # Of measurements that are not called as their module, or have none here.
 COMMANDS = {
     "arm": "make arm",
+    "cuda": "python -m benchmarks.product.latency --cuda",
     "accuracy_accurate": "python -m benchmarks.product.accuracy --model accurate",
     "fuzz": "make fuzz",
     "seeds": "python -m benchmarks.studies.ablation RUN... --out benchmarks/results/seeds.json",

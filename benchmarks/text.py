@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from kws.evaluation.intervals import rate_text, share_interval
@@ -18,6 +19,24 @@ def table(head: Row, rows: Sequence[Row]) -> str:
     return "\n".join(
         "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
     )
+
+
+def between(page: str, command: str, text: str) -> str:
+    """A page with what `command` writes into it, between two marks, written again.
+
+    Raises ValueError where a mark is gone.
+    """
+    begin, end = f"<!-- written by: {command} -->", f"<!-- end of: {command} -->"
+    head, found, rest = page.partition(begin)
+    _, ended, tail = rest.partition(end)
+    if not found or not ended:
+        raise ValueError(f"expected the marks {begin} and {end}, in this order")
+    return "\n\n".join((f"{head}{begin}", text, f"{end}{tail}"))
+
+
+def write_between(path: Path, command: str, text: str) -> None:
+    """Write such a page again."""
+    path.write_text(between(path.read_text(encoding="utf-8"), command, text), encoding="utf-8")
 
 
 def narrow_tables(head: Row, rows: Sequence[Row]) -> Iterator[str]:

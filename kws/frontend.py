@@ -68,7 +68,7 @@ class SparseFilters:
         segment = np.searchsorted(edges, mel, side="right") - 1  # which gap a bin lies in
         used = (segment >= 0) & (segment <= config.bands)
         bins = np.flatnonzero(used)
-        if len(np.unique(segment[bins])) != config.bands + 1:
+        if len(set(segment[bins].tolist())) != config.bands + 1:
             raise ValueError(
                 f"{config.bands} bands between {config.low_hz} and {config.high_hz} Hz are too "
                 f"narrow for {config.fft_size}-point spectra: some band would see no bin; "

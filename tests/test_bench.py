@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -126,6 +127,55 @@ class TestMeasure:
         """A graph refuses a batch of nothing; its reason comes in one line."""
         with pytest.raises(BackendUnavailable, match="batch of -1 does not run on cpu"):
             bound_run((tones / "m.onnx").read_bytes(), "cpu", -1, 1)
+
+    @pytest.mark.parametrize("fails", [False, True])
+    def test_batches_lie_on_the_device(self, monkeypatch: pytest.MonkeyPatch, fails: bool) -> None:
+        """Inputs and outputs are bound to it once, and a call waits until it has computed."""
+        told: list[object] = []
+
+        class Binding:
+            def bind_ortvalue_input(self, name: str, value: object) -> None:
+                told.append((name, value))
+
+            def bind_output(self, name: str, device: str) -> None:
+                told.append((name, device))
+
+            def synchronize_outputs(self) -> None:
+                told.append("waits")
+
+        def run(binding: Binding) -> None:
+            if fails:
+                raise RuntimeError("out of memory\nat some place")
+            told.append("runs")
+
+        inputs = [SimpleNamespace(name="features", shape=["batch", 8, 40])]
+        session = SimpleNamespace(
+            get_inputs=lambda: inputs,
+            get_outputs=lambda: [SimpleNamespace(name="posteriors")],
+            io_binding=Binding,
+            run_with_iobinding=run,
+        )
+        ort = SimpleNamespace(
+            SessionOptions=lambda: SimpleNamespace(add_session_config_entry=lambda *_: None),
+            InferenceSession=lambda content, options, providers: told.append(providers) or session,
+            OrtValue=SimpleNamespace(
+                ortvalue_from_numpy=lambda value, device, number: (value.shape, device, number)
+            ),
+        )
+        monkeypatch.setattr("kws.bench.graph.import_onnxruntime", lambda: ort)
+        if fails:
+            with pytest.raises(
+                BackendUnavailable, match=r"4096 does not run on cuda: out of mem\w+$"
+            ):
+                bound_run(b"", "cuda", 4096, 1)
+            return
+        bound_run(b"", "cuda", 4096, 1)()
+        assert [
+            ["CUDAExecutionProvider"],
+            ("features", ((4096, 8, 40), "cuda", 0)),
+            ("posteriors", "cuda"),
+            *("runs", "waits") * 2,
+        ] == told
 
 
 class TestCommand:

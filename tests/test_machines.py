@@ -8,7 +8,9 @@ import pytest
 from benchmarks.arm import __main__ as arm
 from benchmarks.arm import wheels
 from benchmarks.environments import EnvironmentFailed
-from benchmarks.product import matrix
+from benchmarks.product import installations, matrix
+from benchmarks.results import read_results
+from benchmarks.text import between
 
 KEY = "stream.int8.tflite"
 
@@ -64,7 +66,7 @@ def test_a_missing_emulator_is_named(tmp_path: Path) -> None:
         arm.run(["no-such-emulator"], {})
 
 
-def test_the_table_is_written_between_its_marks() -> None:
+def test_a_table_is_written_between_its_marks() -> None:
     """What stands around it stays, and writing twice gives the same page."""
     row = {
         "python": "3.12.1",
@@ -73,14 +75,37 @@ def test_the_table_is_written_between_its_marks() -> None:
         "installed": {"numpy": "1.26.4"},
         "problem": None,
     }
-    page = f"before\n\n{matrix.BEGIN}\n{matrix.END}\n\nafter\n"
-    once = matrix.with_table(page, [row])
-    assert once == matrix.with_table(once, [row])
+    page = "before\n\n<!-- written by: x -->\n<!-- end of: x -->\n\nafter\n"
+    once = between(page, "x", matrix.table_of([row]))
+    assert once == between(once, "x", matrix.table_of([row]))
     assert "| 3.12.1 | `tflite` | oldest | numpy 1.26.4 | works |" in once
     assert once.startswith("before\n")
     assert once.endswith("\n\nafter\n")
+    with pytest.raises(ValueError, match="expected the marks"):
+        between(once, "another", "")
 
 
-def test_the_page_has_the_marks() -> None:
+def test_the_tables_of_the_page_are_those_of_the_results() -> None:
+    """docs/install.md has what was measured last, of each that was."""
     page = matrix.PAGE.read_text(encoding="utf-8")
-    assert page.index(matrix.BEGIN) < page.index(matrix.END)
+    found = read_results()
+    for name, command, made in (
+        ("matrix", "make matrix", lambda figures: matrix.table_of(figures["rows"])),
+        (
+            "installations",
+            "python -m benchmarks.product.installations",
+            lambda figures: installations.rows_of(figures["ways"]),
+        ),
+    ):
+        text = made(found[name]["figures"]) if name in found else ""
+        expected = between(page, command, text) if text else page
+        assert expected == page
+        assert f"<!-- written by: {command} -->" in page
+
+
+def test_ways_to_install_are_those_of_the_page() -> None:
+    """Each command that is measured is one that a reader can type, and listens at once."""
+    for command, given in installations.WAYS.items():
+        assert command.startswith("pip install ")
+        assert "." in given
+    assert installations.LISTED in list(installations.WAYS)[-1]

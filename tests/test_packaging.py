@@ -7,6 +7,8 @@ import re
 from importlib import metadata
 from pathlib import Path
 
+from packaging.requirements import Requirement
+
 from kws import __version__, cli
 
 ROOT = Path(__file__).parent.parent
@@ -71,6 +73,24 @@ def test_the_lock_holds_every_requirement() -> None:
     assert {"torch"} == needed - set(entries)
     for pinned in re.findall(r"^[\w.-]+==.*", lock, re.M):
         assert pinned.endswith(" \\"), f"{pinned} has no hash"
+
+
+def test_the_list_without_onnx_runtime_is_complete() -> None:
+    """docs/tflite-only.txt has every requirement, within the same bounds, and what those need."""
+    text = (ROOT / "docs" / "tflite-only.txt").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    listed = {re.split(r"[^\w.-]", line)[0].lower().replace(".", "-") for line in lines}
+    needed, found = {*requirements(), *requirements("tflite")} - {"onnxruntime"}, set[str]()
+    while new := needed - found:
+        found |= new
+        for name in new - {"ai-edge-litert", "tflite-runtime"}:  # not installed in these versions
+            wanted = [Requirement(each) for each in metadata.requires(name) or []]
+            kept = [each for each in wanted if "extra" not in str(each.marker)]
+            needed |= {each.name.lower().replace(".", "-").replace("_", "-") for each in kept}
+    assert not needed - listed
+    for name, requirement in requirements().items():
+        if name != "onnxruntime":
+            assert requirement.partition(";")[0].strip() in text
 
 
 def test_version_and_command() -> None:

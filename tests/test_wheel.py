@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -45,18 +47,33 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-@pytest.fixture(scope="module")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bin folder of a fresh environment with the wheel and what it requires."""
-    environment = tmp_path_factory.mktemp("fresh") / "venv"
+def install(folder: Path, *arguments: str | Path) -> Path:
+    """The bin folder of a fresh environment after `pip install` with these arguments."""
+    environment = folder / "venv"
     subprocess.run([sys.executable, "-m", "venv", environment], check=True)
     binaries = environment / ("Scripts" if os.name == "nt" else "bin")
     subprocess.run(
-        [binaries / "python", "-m", "pip", "install", "--quiet", wheel],
+        [binaries / "python", "-m", "pip", "install", "--quiet", *arguments],
         check=True,
         capture_output=True,
     )
     return binaries
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bin folder of a fresh environment with the wheel and what it requires."""
+    return install(tmp_path_factory.mktemp("fresh"), wheel)
+
+
+@pytest.fixture(scope="module")
+def without_onnx(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, installed as docs/install.md tells where TFLite is to be the only runtime."""
+    page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    flags = "--no-compile --no-deps --requirement"
+    assert f"pip install {flags} docs/tflite-only.txt ." in page
+    listed = ROOT / "docs" / "tflite-only.txt"
+    return install(tmp_path_factory.mktemp("tflite"), *flags.split(), listed, wheel)
 
 
 def run(*command: str | Path, folder: Path) -> str:
@@ -115,14 +132,21 @@ def test_no_torch(installed: Path, tmp_path: Path) -> None:
     assert "error: training needs torch; pip install 'kws[train]'\n" == training.stderr
 
 
-def test_demo(installed: Path, tmp_path: Path) -> None:
-    """`kws listen --demo` shows commands that are really spoken in the recording."""
+def test_demo(installed: Path, without_onnx: Path, tmp_path: Path) -> None:
+    """`kws listen --demo` shows commands that are really spoken, without ONNX Runtime too."""
     assert f"kws {__version__}\n" == run(installed / "kws", "--version", folder=tmp_path)
-    output = run(installed / "kws", "listen", "--demo", "--json-plain", folder=tmp_path)
-    detected = [json.loads(line)["keyword"] for line in output.splitlines()]
+    assert not list(without_onnx.parent.rglob("onnxruntime"))
     spoken = [entry["word"] for entry in json.loads(SPOKEN.read_text(encoding="utf-8"))]
-    assert len(detected) >= 8
-    assert detected == [word for word in spoken if word in detected]
+    demo = partial(run, folder=tmp_path)
+    with ThreadPoolExecutor() as both:  # it plays at its own pace
+        outputs = both.map(
+            lambda binaries: demo(binaries / "kws", "listen", "--demo", "--json-plain"),
+            (installed, without_onnx),
+        )
+    for output in outputs:
+        detected = [json.loads(line)["keyword"] for line in output.splitlines()]
+        assert len(detected) >= 8
+        assert detected == [word for word in spoken if word in detected]
 
 
 def test_info(installed: Path, tmp_path: Path) -> None:

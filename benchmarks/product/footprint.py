@@ -57,12 +57,12 @@ def build_wheel(folder: Path) -> Path:
 def measure_extra(wheel: Path, extra: str, folder: Path) -> dict[str, Any]:
     """Bytes, packages and start-up times of one fresh environment."""
     python = new_environment(folder)
-    before, packages = _bytes_below(folder), _packages(python)
+    before, own = bytes_below(folder), packages(python)
     named = f"kws[{extra}] @ {wheel.as_uri()}" if extra else str(wheel)
     install(python, [named])
     return {
-        "installed_bytes": _bytes_below(folder) - before,
-        "packages": _packages(python) - packages,
+        "installed_bytes": bytes_below(folder) - before,
+        "packages": packages(python) - own,
         "import_kws_s": _seconds(python, "import kws") - _seconds(python, "pass"),
         "import_detector_s": _seconds(python, "from kws import Detector, load_model")
         - _seconds(python, "pass"),
@@ -77,8 +77,8 @@ def measure_artefacts(python: Path, manifest: Path) -> dict[str, Any]:
             continue
         module = ("-m", "kws.bench.startup", _manifest_of(python), key, "cpu")
         try:
-            starts = [json.loads(_run(python, *module)) for _ in range(STARTS)]
-            resident = _run(python, "-c", MEMORY_AFTER, key).strip()
+            starts = [json.loads(run(python, *module)) for _ in range(STARTS)]
+            resident = run(python, "-c", MEMORY_AFTER, key).strip()
         except EnvironmentFailed:
             continue  # the runtime of this file is not part of this environment
         rows[key] = {
@@ -113,17 +113,19 @@ def measure(extras: Sequence[str]) -> dict[str, Any]:
     return figures
 
 
-def _packages(python: Path) -> int:
-    return len(_run(python, "-m", "pip", "list", "--format", "freeze").splitlines())
+def packages(python: Path) -> int:
+    """How many packages an environment has."""
+    return len(run(python, "-m", "pip", "list", "--format", "freeze").splitlines())
 
 
 def _manifest_of(python: Path) -> str:
-    return _run(
+    return run(
         python, "-c", "from kws.model.manifest import find_manifest; print(find_manifest())"
     ).strip()
 
 
-def _run(python: Path, *arguments: str) -> str:
+def run(python: Path, *arguments: str) -> str:
+    """What an environment's Python prints; raises EnvironmentFailed with its last line."""
     # Elsewhere than in the checkout, which a process would otherwise import.
     done = subprocess.run(
         [str(python), *arguments], capture_output=True, text=True, cwd=tempfile.gettempdir()
@@ -138,12 +140,13 @@ def _seconds(python: Path, program: str) -> float:
     times = []
     for _ in range(STARTS + 1):
         begin = time.perf_counter()
-        _run(python, "-c", program)
+        run(python, "-c", program)
         times.append(time.perf_counter() - begin)
     return float(np.median(times[1:]))
 
 
-def _bytes_below(folder: Path) -> int:
+def bytes_below(folder: Path) -> int:
+    """The size of all files below a folder."""
     return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
 
 

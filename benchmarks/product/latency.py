@@ -55,17 +55,20 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--model", help="a packaged model's name, a folder or a manifest")
     parser.add_argument("--quick", action="store_true", help="rough figures")
-    parser.add_argument("--out", type=Path, default=FOLDER / "latency.json")
+    parser.add_argument("--cuda", action="store_true", help="on CUDA, which must be there")
+    parser.add_argument("--out", type=Path, help="default: latency.json, or cuda.json")
     options = parser.parse_args(arguments)
+    name, providers = ("cuda", ("cuda",)) if options.cuda else ("latency", ("cpu", "cuda"))
+    out = options.out or FOLDER / f"{name}.json"
     try:
-        found = measure(options.model, ("cpu", "cuda"), QUICK if options.quick else FULL)
+        found = measure(options.model, providers, QUICK if options.quick else FULL)
     except KwsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print_tables(found)
-    write_result(options.out, command_of(parser, options), tables(found))
-    write_plot(found, options.out.with_suffix(".png"))
-    print(f"written: {options.out}")
+    write_result(out, command_of(parser, options), tables(found))
+    write_plot(found, out.with_suffix(".png"))
+    print(f"written: {out}")
     return 0
 
 

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -160,6 +160,14 @@ class _Setup:
         return cls(options, model, arming(options, point.keywords))
 
 
+def _monitor(options: Options, model: Model) -> AbstractContextManager[Observer | None]:
+    if options.monitor is None:
+        return nullcontext()
+    from kws.monitoring.monitor import HourlyRecords
+
+    return HourlyRecords(options.monitor, model)
+
+
 class _Parts:
     """What a new configuration may change while it listens: all but the display and the servers."""
 
@@ -176,11 +184,9 @@ class _Parts:
         from kws.app.session import Observers
         from kws.audio import paced
         from kws.detector import Observer
-        from kws.monitoring.monitor import HourlyRecords
 
         options, model, source = self._setup.options, self._setup.model, self._source
-        monitor = HourlyRecords(options.monitor, model) if options.monitor else nullcontext()
-        with monitor as records:
+        with _monitor(options, model) as records:
             own = [each for each in (*self._actions, records) if isinstance(each, Observer)]
             everyone = Observers([*observers, *own])
             with Detector(model, **decision(options), observer=everyone) as detector:

@@ -19,11 +19,6 @@ from typing import Any
 
 from kws.errors import KwsError, SettingError
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 LARGEST = 1 << 20  # bytes of a file
 NAMES = {
     bool: "true or false",
@@ -135,6 +130,10 @@ class _Reader:
             raise KwsError(f"cannot read {path}: {error.strerror}") from error
         if len(content) > LARGEST:
             raise SettingError(f"{path}: expected at most {LARGEST} bytes")
+        if sys.version_info >= (3, 11):  # imported here, since most runs read no file
+            import tomllib
+        else:
+            import tomli as tomllib
         try:
             self._text = content.decode("utf-8").replace("\r\n", "\n")
             self._table = tomllib.loads(self._text)
