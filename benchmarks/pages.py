@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.boards import instruction_tables
 from benchmarks.difficult import page_tables
 from benchmarks.results import FOLDER
 from benchmarks.text import cell, counted, narrow_tables, table, words
@@ -78,8 +79,7 @@ PAGES = {
     "arm": Page(
         "ARM processors",
         "Debian's Python for ARM under emulation: posteriors and detections against those of the "
-        "machine it runs on, and millions of instructions per second of audio. Instructions are "
-        "no time: how many of them a processor does in a cycle depends on it and on the program.",
+        "machine it runs on, and millions of instructions per second of audio.",
     ),
     "matrix": Page(
         "Versions of Python", "The wheel with the oldest and the newest version of what it needs."
@@ -200,7 +200,7 @@ def page(name: str, result: Mapping[str, Any]) -> str:
         f"Measured on {result['date']} at commit {result['commit']}: {result['machine']}.",
         "Shares lie between 0 and 1. [All results](../RESULTS.md)",
         *_pictures(name),
-        *(page_tables if name == "rooms" else _tables)(result["figures"]),
+        *RENDERERS.get(name, _tables)(result["figures"]),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -215,6 +215,22 @@ def _pictures(name: str) -> Iterator[str]:
 
 def _tables(figures: Mapping[str, Any]) -> Iterator[str]:
     return _render(figures, ())
+
+
+def _arm_tables(figures: Mapping[str, Any]) -> Iterator[str]:
+    """What differs, machine by machine; then what each spotter costs, and on which board."""
+    yield from instruction_tables(figures.get("instructions", {}))
+    for machine, found in figures["machines"].items():
+        yield from _render_rows(found["artefacts"], (f"files on {machine}",))
+        if found["does_not_run"]:
+            rows = [(file, why) for file, why in found["does_not_run"].items()]
+            yield table(("does not run there", "why"), rows)
+
+
+RENDERERS: Mapping[str, Callable[[Mapping[str, Any]], Iterator[str]]] = {
+    "arm": _arm_tables,
+    "rooms": page_tables,
+}
 
 
 def _render(figures: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:

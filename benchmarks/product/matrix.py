@@ -104,7 +104,6 @@ def install(uv: Path, wheel: Path, python: str, extra: str, resolution: str, fol
     """A fresh environment with the wheel; returns its Python."""
     _run([str(uv), "venv", "--quiet", "--python", python, str(folder)])
     inside = folder / "bin" / "python"
-    wanted = f"{wheel}[{extra}]" if extra else str(wheel)
     common = [
         str(uv),
         "pip",
@@ -115,7 +114,10 @@ def install(uv: Path, wheel: Path, python: str, extra: str, resolution: str, fol
         "--only-binary",
         ":all:",
     ]
-    _run([*common, "--resolution", RESOLUTIONS[resolution], wanted])
+    # From pyproject.toml, since of what a wheel requires uv takes the newest in any case.
+    wanted = ["--requirement", str(ROOT / "pyproject.toml"), *(["--extra", extra] if extra else [])]
+    _run([*common, "--resolution", RESOLUTIONS[resolution], *wanted])
+    _run([*common, "--no-deps", str(wheel)])
     _run([*common, "pytest", "hypothesis", "flatbuffers", "onnx"])
     return inside
 
