@@ -36,6 +36,17 @@ def test_a_long_word_is_not_cut() -> None:
         assert other.start - one.end == pytest.approx(0.1, abs=0.01)
 
 
+def test_faint_ends_are_kept() -> None:
+    """What is faint before and behind the loud part of a word belongs to it, as the f of "off"."""
+    audio = clip(0.3, 0.5)
+    audio[int(0.5 * SAMPLE_RATE) : int(0.6 * SAMPLE_RATE)] = 20  # a hundredth of the word
+    scene = repeated([("off", audio)], 0.6)
+    for each in scene.spoken:
+        assert each.end - each.start == pytest.approx(0.2, abs=0.02)
+        behind = scene.audio[int((each.end + 0.02) * SAMPLE_RATE) :][: int(0.06 * SAMPLE_RATE)]
+        assert behind.all()
+
+
 def test_shortest() -> None:
     """The distance from which on every longer one keeps the promise too."""
     assert 0.6 == shortest({0.5: 0.8, 0.6: 0.9, 1.0: 0.95})

@@ -16,20 +16,29 @@ DISTANCES = (0.5, 0.6, 0.7, 0.8, 1.0, 1.5)  # seconds from one onset to the next
 TIMES = 4
 REACHED = 0.9  # share of the words of a distance that is promised
 _PAUSE = 2.0  # seconds between the rows of words, and before the first
-_GAP = 0.1  # seconds that a word longer than a distance is followed by at least
+# Seconds of a clip that are kept around its loud part: an "off" without its f is none.
+_BEFORE, _AFTER = 0.05, 0.15
+_AFTER_LONG = 0.05  # ... behind a word that is too long for its distance
 
 
 def repeated(clips: Iterable[tuple[str, Int16Array]], distance: float) -> Scene:
-    """Each clip's word TIMES in a row, cut out, `distance` seconds from onset to onset."""
+    """Each clip's word TIMES in a row, cut out, `distance` seconds from onset to onset.
+
+    A word that is longer follows itself after a pause of 0.1 s.
+    """
     pause = np.zeros(int(_PAUSE * SAMPLE_RATE))
     parts: list[NDArray[Any]] = [pause]
     length, spoken = len(pause), []
     for word, clip in clips:
         start, end = word_extent(clip)
-        cut = clip[start:end] * (LOUDNESS / max(loudness(clip), 1.0))
-        apart = max(int(distance * SAMPLE_RATE), len(cut) + int(_GAP * SAMPLE_RATE))
+        first = max(0, start - _samples(_BEFORE))
+        room = first + _samples(distance)
+        last = min(end + _samples(_AFTER), max(end + _samples(_AFTER_LONG), room))
+        cut = clip[first:last] * (LOUDNESS / max(loudness(clip), 1.0))
+        apart = max(_samples(distance), len(cut))
         for _ in range(TIMES):
-            spoken.append(Spoken(word, length / SAMPLE_RATE, (length + len(cut)) / SAMPLE_RATE))
+            onset = length + start - first
+            spoken.append(Spoken(word, onset / SAMPLE_RATE, (onset + end - start) / SAMPLE_RATE))
             parts += [cut, np.zeros(apart - len(cut))]
             length += apart
         parts.append(pause)
@@ -65,3 +74,7 @@ def figures(words: Mapping[float, Sequence[tuple[str, bool]]]) -> dict[str, Any]
         }
     shares = {distance: rows[f"{distance:g} s"]["detected"] for distance in words}
     return {"times": TIMES, "distances": rows, "shortest_s": shortest(shares)}
+
+
+def _samples(seconds: float) -> int:
+    return int(seconds * SAMPLE_RATE)
