@@ -84,7 +84,7 @@ def fetch(folder: Path = RUNTIME) -> None:
 def _archive(npm: str, package: Package, into: Path) -> Path:
     place = into / hashlib.sha256(package.name.encode()).hexdigest()
     place.mkdir()
-    command = [npm, "pack", package.name, "--silent", "--ignore-scripts"]
+    command = [npm, "pack", package.name, "--silent", "--ignore-scripts", "--fetch-retries=1"]
     try:
         done = subprocess.run(
             [*command, "--pack-destination", str(place)],

@@ -41,7 +41,11 @@ export function followDevice(onSnapshot) {
       view.setWords(labels, thresholds);
       setPaused(paused);
     },
-    rows: ({ level, posteriors }) => view.show(level, posteriors),
+    rows({ level, posteriors }) {
+      if (!paused) {
+        view.show(level, posteriors); // else it is the last one from before
+      }
+    },
     detection: (detection) => view.add(detection),
     paused: () => setPaused(true),
     resumed: () => setPaused(false),
