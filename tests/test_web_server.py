@@ -302,6 +302,8 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert 2 == main([*command, "kws.example:80"])
     assert 2 == main([*command, "0.0.0.0:0"])
     assert "set a token" in capsys.readouterr().err
+    assert 2 == main(["serve", "--demo", "--http-token-file", "token.txt"])
+    assert "goes with --http" in capsys.readouterr().err
 
 
 def wait_until_closed(opened: socket.socket) -> None:

@@ -88,6 +88,8 @@ def open_servers(options: Options) -> list[Server]:
         raise SettingError("--wyoming-model, --wyoming-allow and --zeroconf go with --wyoming URL")
     if options.http is not None:
         servers.append(_open_http(options))
+    elif options.http_token_file is not None:
+        raise SettingError("--http-token-file goes with --http HOST:PORT")
     if not servers:
         raise SettingError("expected a server to start; `kws serve --help` lists them")
     return servers
