@@ -152,6 +152,10 @@ def test_names_that_were_made_to_lead_here(served: Served) -> None:
     """A page whose own name leads to 127.0.0.1 reads nothing (DNS rebinding)."""
     assert 421 == served.request("/metrics", Host=f"elsewhere.example:{served.port}")[0]
     assert 200 == served.request("/metrics", Host=f"localhost:{served.port}")[0]
+    assert 421 == served.request("/metrics", Host="[::1")[0]
+    assert 403 == served.request("/metrics", Origin="http://[::1")[0]
+    with closing(served.socket(b"GET /metrics HTTP/1.0\r\n\r\n")) as opened:
+        assert b" 421 " in opened.recv(100)
 
 
 def test_the_page(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from kws.app.events import Event
 from kws.app.outputs.loopback import is_loopback
@@ -176,12 +176,12 @@ class HttpServer:
 
     def _refusal(self, request: web.BaseRequest) -> web.Response | None:
         """Why a request may not be here, if so."""
-        host = urlsplit(f"//{request.host}").hostname or ""
-        if self._address.loopback and not is_loopback(host):
+        host = request.headers.get("Host", "")  # request.host would ask a name server for one
+        if self._address.loopback and not is_loopback(_split(f"//{host}").hostname or ""):
             # A page of elsewhere whose name was made to lead to this machine.
             return _text(421, f"expected a request to this machine's own name, got {host!r:.99}")
         origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc != request.host:
+        if origin is not None and _split(origin).netloc != host:
             return _text(403, "other pages may not send requests here")
         if self._token is None or request.path == "/healthz":
             return None
@@ -264,3 +264,11 @@ def _digest(token: str) -> str:
 def _equal(given: str, expected: str) -> bool:
     """In a time that does not tell how much of it is right."""
     return secrets.compare_digest(given.encode(errors="replace"), expected.encode())
+
+
+def _split(address: str) -> SplitResult:
+    """Its parts; none, where it is no address."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
