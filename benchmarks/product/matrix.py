@@ -48,9 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, default=FOLDER / "matrix.json")
     options = parser.parse_args(arguments)
-    found = options.python or [
-        path for path in (shutil.which(f"python{version}") for version in VERSIONS) if path
-    ]
+    found = options.python or interpreters()
     try:
         uv = environment("uv", ("uv", "build")).with_name("uv")
         wheel = build_wheel(uv)
@@ -66,6 +64,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     write_result(options.out, "make matrix", {"rows": rows})
     write_between(PAGE, "make matrix", table_of(rows))
     return 0 if all(row["problem"] is None for row in rows) else 1
+
+
+def interpreters() -> list[str]:
+    """Each python3.10 to python3.14 that is found and runs, which not every shim of pyenv does."""
+    paths = [path for path in (shutil.which(f"python{version}") for version in VERSIONS) if path]
+    return [
+        path for path in paths if subprocess.run([path, "-V"], capture_output=True).returncode == 0
+    ]
 
 
 def build_wheel(uv: Path) -> Path:
