@@ -587,6 +587,7 @@ def test_the_network_is_told(words: WakeWords) -> None:
         servers.close()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Unix signals")
 def test_through_the_whole_command(spoken: np.ndarray[Any, Any]) -> None:
     """`kws serve` without a microphone says where it serves, detects, and ends by a signal."""
     arguments = ["--no-microphone", "--wyoming", "tcp://127.0.0.1:0", "--keywords", "yes,no"]
