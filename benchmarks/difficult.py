@@ -32,14 +32,24 @@ SOURCES = {
 
 def short_table(figures: Mapping[str, Any]) -> str:
     """The medium presets of both modes, with the verifier and as the firmware does without."""
+    return _shown(figures, LEFT_TO_THE_PAGE)
+
+
+def card_table(figures: Mapping[str, Any]) -> str:
+    """The same with groups of speakers."""
+    return _shown(figures, ())
+
+
+def _shown(figures: Mapping[str, Any], left_out: tuple[str, ...]) -> str:
     files: Mapping[str, Points] = figures.get(MODEL, {})
     points = {
         title: files[file][point]
         for title, (file, point) in SHOWN.items()
         if point in files.get(file, {})
     }
-    rows = [row for row in _rows(points) if not row[0].endswith(LEFT_TO_THE_PAGE)] if points else []
-    rows = [row for row in rows if ": " not in row[0]]  # a kind of noise or of other words
+    # Of each kind of noise and of other words the page tells.
+    rows = [row for row in _rows(points) if ": " not in row[0]] if points else []
+    rows = [row for row in rows if not row[0].endswith(left_out)] if left_out else rows
     return table((HEAD, *points), rows) if rows else ""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from benchmarks.difficult import short_table
+from benchmarks.difficult import card_table, short_table
 from benchmarks.pages import too_noisy
 from benchmarks.text import Row, megabytes, share, table
 from kws.evaluation.intervals import rate_text
@@ -64,6 +64,11 @@ def streams(results: Results) -> str:
 def difficult(results: Results) -> str:
     """Talk in the background, other accents, children, and the files without verifier."""
     return short_table(_figures(results, "rooms"))
+
+
+def card(results: Results) -> str:
+    """The same with groups of speakers, for the model card."""
+    return card_table(_figures(results, "rooms"))
 
 
 def clips(results: Results) -> str:

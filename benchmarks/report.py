@@ -1,4 +1,4 @@
-"""`python -m benchmarks.report`: write RESULTS.md, its pages and README's tables.
+"""`python -m benchmarks.report`: write RESULTS.md, its pages, and tables of README and model card.
 
 Nothing is measured here and no figure is typed anywhere else: a test writes the texts again and
 compares them with what is committed. Only what was measured on a clean commit is published, and
@@ -34,7 +34,7 @@ COMMANDS = {
     "seeds": "python -m benchmarks.studies.ablation RUN... --out benchmarks/results/seeds.json",
     "stream_seeds_verified": "python -m benchmarks.studies.stream_seeds RUN... --verifier RUN",
 }
-README = ROOT / "README.md"
+README, CARD = ROOT / "README.md", ROOT / "kws" / "models" / "README.md"
 BEGIN = "<!-- written by: python -m benchmarks.report -->"
 END = "<!-- end of what it writes -->"
 Results = Mapping[str, Mapping[str, Any]]
@@ -42,6 +42,7 @@ NOTHING = (
     "The models that ship are newer than the measurements: [RESULTS.md](benchmarks/RESULTS.md) "
     "names the commands that measure them."
 )
+NOT_MEASURED = "The models that ship are newer than the measurements."
 
 
 def published(results: Results) -> dict[str, Mapping[str, Any]]:
@@ -58,20 +59,27 @@ def _why_not(name: str, result: Mapping[str, Any]) -> str:
     return ""
 
 
-def texts(results: Results, readme: str) -> dict[Path, str]:
-    """What is published, by file; `readme` is the README with its two marks.
+def texts(results: Results, readme: str, card: str) -> dict[Path, str]:
+    """What is published, by file; `readme` and `card` are the README and the model card with two
+    marks each.
 
     Raises ValueError where a mark is gone.
     """
     clean = published(results)
     made = {HERE / "pages" / f"{name}.md": page(name, result) for name, result in clean.items()}
     made[HERE / "RESULTS.md"] = results_page(results)
-    before, begin, rest = readme.partition(BEGIN)
+    made[README] = _between_marks(README, readme, readme_tables(clean))
+    made[CARD] = _between_marks(CARD, card, headlines.card(clean) or NOT_MEASURED)
+    return made
+
+
+def _between_marks(path: Path, document: str, text: str) -> str:
+    before, begin, rest = document.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"README.md should hold the marks {BEGIN} and {END}, in this order")
-    made[README] = f"{before}{BEGIN}\n\n{readme_tables(clean)}\n\n{END}{after}"
-    return made
+        name = path.relative_to(ROOT).as_posix()
+        raise ValueError(f"{name} should hold the marks {BEGIN} and {END}, in this order")
+    return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
 
 
 def readme_tables(clean: Results) -> str:
@@ -171,7 +179,7 @@ def main() -> int:
                 f"expected a tree without uncommitted changes, found {len(changed)}, first "
                 f"{changed[0]}; commit them, then publish"
             )
-        made = texts(read_results(), README.read_text(encoding="utf-8"))
+        made = texts(read_results(), *(each.read_text(encoding="utf-8") for each in (README, CARD)))
     except (GitUnavailable, ValueError) as error:
         print(f"report: error: {error}", file=sys.stderr)
         return 1
@@ -181,7 +189,8 @@ def main() -> int:
     for path, text in made.items():
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    print(f"written: README.md, benchmarks/RESULTS.md and {len(made) - 2} pages")
+    pages = len(made) - 3
+    print(f"written: README.md, kws/models/README.md, benchmarks/RESULTS.md and {pages} pages")
     return 0
 
 

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 FOLDER = Path(__file__).parent / "results"
 SETTINGS = ("decision", "features", "presets", "thresholds", "vad", "verifier")  # of a manifest
 # What `python -m benchmarks.report` writes.
-PUBLISHED = ("README.md", "benchmarks/RESULTS.md", "benchmarks/pages/")
+PUBLISHED = ("README.md", "kws/models/README.md", "benchmarks/RESULTS.md", "benchmarks/pages/")
 
 
 class GitUnavailable(Exception):

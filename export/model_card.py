@@ -1,4 +1,8 @@
-"""kws/models/README.md: what each model is, from its manifest alone."""
+"""kws/models/README.md: what each model is, from its manifest alone.
+
+Between two marks at its end `python -m benchmarks.report` writes what was measured on recordings
+that were held out; that is kept.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +37,11 @@ PUBLISHED = (
     "ships them"
 )
 
+MEASURED = "## For whom it works"
+
 
 def model_card(folder: Path) -> str:
-    """The text for every manifest in the folder."""
+    """The text for every manifest in the folder; what stands under MEASURED there is kept."""
     lines = [
         "# Models",
         "",
@@ -43,7 +49,10 @@ def model_card(folder: Path) -> str:
     ]
     for path in sorted(folder.glob("*.json")):
         lines += ["", *_model(read_manifest(path))]
-    return "\n".join(lines) + "\n"
+    card = folder / "README.md"
+    text = card.read_text(encoding="utf-8") if card.is_file() else ""
+    _, heading, measured = text.partition(f"\n{MEASURED}\n")
+    return "\n".join(lines) + f"\n{heading}{measured}"
 
 
 def write_model_card(folder: Path) -> None:
@@ -81,9 +90,12 @@ def _model(manifest: Manifest) -> Iterator[str]:
             )
         if "together_with" in provenance:
             yield ""
+            beside = provenance["together_with"]
+            made = beside.get("training")
+            run = f", {made['epochs_done']} epochs, seed {made['seed']}" if made else ""
             yield (
-                f"The file also holds the network of {provenance['together_with']['model']}; its "
-                "posteriors are the geometric mean of those of both networks."
+                f"The file also holds the network {beside['model']}{run}; its posteriors are the "
+                "geometric mean of those of both networks."
             )
         yield from _scores(manifest)
     if "export" in manifest.measurements:

@@ -41,7 +41,11 @@ def together(
     ranges = calibrate(trained, frames)
     manifest = with_ranges(manifest, len(frames), ranges)
     artefact = other.artefacts["window.onnx"]
-    beside = {"model": other.name, "sha256": artefact.sha256}
+    beside = {
+        "model": other.name,
+        "sha256": artefact.sha256,
+        "training": other.provenance.get("training", {}),
+    }
     manifest = replace(
         manifest,
         parameters=manifest.parameters + other.parameters,

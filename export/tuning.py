@@ -42,7 +42,7 @@ BEYOND = 0.1  # how much a figure that keeps its target weighs, against one that
 STRICTER, APART = 3.0, 0.3  # "low" has a third of the false accepts of "medium"; least log-odds
 
 ISOLATIONS = (0.3, 0.5, 0.7, 0.9, 1.0)
-SMOOTHING_MS = (360, 440, 520)
+SMOOTHING_MS = (360, 440)  # longer ones would detect later
 OFFSETS = np.round(np.arange(-3.0, 5.01, 0.05), 2)  # log-odds
 CLIPS = 40  # of each keyword
 MOST_HOURS = 0.25  # of each source of other words, evenly taken

@@ -14,6 +14,8 @@ from benchmarks import pages, report, results, targets, text
 from benchmarks.results import command_of, read_results, write_result
 from benchmarks.text import counted
 
+MARKS = report.BEGIN + report.END  # of a document
+
 
 def result(figures: dict[str, Any]) -> dict[str, Any]:
     """A kept measurement."""
@@ -28,8 +30,9 @@ def result(figures: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_documents_match_the_results() -> None:
-    """RESULTS.md, its pages and README are what `python -m benchmarks.report` writes now."""
-    made = report.texts(read_results(), report.README.read_text(encoding="utf-8"))
+    """All documents with figures are what `python -m benchmarks.report` writes now."""
+    documents = (each.read_text(encoding="utf-8") for each in (report.README, report.CARD))
+    made = report.texts(read_results(), *documents)
     for path, expected in made.items():
         assert expected == path.read_text(encoding="utf-8"), f"{path.name}: publish again"
     assert set((report.HERE / "pages").glob("*.md")) == {
@@ -132,8 +135,8 @@ def test_dirty_commits_are_not_published() -> None:
     """What was measured with changes on top is named, and no figure of it is shown."""
     kept = result({"spotted": 0.9, "keyword_clips": 9, "unknown_fired": 0.0, "unknown_clips": 9})
     for commit in ("abc+", "unknown"):
-        made = report.texts({"spotting": {**kept, "commit": commit}}, report.BEGIN + report.END)
-        assert [report.README, report.HERE / "RESULTS.md"] == sorted(made)
+        made = report.texts({"spotting": {**kept, "commit": commit}}, MARKS, MARKS)
+        assert {report.README, report.CARD, report.HERE / "RESULTS.md"} == made.keys()
         assert all("90.0%" not in text for text in made.values())
         assert "measured with changes" in made[report.HERE / "RESULTS.md"]
 
@@ -298,9 +301,11 @@ def test_published_pages_read_well() -> None:
 
 
 def test_readme_without_marks() -> None:
-    """A README that lost its marks is refused, not overwritten."""
-    with pytest.raises(ValueError, match="should hold the marks"):
-        report.texts({}, report.END + report.BEGIN)
+    """A README or model card that lost its marks is refused, not overwritten."""
+    with pytest.raises(ValueError, match=r"^README\.md should hold the marks"):
+        report.texts({}, report.END + report.BEGIN, MARKS)
+    with pytest.raises(ValueError, match=r"^kws/models/README\.md should hold the marks"):
+        report.texts({}, MARKS, "")
 
 
 def test_difficult_rooms() -> None:
@@ -311,7 +316,7 @@ def test_difficult_rooms() -> None:
         return {
             "missed": {"talk 10 dB": {"words": 300, "missed": missed, "share": missed / 300}},
             "false_accepts": {"speech/orders": row, "other_words": row},
-            "speakers": {"speech/speechocean, to 12 years": row},
+            "speakers": {"speech/speechocean, to 12 years": row, "speech/speechocean, f": row},
         }
 
     streams = {
@@ -323,6 +328,9 @@ def test_difficult_rooms() -> None:
     kept = result({"commands": files})
     text = report.readme_tables({"rooms": kept})
     assert "| difficult rooms and voices | default | `--connected` | TFLite and firmware |" in text
+    speakers = "| false accepts, English of Mandarin speakers, f | 1 in"
+    assert speakers not in text
+    assert speakers in report.texts({"rooms": kept}, MARKS, MARKS)[report.CARD]
     assert "| commands missed, talk 10 dB | 10.0% (7.1 to 13.9) | 20.0% (15.9 to 24.9) |" in text
     assert "| false accepts, coffee orders | 1 in 0.87 h (95 %: 0.029 to 6.4 per hour) |" in text
     assert "| false accepts, English of Mandarin speakers, to 12 years | 1 in" in text

@@ -111,7 +111,8 @@ def test_the_command_joins_a_checkpoint_and_a_model(tmp_path: Path, recordings: 
         read_manifest(path) for path in (tmp_path / "out/both.json", MODELS / "commands.json")
     )
     artefact = shipped.artefacts["window.onnx"]
-    beside = {"model": "commands", "sha256": artefact.sha256}
+    training = shipped.provenance["training"]
+    beside = {"model": "commands", "sha256": artefact.sha256, "training": training}
     assert beside == made.provenance["together_with"]
     assert made.parameters > shipped.parameters + 300_000
     accuracy = shipped.measurements["export"]["pytorch_accuracy"]

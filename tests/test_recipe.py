@@ -38,15 +38,15 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The recipe `default` with next to nothing to do."""
+    """The recipe `large` with next to nothing to do."""
     config = replace(
-        recipe.RECIPES["default"].config,
+        recipe.RECIPES["large"].config,
         epochs=2,
         network=NetworkConfig(channels=8),
         sampler=SamplerConfig(epoch_size=32, batch_size=16, streams=2),
     )
-    changed = replace(recipe.RECIPES["default"], config=config)
-    monkeypatch.setitem(recipe.RECIPES, "default", changed)
+    changed = replace(recipe.RECIPES["large"], config=config)
+    monkeypatch.setitem(recipe.RECIPES, "large", changed)
 
 
 @pytest.mark.parametrize("name", recipe.RECIPES)
@@ -60,9 +60,9 @@ def test_recipes_are_runs_that_can_be(name: str) -> None:
 
 
 def test_sizes() -> None:
-    """The default stays below 400,000 weights and the firmware's below 80,000."""
-    default, small = (build(recipe.RECIPES[n].config.network) for n in ("default", "small"))
-    assert parameter_count(default) < 400_000
+    """The large one stays below 400,000 weights and the firmware's below 80,000."""
+    large, small = (build(recipe.RECIPES[n].config.network) for n in ("large", "small"))
+    assert parameter_count(large) < 400_000
     assert parameter_count(small) < 80_000
 
 
@@ -70,7 +70,7 @@ def test_sizes() -> None:
 def test_the_same_command_goes_on(folder: Path, tmp_path: Path) -> None:
     """A finished run is left as it is; one cut short ends with the same weights."""
     out = tmp_path / "run"
-    command = ["default", "--data", str(folder), "--threads", "1", "--out"]
+    command = ["large", "--data", str(folder), "--threads", "1", "--out"]
     assert 0 == recipe.main([*command, str(out)])
     whole = checkpoint.load(out / "last.pt")
     assert 0 == recipe.main([*command, str(out)])
@@ -85,7 +85,7 @@ def test_another_seed_is_another_run(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The option stands in the checkpoint, and does not resume a run of the recipe's own seed."""
-    command = ["default", "--data", str(folder), "--threads", "1", "--out", str(tmp_path / "run")]
+    command = ["large", "--data", str(folder), "--threads", "1", "--out", str(tmp_path / "run")]
     assert 0 == recipe.main([*command, "--seed", "5"])
     assert 5 == checkpoint.load(tmp_path / "run" / "last.pt")["options"]["seed"]
     assert 1 == recipe.main(command)
@@ -98,7 +98,7 @@ def test_another_seed_is_another_run(
         (["verifier"], "the recipe verifier needs --start: START.pt"),
         (["verifier", "--start", "x"], "the recipe verifier needs --negatives: last.pt"),
         (["small"], "the recipe small needs --teacher: last.pt"),
-        (["default", "--start", "x.pt"], "the recipe default takes no --start"),
+        (["large", "--start", "x.pt"], "the recipe large takes no --start"),
         (["large"], "invalid choice: 'large'"),
     ],
 )
@@ -116,5 +116,5 @@ def test_what_a_recipe_needs_is_said(
 def test_missing_data_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """No traceback."""
     missing = tmp_path / "nowhere"
-    assert 1 == recipe.main(["default", "--data", str(missing), "--out", str(tmp_path / "run")])
+    assert 1 == recipe.main(["large", "--data", str(missing), "--out", str(tmp_path / "run")])
     assert f"there is no folder {missing}" in capsys.readouterr().err

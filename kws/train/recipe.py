@@ -43,8 +43,8 @@ class Recipe:
 
 
 RECIPES = {
-    "default": Recipe(
-        "the default model from nothing, 298,000 weights",
+    "large": Recipe(
+        "a network of 298,000 weights from nothing: one half of the verifier",
         FitConfig(
             epochs=28,
             seed=81,
@@ -54,12 +54,12 @@ RECIPES = {
         ),
     ),
     "small": Recipe(
-        "the model of the firmware from nothing, 78,000 weights, taught by the default",
+        "the network that runs all the time, from nothing, 78,000 weights, taught by the large one",
         FitConfig(epochs=40, seed=91, learning_rate=3e-3, sampler=_SAMPLER),
-        teacher="last.pt of the recipe default",
+        teacher="last.pt of the recipe large",
     ),
     "verifier": Recipe(
-        "the verifier, which begins with published weights",
+        "the other half of the verifier, which begins with published weights",
         FitConfig(
             epochs=24,
             seed=101,
@@ -86,7 +86,7 @@ RECIPES = {
         start="manifest of the model `commands` of release 0.1",
     ),
     "verifier-lessons": Recipe(
-        "the verifier of a release trained without talk, taught talk and hard negatives",
+        "the same of a release trained without talk, taught talk and hard negatives",
         FitConfig(
             epochs=12,
             seed=72,
@@ -101,7 +101,7 @@ RECIPES = {
         negatives="last.pt of the recipe lessons",
     ),
     "verifier-talk": Recipe(
-        "the verifier of the recipe verifier-lessons, taught more talk and its own false accepts",
+        "that of the recipe verifier-lessons, taught more talk and its own false accepts",
         FitConfig(
             epochs=12,
             seed=103,
@@ -111,7 +111,7 @@ RECIPES = {
             sampler=replace(_SAMPLER, epoch_size=15_360, talk=0.5),
             network=EmbeddingConfig(frozen=2),
         ),
-        start="export/checkpoints/verifier-lessons.pt",
+        start="last.pt of the recipe verifier-lessons, or export/checkpoints/verifier-lessons.pt",
     ),
 }
 
