@@ -133,16 +133,20 @@ class Curve:
 def record(model: Model, folder: Path, seed: int = 0) -> Recorded:
     """Recordings without commands and scenes of training speakers' commands, none held out.
 
+    Sentences without a transcript are talk behind commands and nothing else: what is detected in
+    them may well be a command.
+
     Raises DataError where the folder holds no corpus.
     """
     keywords = model.manifest.keywords
     corpus = find_corpus(corpus_root(folder))
     sources = negatives(folder, held_out=False, keywords=keywords)
-    sources = {
-        name: _some(paths) if name.startswith(WORDS) else paths for name, paths in sources.items()
+    counted = negatives(folder, held_out=False, keywords=keywords, transcribed=True)
+    counted = {
+        name: _some(paths) if name.startswith(WORDS) else paths for name, paths in counted.items()
     }
-    source_of = {str(path): name for name, paths in sources.items() for path in paths}
-    quiet: dict[str, list[PosteriorTrack]] = {name: [] for name in sources}
+    source_of = {str(path): name for name, paths in counted.items() for path in paths}
+    quiet: dict[str, list[PosteriorTrack]] = {name: [] for name in counted}
     for track in record_files([Path(path) for path in source_of], model)[0]:
         quiet[source_of[track.name]].append(track)
     recorder = PosteriorRecorder(model)

@@ -96,6 +96,7 @@ def test_without_transcripts_all_are_kept_and_the_folder_is_named(
     """Nothing is known of the recordings; a cached table is read where there is one."""
     (spoken / "transcripts.tsv").unlink()
     assert 2 == len(negatives(spoken.parent.parent)["speech/talk"])
+    assert {} == negatives(spoken.parent.parent, transcribed=True)
     assert "talk has no transcripts.tsv" in caplog.text
     cache = cached_transcripts(spoken)
     cache.mkdir(parents=True)

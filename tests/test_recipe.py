@@ -99,7 +99,7 @@ def test_another_seed_is_another_run(
         (["verifier", "--start", "x"], "the recipe verifier needs --negatives: last.pt"),
         (["small"], "the recipe small needs --teacher: last.pt"),
         (["large", "--start", "x.pt"], "the recipe large takes no --start"),
-        (["large"], "invalid choice: 'large'"),
+        (["huge"], "invalid choice: 'huge'"),
     ],
 )
 def test_what_a_recipe_needs_is_said(

@@ -36,18 +36,24 @@ def sentences(
 
 
 def negatives(
-    data: Path, *, held_out: bool | None = None, keywords: Sequence[str] = KEYWORDS
+    data: Path,
+    *,
+    held_out: bool | None = None,
+    keywords: Sequence[str] = KEYWORDS,
+    transcribed: bool = False,
 ) -> dict[str, list[Path]]:
     """Recordings that hold none of the keywords, by source; sources with none are left out.
 
     `held_out` chooses training's material (False), what is reported on (True) or all (None).
-    Raises DataError where a transcript's table is none.
+    `transcribed` leaves out sentences that may hold a keyword, because nobody wrote down their
+    text. Raises DataError where a transcript's table is none.
     """
     found = {}
     for name, folder in sources(data):
         if name.startswith("speech/") and name not in WITHOUT_COMMANDS:
             said, _ = sentences(folder, held_out=held_out)
-            paths = [each.path for each in said if not each.holds(keywords)]
+            known = [each for each in said if each.text is not None or not transcribed]
+            paths = [each.path for each in known if not each.holds(keywords)]
         else:
             paths = [
                 path for path in find_recordings(folder) if held_out in (None, is_held_out(path))
