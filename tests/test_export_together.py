@@ -120,7 +120,7 @@ def test_the_command_joins_a_checkpoint_and_a_model(tmp_path: Path, recordings: 
     card = (tmp_path / "out/README.md").read_text(encoding="utf-8")
     assert "Google's speech embedding" in card  # though another run lies between
     assert "from weights of 7 epochs" in card
-    assert "also holds the network of commands" in card
+    assert "also holds the network commands" in card
 
 
 def test_training_can_go_on_from_the_file(

@@ -78,7 +78,7 @@ def _run_child(content: bytes, trial: Trial) -> tuple[int, bytes]:
     header = json.dumps([asdict(trial), _seconds(len(content))]).encode() + b"\n"
     try:
         done = subprocess.run(
-            [sys.executable, "-I", "-c", _CHILD, places],
+            [sys.executable, "-I", "-B", "-c", _CHILD, places],
             input=header + content,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
