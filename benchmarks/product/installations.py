@@ -24,6 +24,7 @@ from benchmarks.product.footprint import build_wheel, bytes_below, packages, run
 from benchmarks.results import FOLDER, ROOT, write_result
 from benchmarks.text import megabytes, table, write_between
 from kws.demo import RECORDING
+from kws.model.runtimes import disable_telemetry
 
 LISTED = "docs/tflite-only.txt"
 # What follows `pip install`, with `.` for this checkout.
@@ -119,6 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, default=FOLDER / "installations.json")
     options = parser.parse_args(arguments)
+    disable_telemetry()  # in the processes that import the runtime alone
     try:
         with tempfile.TemporaryDirectory() as scratch:
             wheel = build_wheel(Path(scratch))
