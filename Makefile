@@ -96,8 +96,8 @@ $(RUNTIME)/installed: pyproject.toml
 # of which machines need different builds. Most of it is never imported, and so not compiled here.
 $(DEV)/installed: pyproject.toml requirements-dev.txt
 	$(call new_environment,$(DEV))
-	@$(DEV)/bin/python $(PIP_INSTALL) --no-compile --require-hashes --requirement requirements-dev.txt
-	@$(DEV)/bin/python $(PIP_INSTALL) --no-compile torch==2.13.0
+	@$(DEV)/bin/python $(PIP_INSTALL) --require-hashes --requirement requirements-dev.txt
+	@$(DEV)/bin/python $(PIP_INSTALL) torch==2.13.0
 	@$(DEV)/bin/python $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
