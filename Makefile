@@ -93,7 +93,7 @@ $(RUNTIME)/installed: pyproject.toml
 	@touch $@
 
 # Everything at the versions of requirements-dev.txt and with the hashes that it names, but for torch,
-# of which machines need different builds. Most of it is never imported, and so not compiled here.
+# of which machines need different builds.
 $(DEV)/installed: pyproject.toml requirements-dev.txt
 	$(call new_environment,$(DEV))
 	@$(DEV)/bin/python $(PIP_INSTALL) --require-hashes --requirement requirements-dev.txt
