@@ -1,7 +1,8 @@
-"""What ships, made by one command each: `python -m kws.train.recipe NAME --data DIR --out RUN`.
+"""Runs of one command each: `python -m kws.train.recipe NAME --data DIR --out RUN`.
 
 A recipe states every option and the seed; a run that was stopped goes on where it was when the
-command is given again, to the same bits. `docs/training.md` says which recipe made which model.
+command is given again, to the same bits. `docs/training.md` says which
+recipes made what ships.
 """
 
 from __future__ import annotations
