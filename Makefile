@@ -7,6 +7,7 @@ ARM ?=# further flags of benchmarks.arm, as in: make arm ARM="--no-instructions"
 MATRIX ?=# further flags of benchmarks.product.matrix, as in: make matrix MATRIX="--python python3.12"
 PYTEST ?=# further flags of pytest, as in: make test PYTEST="-k audio -x"
 MINUTES ?= 60# of each fuzz target, as in: make fuzz MINUTES=5
+JOBS ?= 1# of them at a time
 
 RUNTIME := .venv
 DEV := .venv-dev
@@ -64,9 +65,10 @@ quick: $(DEV)/installed
 	$(DEV)/bin/mypy
 	$(DEV)/bin/python -m pytest -q $(QUICK:%=tests/test_%.py) $(PYTEST)
 
-# Every fuzz target for so long, one after the other; the counts go into benchmarks/results/fuzz.json.
+# Every fuzz target for so long, JOBS at a time; the counts are added to those of the same code in
+# benchmarks/results/fuzz.json.
 fuzz: $(DEV)/installed
-	$(DEV)/bin/python tests/fuzz/run.py --minutes $(MINUTES)
+	$(DEV)/bin/python tests/fuzz/run.py --minutes $(MINUTES) --jobs $(JOBS)
 
 soak: $(DEV)/installed
 	$(DEV)/bin/python -m benchmarks.product.soak

@@ -74,7 +74,8 @@ PAGES = {
         "Fuzzing",
         "Changed files given to what reads them. Refused: one line that says why. Ran: taken, and "
         "nothing happened. Stopped: the process in which foreign networks are tried died, and "
-        "nothing else. Findings: any other exception, or more than a minute.",
+        "nothing else. Findings: any other exception, or more than a minute of the processor. The "
+        "digests are of the files that were fuzzed; minutes are added up over several sittings.",
     ),
     "arm": Page(
         "ARM processors",
@@ -148,6 +149,7 @@ HEADINGS = {
     "by_hour": "hour by hour",
     "batches": "batches of the network alone",
     "by_run": "each run",
+    "code": "digests",
     "combinations": "networks combined",
     "conditions": "clips",
     "difference_from_the_first_in_points": "difference from the first row, in points",

@@ -1,25 +1,37 @@
-"""`make fuzz MINUTES=60`: every target for so long, the counts into a file, findings beside it."""
+"""`make fuzz MINUTES=60`: every target for so long, the counts into a file, findings beside it.
+
+What a target was fed before, on the same code and models, is added to: hours can be run in several
+sittings, each stopped at any time, and at low priority (`nice make fuzz`).
+"""
 
 from __future__ import annotations
 
 import argparse
 import importlib
-import json
+import multiprocessing
 import os
 import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from random import Random
 
 ROOT = Path(__file__).parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent)]
 
-from fuzzing import Target, fuzz  # noqa: E402
+import c_library  # noqa: E402
+import counts  # noqa: E402
+from fuzzing import Result, Target, fuzz  # noqa: E402
 
-from benchmarks.results import write_result  # noqa: E402
+SLICE = 45.0  # seconds after which the counts are written
 
 
 def targets() -> dict[str, Target]:
-    """All of them, by name, from the files beside this one."""
+    """Those in Python, by name, from the files beside this one."""
     found = sorted(Path(__file__).parent.glob("targets_*.py"))
     modules = [importlib.import_module(path.stem) for path in found]
     return {target.name: target for module in modules for target in module.TARGETS}
@@ -27,42 +39,78 @@ def targets() -> dict[str, Target]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns 1 where something was found."""
+    known = [*targets(), c_library.NAME]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="targets (default: all)")
     parser.add_argument("--minutes", type=float, default=60.0, help="for each target")
+    parser.add_argument("--jobs", type=int, default=1, help="so many targets at a time")
     parser.add_argument("--seed", type=int, help="default: another one each time")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "fuzz.json")
     parser.add_argument("--findings", type=Path, default=ROOT / "build" / "fuzz")
     options = parser.parse_args(arguments)
-    known = targets()
     if unknown := set(options.names) - set(known):
         parser.error(f"the targets are {', '.join(known)}, not {', '.join(unknown)}")
     seed = options.seed if options.seed is not None else int.from_bytes(os.urandom(4), "big")
-    found = False
-    for name in options.names or known:
-        result = fuzz(known[name], seed, seconds=60 * options.minutes, keep=options.findings)
-        figures = read_figures(options.out)
-        figures["targets"][name] = {
-            "inputs": result.inputs,
-            **result.outcomes,
-            "findings": len(result.findings),
-            "minutes": round(result.seconds / 60, 1),
-            "seed": f"{seed:08x}",
-        }
-        write_result(options.out, f"make fuzz MINUTES={options.minutes:g}", figures)
-        print(f"{name}: {result.inputs} inputs, {result.outcomes}, {len(result.findings)} findings")
-        for finding in result.findings[:3]:
-            print(finding)
-        found |= bool(result.findings)
-    return int(found)
+    sitting = Sitting(60 * options.minutes, options.out, options.findings, seed)
+    with ThreadPoolExecutor(max_workers=max(1, options.jobs)) as pool:
+        try:
+            return int(not all(pool.map(partial(_in_process, sitting), options.names or known)))
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            return 130
 
 
-def read_figures(path: Path) -> dict[str, Any]:
-    """What is kept of the targets that were run before."""
-    if not path.exists():
-        return {"targets": {}}
-    figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["figures"]
-    return figures
+@dataclass(frozen=True)
+class Sitting:
+    """How long each target runs, and where what comes of it goes."""
+
+    seconds: float
+    out: Path
+    findings: Path
+    seed: int
+    code: dict[str, str] = field(default_factory=counts.code)
+    parent: int = field(default_factory=os.getpid)
+
+
+def _in_process(sitting: Sitting, name: str) -> bool:
+    """Whether a target had no finding; it runs in a process of its own, whose death is one."""
+    child = multiprocessing.get_context("spawn").Process(target=_sit, args=(sitting, name))
+    child.start()
+    child.join()
+    if child.exitcode not in (0, 1):
+        died = f"the process of the target ended with {child.exitcode}"
+        print(f"{name}: {died}")
+        counts.add(sitting.out, name, Result(findings=[died]), sitting.code)
+    return child.exitcode == 0
+
+
+def _sit(sitting: Sitting, name: str) -> None:
+    """Fuzz one target as long as the parent lives, and write the counts every SLICE seconds."""
+    try:
+        run = _runner(name, sitting.findings)
+    except c_library.NoFuzzer as error:
+        print(f"{name}: left out: {error}")
+        return
+    draw, begun, inputs, found = Random(f"{name} {sitting.seed}"), time.monotonic(), 0, 0
+    with suppress(KeyboardInterrupt):
+        while (left := sitting.seconds - (time.monotonic() - begun)) > 0:
+            if os.getppid() != sitting.parent:
+                break
+            seed = draw.getrandbits(32)
+            result = run(seed=seed, seconds=min(left, SLICE), keep=sitting.findings)
+            counts.add(sitting.out, name, result, sitting.code)
+            inputs, found = inputs + result.inputs, found + len(result.findings)
+            for finding in result.findings[:3]:
+                print(f"{name}: {finding}")
+    print(f"{name}: {inputs} inputs, {found} findings", flush=True)
+    sys.exit(bool(found))
+
+
+def _runner(name: str, findings: Path) -> Callable[..., Result]:
+    """What fuzzes a target."""
+    if name == c_library.NAME:
+        return partial(c_library.fuzz_c_library, c_library.build(findings))
+    return partial(fuzz, targets()[name])
 
 
 if __name__ == "__main__":

@@ -132,6 +132,7 @@ def run_labels(content: bytes) -> str:
 
 MEMORY = 1 << 29  # bytes that a checkpoint of some kilobytes may take
 REFUSED = 3  # exit code of a child
+PROCESSOR, WAIT = 50, 600  # seconds that a child may compute, and that it may take
 
 
 def run_network(form: str, check: Callable[[bytes], None], load: Callable[[], Any]) -> Any:
@@ -169,7 +170,8 @@ def in_child(action: Callable[[], None]) -> str:
             nowhere = os.open(os.devnull, os.O_RDWR)
             for stream in (1, 2):
                 os.dup2(nowhere, stream)
-            signal.alarm(50)
+            signal.setitimer(signal.ITIMER_PROF, PROCESSOR)
+            signal.alarm(WAIT)
             action()
         except BaseException as error:
             os.write(writing, f"{type(error).__name__}: {error}".encode()[:2000])

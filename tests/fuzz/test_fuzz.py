@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
-import shutil
 import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
+import counts
 import pytest
-from fuzzing import Target, fuzz
+from c_library import NoFuzzer, build, fuzz_c_library
+from fuzzing import Result, Target, fuzz
 
-FIRMWARE = Path(__file__).parent.parent.parent / "firmware_demo"
+from benchmarks.results import ROOT
+
 INPUTS = {"manifest": 300, "labels": 500, "onnx": 60, "tflite": 40, "checkpoint": 60}
 NEEDS = {
     "onnx": ("onnx", "onnxruntime"),
@@ -41,23 +46,71 @@ def test_nothing_is_found(target: Target) -> None:
 
 def test_the_c_library(tmp_path: Path) -> None:
     """Any calls with any samples keep to what kws.h promises, under the sanitisers."""
-    if not shutil.which("clang"):
-        pytest.skip("no clang; on Debian: apt-get install clang")
-    made = subprocess.run(
-        ["make", "-C", str(FIRMWARE), f"BUILD={tmp_path}", f"{tmp_path}/fuzz_detector"],
-        capture_output=True,
-        text=True,
-    )
-    if "fuzzer" in made.stderr and "cannot find" in made.stderr:
-        pytest.skip("this clang has no libFuzzer; on Debian: apt-get install libclang-rt-14-dev")
-    assert 0 == made.returncode, made.stderr
-    run = subprocess.run(
-        [tmp_path / "fuzz_detector", "-runs=60", "-seed=1", "-max_len=4000", "-len_control=0"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-    )
-    assert 0 == run.returncode, run.stderr[-3000:]
+    try:
+        program = build(tmp_path)
+    except NoFuzzer as error:
+        pytest.skip(str(error))
+    result = fuzz_c_library(program, 1, inputs=60)
+    assert [] == result.findings
+    assert 60 <= result.inputs == result.outcomes["ran"]
+
+
+def test_what_breaks_a_promise_of_the_c_library_is_found(tmp_path: Path) -> None:
+    """A fuzzer that stops with an error is a finding with what it said."""
+    program = tmp_path / "broken"
+    program.write_text("#!/bin/sh\necho ERROR: AddressSanitizer >&2\nexit 77\n")
+    program.chmod(0o755)
+    assert ["ERROR: AddressSanitizer\n"] == fuzz_c_library(program, 1, inputs=1).findings
+
+
+def test_sittings_add_up(tmp_path: Path) -> None:
+    """Counts of the same code are added to; those of code that has changed are dropped."""
+    out, code = tmp_path / "fuzz.json", {"kws": "1", "firmware": "1"}
+    for name in ("list", "journal", "C library"):
+        counts.add(out, name, made(10), code)
+    counts.add(out, "list", made(5), code)
+    kept = json.loads(out.read_text())
+    assert "make fuzz MINUTES=3" == kept["command"]
+    assert {"list": 15, "journal": 10, "C library": 10} == inputs_of(kept)
+    expected = {"inputs": 15, "refused": 5, "ran": 10, "stopped": 0, "findings": 1}
+    assert {**expected, "minutes": 3.0, "processor_minutes": 1.5} == kept["figures"]["targets"][
+        "list"
+    ]
+    counts.add(out, "list", made(1), {**code, "kws": "2"})
+    assert {"list": 1, "C library": 10} == inputs_of(json.loads(out.read_text()))
+
+
+def test_the_code_that_is_fuzzed_is_known_again() -> None:
+    """Of every part there are files, and their digest stays."""
+    assert counts.code() == counts.code()
+    assert all(list(ROOT.glob(pattern)) for part in counts.CODE.values() for pattern in part)
+
+
+def made(inputs: int) -> Result:
+    """A result as a sitting gives; of ten inputs one is a finding."""
+    outcomes = {"refused": 5 * (inputs == 10), "ran": inputs - 5 * (inputs == 10), "stopped": 0}
+    return Result(inputs, outcomes, ["x"] * (inputs == 10), 6.0 * inputs * 2, 6.0 * inputs)
+
+
+def inputs_of(kept: dict[str, Any]) -> dict[str, int]:
+    """The inputs of each target."""
+    return {name: row["inputs"] for name, row in kept["figures"]["targets"].items()}
+
+
+def test_targets_run_at_a_time(tmp_path: Path) -> None:
+    """The command runs each target in a process of its own, and a second sitting adds to it."""
+    command = [sys.executable, str(Path(__file__).parent / "run.py"), "labels", "list", "--jobs=2"]
+    command += ["--minutes=0.002", f"--out={tmp_path / 'fuzz.json'}", f"--findings={tmp_path}"]
+    counted = []
+    for _ in range(2):
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert 0 == done.returncode, done.stdout + done.stderr
+        counted.append(json.loads((tmp_path / "fuzz.json").read_text())["figures"]["targets"])
+    first, second = counted
+    assert {"labels", "list"} == set(first) == set(second)
+    for name, row in first.items():
+        assert 0 < row["inputs"] < second[name]["inputs"]
+        assert 0 < row["minutes"] < second[name]["minutes"]
 
 
 def test_a_finding_is_found() -> None:
