@@ -24,6 +24,7 @@ from kws.demo import RECORDING, SPOKEN
 from kws.frontend import log_mel
 from kws.model.load import Model
 from kws.model.manifest import Manifest
+from kws.recordings.data import read_recording
 from kws.web import FOLDER, bundle
 
 ROOT = Path(__file__).parent.parent
@@ -52,14 +53,14 @@ class Jobs:
         return str(path)
 
     def add(self, name: str, audio: Int16Array, block: int, gate: bool, **options: Any) -> None:
-        """A recording for both sides; `options` are those of Detector."""
+        """A recording for both sides; `options` are those of both detectors."""
         seen: list[int] = []
 
         class Observer:
             def observe(self, _audio: Any, rows: Sequence[Any], _found: Any) -> None:
                 seen.append(sum(map(len, rows)))
 
-        detector = Detector(self.model, vad=gate, verify=False, observer=Observer(), **options)
+        detector = Detector(self.model, vad=gate, observer=Observer(), **options)
         self.expected.append([*detector.process(audio), *detector.finish()])
         self.open_steps.append(seen)
         self.streams.append(
@@ -75,6 +76,15 @@ class Jobs:
 def speech_behind(audio: Int16Array, db: float) -> Int16Array:
     """A recording with itself backwards behind it, so many dB below: other speech in the pauses."""
     mixed = audio + np.roll(audio[::-1], 9_000) * 10.0 ** (-db / 20.0)
+    return np.clip(np.rint(mixed), -32768, 32767).astype(np.int16)
+
+
+def talk_behind(audio: Int16Array, folder: Path) -> Int16Array:
+    """A recording with people who read aloud 12 dB below, and then those alone, as loud."""
+    talk = np.concatenate([read_recording(path) for path in sorted(folder.glob("*.opus"))[:5]])
+    level = np.sqrt(np.mean(audio.astype(float) ** 2) / np.mean(talk.astype(float) ** 2))
+    mixed = talk * level
+    mixed[: len(audio)] = audio + mixed[: len(audio)] * 10.0 ** (-12.0 / 20.0)
     return np.clip(np.rint(mixed), -32768, 32767).astype(np.int16)
 
 
@@ -165,11 +175,19 @@ def jobs(
         threshold={"go": 0.7},
     )
     jobs.add("noise", noise, 4_000, True)
+    jobs.add("unverified", speech_behind(part, 9.0), 7_777, True, verify=False)
+    jobs.add("unverified_low", part, 7_777, False, verify=False, sensitivity="low")
+    if data := os.environ.get("KWS_DATA"):
+        talk = talk_behind(demonstration, Path(data) / "speech" / "librispeech")
+        jobs.add("talk", talk, 1_280, True, sensitivity="high", isolated=False)
+        jobs.add("talk_isolated", talk, 1_280, True)
     manifest = jobs.model.manifest
+    assert manifest.verifier
     time = np.arange(30_000)
     other = {
         "manifest": str(MODELS / "commands.json"),
         "graph": str(MODELS / manifest.artefacts["stream.onnx"].file),
+        "verifier": str(MODELS / manifest.verifier.artefact.file),
         "rows": decisions(manifest),
         "features": {
             "config": asdict(manifest.features),
@@ -203,7 +221,7 @@ def assert_same(
 
 
 def test_detections_of_recordings(jobs: Results) -> None:
-    """Gated and open, isolated and connected, faint, over talk, repeated, in noise."""
+    """Gated and open, isolated and connected, faint, over talk, repeated, in noise, unverified."""
     job, _, results = jobs
     for expected, result in zip(job.expected, results["streams"], strict=True):
         assert_same(expected, result["found"], HOP)
@@ -211,6 +229,21 @@ def test_detections_of_recordings(jobs: Results) -> None:
     assert min(words[:2]) >= 8  # the demonstration has words to find
     assert words[4] >= 3  # and the same one again is found again
     assert 0 == words[6]  # and noise has none
+    assert min(words[9:], default=8) >= 8  # nor does talk hide them
+
+
+def test_the_verifier_decides(jobs: Results) -> None:
+    """Its thresholds hold by default, and its scores differ from those of the first network."""
+    job, _, results = jobs
+    manifest = job.model.manifest
+    assert manifest.verifier
+    thresholds = [each["thresholds"] for each in results["streams"]]
+    assert dict(manifest.verifier.thresholds) == thresholds[0]
+    assert dict(manifest.verifier.presets["isolated"]["high"]) == thresholds[2]
+    assert dict(manifest.thresholds) == thresholds[7]
+    assert dict(manifest.presets["isolated"]["low"]) == thresholds[8]
+    verified, unverified = (results["streams"][number]["found"] for number in (3, 7))
+    assert [each["score"] for each in verified] != [each["score"] for each in unverified]
 
 
 def test_the_gate_opens_and_closes_alike(jobs: Results) -> None:
@@ -276,7 +309,8 @@ def test_the_npm_package(tmp_path: Path) -> None:
     names = {each["path"] for each in packed["files"]}
     modules = {path.name for path in FOLDER.glob("*.js")}
     assert modules | {"index.d.ts", "worker.d.ts", "README.md", "LICENSE"} < names
-    assert {"models/commands.json", "models/commands.stream.onnx"} < names
+    files = ["commands.json", "commands.stream.onnx", "accurate.window.int8.onnx"]
+    assert {f"models/{name}" for name in files} == {n for n in names if n.startswith("models/")}
     assert {name.rpartition(".")[2] for name in names} <= {
         "js",
         "ts",

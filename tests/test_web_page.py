@@ -88,7 +88,7 @@ def test_the_browsers_own_microphone(
 ) -> None:
     """The words of the recording, in their order, and nothing that the policy forbids."""
     browser, _, _ = page
-    with Detector(verify=False) as detector, AudioFile(recording) as source:
+    with Detector() as detector, AudioFile(recording) as source:
         expected = [found.keyword for found in detector.listen(source)]
     assert len(expected) >= 2
     browser.wait("!document.getElementById('listen').disabled")

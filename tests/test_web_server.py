@@ -30,6 +30,7 @@ from kws.audio.events import SourceEvent
 from kws.cli import main
 from kws.decision import Detection
 from kws.errors import SettingError
+from kws.web import bundle
 
 WAIT = 30.0  # seconds, for what takes far less
 TOKEN = "a b;c"  # none that is easy to send
@@ -192,6 +193,20 @@ def test_the_page(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_no_other_files(served: Served, path: str) -> None:
     assert 404 == served.request(path)[0]
+
+
+def test_the_files_of_the_model(tmp_path: Path) -> None:
+    """Those that the page fetches: of the verifier only where it is to run."""
+    for name in bundle.FILES:
+        (tmp_path / name).touch()
+    manifest = load_model().manifest
+    assert manifest.verifier
+    first, larger = manifest.artefacts["stream.onnx"].file, manifest.verifier.artefact.file
+    for options, expected in (({}, {first, larger}), ({"verify": False}, {first})):
+        site, browser = read_site(None, options, tmp_path)
+        assert {"manifest": "/model/manifest.json", "options": options} == browser
+        names = {name.rpartition("/")[2] for name in site if name.startswith("/model/")}
+        assert expected | {"manifest.json"} == names
 
 
 def test_without_the_runtime(served: Served) -> None:

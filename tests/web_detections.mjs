@@ -11,10 +11,12 @@ const ort = await load(runtime, "ort.wasm.min.mjs");
 const { default: openFvad } = await load(runtime, "fvad.mjs");
 ort.env.wasm.numThreads = 1;
 
-const { manifest, graph, streams, rows, features, resampled } = JSON.parse(readFileSync(jobs, "utf8"));
+const { manifest, graph, verifier, streams, rows, features, resampled } = JSON.parse(
+  readFileSync(jobs, "utf8"),
+);
 const fvad = await openFvad();
 const settings = JSON.parse(readFileSync(manifest, "utf8"));
-const model = await loadModel(ort, settings, readFileSync(graph));
+const model = await loadModel(ort, settings, readFileSync(graph), readFileSync(verifier));
 const results = { streams: [], rows: [], features: null, resampled: null };
 
 function samples(path, Type) {
@@ -35,7 +37,7 @@ for (const { audio, gate, block, options } of streams) {
     found.push(...(await detector.process(all.subarray(begin, begin + block))));
   }
   found.push(...(await detector.finish()));
-  results.streams.push({ found, rows: rowsSeen });
+  results.streams.push({ found, rows: rowsSeen, thresholds: detector.thresholds });
 }
 
 for (const { labels, thresholds, config, keywords, rested, posteriors, levels } of rows) {

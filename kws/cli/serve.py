@@ -119,12 +119,8 @@ def _open_http(options: Options) -> Server:
     from kws.app.servers.site import read_site
 
     address = Address.parse(options.http)
-    chosen = {
-        "threshold": options.threshold,
-        "sensitivity": options.sensitivity,
-        "keywords": options.keywords,
-        "isolated": not options.connected,
+    options_in_browser = {
+        name: value for name, value in listen.decision(options).items() if value is not None
     }
-    options_in_browser = {name: value for name, value in chosen.items() if value is not None}
     site, browser = read_site(options.model, options_in_browser)
     return HttpServer(address, secret(options.http_token_file, HTTP_TOKEN), site, browser)

@@ -214,6 +214,7 @@ export class Decider {
     }
     const speech = this.#speech();
     const recent = rows.slice(-this.#longest - 1);
+    /** @type {{ best: number, score: number, rise: number } | null} */
     let found = null;
     for (const [column, isReached] of reached.entries()) {
       const threshold = this.#thresholds[column];

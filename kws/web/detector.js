@@ -24,11 +24,12 @@ export class Detector {
    * @param {import("./index.js").DetectorOptions} [options]
    */
   constructor(model, options = {}) {
-    const { keywords, thresholds, config } = operatingPoint(model.manifest, options);
+    const verified = Boolean(model.verifier) && (options.verify ?? true);
+    const { keywords, thresholds, config } = operatingPoint(model.manifest, options, verified);
     this.#model = model;
     this.keywords = keywords;
     this.thresholds = Object.fromEntries(keywords.map((word) => [word, thresholds[word]]));
-    this.#stream = new GatedStream(model, options.vad);
+    this.#stream = new GatedStream(model, options.vad, verified);
     this.#decider = new Decider(model.manifest.labels, thresholds, config, keywords);
     this.#observer = options.observer;
   }

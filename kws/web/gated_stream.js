@@ -1,9 +1,10 @@
-// The streaming engine for one stream: gate, pre-roll and catch-up. kws/gated_stream.py in
-// JavaScript.
+// The streaming engine for one stream: gate, pre-roll, catch-up, verifier.
+// kws/gated_stream.py in JavaScript.
 
 import { KwsError } from "./errors.js";
 import { StreamingFrontend, stepLevels } from "./frontend.js";
 import { SpeechGate } from "./gate.js";
+import { Verifier } from "./verifier.js";
 
 /** A stream through the gate and the network; while the gate is closed, nothing is computed. */
 export class GatedStream {
@@ -11,14 +12,16 @@ export class GatedStream {
   #gate;
   #preroll;
   #frontend;
+  #verifier;
   #received = 0; // hops
   #processed = 0; // of them, by the network, or rested through
 
   /**
    * @param {import("./index.js").Model} model
    * @param {import("./index.js").Vad} [vad] without one the gate is always open
+   * @param {boolean} [verify] whether the model's verifier is queried about candidates
    */
-  constructor(model, vad) {
+  constructor(model, vad, verify = false) {
     const { manifest, frames } = model;
     const hopMs = (1000 * frames * manifest.features.hop) / manifest.features.sample_rate;
     if (vad && hopMs % manifest.vad.frame_ms) {
@@ -31,13 +34,14 @@ export class GatedStream {
     this.#gate = vad && new SpeechGate(vad, manifest.vad);
     this.#preroll = Math.ceil(manifest.vad.preroll_ms / hopMs); // hops
     this.#frontend = new StreamingFrontend(manifest.features, frames, this.#preroll + 1);
+    this.#verifier = verify && model.verifier ? new Verifier(model.verifier, manifest) : null;
     this.reset();
   }
 
   /** Begin again, as though digital silence had gone before. */
   reset() {
     this.#gate?.reset();
-    this.#model.reset();
+    this.#restart();
     this.#frontend.reset();
     this.#received = this.#processed = 0;
   }
@@ -57,7 +61,10 @@ export class GatedStream {
     let rested = this.#rest();
     while (this.#processed < this.#received) {
       const features = this.#frontend.features(this.#processed);
-      const posteriors = await this.#model.posteriors(features);
+      let posteriors = await this.#model.posteriors(features);
+      if (this.#verifier) {
+        posteriors = await this.#verifier.verified(features, posteriors);
+      }
       rows.push({ rested, posteriors, levels: stepLevels(features, this.#model.steps) });
       this.#processed++;
       rested = 0;
@@ -71,8 +78,14 @@ export class GatedStream {
     if (!this.#gate || rested <= 0) {
       return 0;
     }
-    this.#model.reset();
+    this.#restart();
     this.#processed += rested;
     return rested * this.#model.steps;
+  }
+
+  /** Let the networks begin again, as though digital silence had gone before. */
+  #restart() {
+    this.#model.reset();
+    this.#verifier?.reset();
   }
 }

@@ -26,6 +26,17 @@ export interface Manifest {
   /** Thresholds by mode ("isolated", "connected") and sensitivity. */
   presets?: Record<string, Record<string, Record<string, number>>>;
   artefacts: Record<string, Artefact>;
+  verifier?: VerifierEntry;
+}
+
+/** A larger network that confirms keyword candidates of the first. */
+export interface VerifierEntry {
+  artefact: Artefact;
+  /** Posterior of a keyword above which it runs. */
+  candidate: number;
+  /** As the manifest's, for the verifier's posteriors. */
+  thresholds: Record<string, number>;
+  presets: Record<string, Record<string, Record<string, number>>>;
 }
 
 export interface Artefact {
@@ -71,6 +82,13 @@ export interface DecisionConfig {
 /** What is wrong with a file or an argument, and what to do. */
 export class KwsError extends Error {}
 
+/** A network that takes the features of a second. */
+export interface WindowNetwork {
+  /** Numbers that it takes: frames times bands. */
+  readonly size: number;
+  posteriors(features: Float32Array): Promise<Float32Array>;
+}
+
 /** A network with its state. It serves one Detector at a time. */
 export interface Model {
   readonly manifest: Manifest;
@@ -78,22 +96,33 @@ export interface Model {
   readonly frames: number;
   /** Rows of posteriors that it gives, one per 20 ms. */
   readonly steps: number;
+  /** The larger network, where it was loaded. */
+  readonly verifier?: WindowNetwork;
   posteriors(features: Float32Array): Promise<Float32Array[]>;
   reset(): void;
 }
 
 /**
- * A model in onnxruntime-web (its WebAssembly build is enough): a manifest, and the content of the
- * file that it names as `stream.onnx`. Throws KwsError where they do not fit.
+ * A model in onnxruntime-web (its WebAssembly build is enough): a manifest, and the contents of the
+ * files that it names as `stream.onnx` and as its verifier. Without the latter, detectors do without.
+ * Throws KwsError where they do not fit.
  */
 export function loadModel(
   ort: typeof Ort,
   manifest: Manifest,
   graph: Uint8Array | ArrayBuffer,
+  verifier?: Uint8Array | ArrayBuffer,
 ): Promise<Model>;
 
-/** As loadModel, of the manifest at an absolute address and the file beside it. */
-export function fetchModel(ort: typeof Ort, address: string | URL): Promise<Model>;
+/**
+ * As loadModel, of the manifest at an absolute address and the files beside it; the verifier where
+ * the manifest names one, unless `verify` is false.
+ */
+export function fetchModel(
+  ort: typeof Ort,
+  address: string | URL,
+  options?: { verify?: boolean },
+): Promise<Model>;
 
 /** A voice activity detector. */
 export interface Vad {
@@ -138,6 +167,9 @@ export interface DetectorOptions {
   keywords?: readonly string[];
   /** Commands are spoken alone, the default; false: within sentences too. */
   isolated?: boolean;
+  /** Whether the model's verifier, where it was loaded, confirms candidates, the default; false:
+   * without it, and with the thresholds for that. */
+  verify?: boolean;
   /** Lets the network rest in silence; default: it never rests. */
   vad?: Vad;
   /** Called after each hop (80 ms): its audio, the rows of posteriors of it and of what the network

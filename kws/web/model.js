@@ -1,4 +1,4 @@
-// A manifest and its stream graph, ready to run in onnxruntime-web.
+// A manifest, its stream graph and its verifier, ready to run in onnxruntime-web.
 
 import { KwsError } from "./errors.js";
 
@@ -11,17 +11,10 @@ const VERSION = 1; // of manifests
  * @param {typeof import("onnxruntime-web")} ort
  * @param {import("./index.js").Manifest} manifest
  * @param {Uint8Array | ArrayBuffer} graph
+ * @param {Uint8Array | ArrayBuffer} [verifier]
  */
-export async function loadModel(ort, manifest, graph) {
-  const content = new Uint8Array(graph);
-  await check(artefactOf(manifest), content);
-  const session = await ort.InferenceSession.create(content, { executionProviders: ["wasm"] });
-  const shapes = Object.fromEntries(
-    session.inputMetadata.map((input) => [
-      input.name,
-      (input.isTensor ? input.shape : []).map((size) => (typeof size === "number" ? size : 1)),
-    ]),
-  );
+export async function loadModel(ort, manifest, graph, verifier) {
+  const { session, shapes } = await open(ort, artefactOf(manifest), graph);
   const { features, state } = shapes;
   const { bands, hop, sample_rate: rate } = manifest.features;
   if (features?.[2] !== bands || state?.length !== 2 || STEP_FRAMES * hop * 50 !== rate) {
@@ -31,7 +24,8 @@ export async function loadModel(ort, manifest, graph) {
     );
   }
   const frames = features[1];
-  const model = new Model(ort, session, manifest, frames, features, state);
+  const larger = verifier && (await openVerifier(ort, manifest, verifier));
+  const model = new Model(ort, session, manifest, frames, features, state, larger);
   const silence = new Float32Array(frames * features[2]);
   for (let frame = 0; frame < rate / hop; frame += frames) {
     await model.posteriors(silence); // nothing before this second has an effect
@@ -44,11 +38,59 @@ export async function loadModel(ort, manifest, graph) {
  * The model of a manifest at this address, whose files lie beside it; see index.d.ts.
  * @param {typeof import("onnxruntime-web")} ort
  * @param {string | URL} address
+ * @param {{ verify?: boolean }} [options]
  */
-export async function fetchModel(ort, address) {
+export async function fetchModel(ort, address, { verify = true } = {}) {
   const manifest = await (await fetchFile(address)).json();
-  const graph = await fetchFile(new URL(artefactOf(manifest).file, address));
-  return loadModel(ort, manifest, await graph.arrayBuffer());
+  const content = async (/** @type {import("./index.js").Artefact} */ { file }) =>
+    (await fetchFile(new URL(file, address))).arrayBuffer();
+  const [graph, verifier] = await Promise.all([
+    content(artefactOf(manifest)),
+    verify && manifest.verifier ? content(manifest.verifier.artefact) : undefined,
+  ]);
+  return loadModel(ort, manifest, graph, verifier);
+}
+
+/**
+ * The larger network of a manifest, run once: its first run takes longer than others.
+ * @param {typeof import("onnxruntime-web")} ort
+ * @param {import("./index.js").Manifest} manifest
+ * @param {Uint8Array | ArrayBuffer} content
+ */
+async function openVerifier(ort, manifest, content) {
+  if (!manifest.verifier) {
+    throw new KwsError(`expected no verifier: the model ${manifest.name} has none`);
+  }
+  const { session, shapes } = await open(ort, manifest.verifier.artefact, content);
+  const { bands, hop, sample_rate: rate, window } = manifest.features;
+  const frames = 1 + Math.floor((rate - window) / hop); // of a second
+  if (shapes.features?.[1] !== frames || shapes.features[2] !== bands) {
+    throw new KwsError(
+      `expected a verifier with ${frames} frames of ${bands} bands, got ${JSON.stringify(shapes)}`,
+    );
+  }
+  const network = new WindowNetwork(ort, session, shapes.features);
+  await network.posteriors(new Float32Array(network.size));
+  return network;
+}
+
+/**
+ * A session of an artefact, and the shapes of its inputs by name.
+ * @param {typeof import("onnxruntime-web")} ort
+ * @param {import("./index.js").Artefact} artefact
+ * @param {Uint8Array | ArrayBuffer} file
+ */
+async function open(ort, artefact, file) {
+  const content = new Uint8Array(file);
+  await check(artefact, content);
+  const session = await ort.InferenceSession.create(content, { executionProviders: ["wasm"] });
+  const shapes = Object.fromEntries(
+    session.inputMetadata.map((input) => [
+      input.name,
+      (input.isTensor ? input.shape : []).map((size) => (typeof size === "number" ? size : 1)),
+    ]),
+  );
+  return { session, shapes };
 }
 
 /** @param {string | URL} address */
@@ -76,11 +118,13 @@ class Model {
    * @param {number} frames
    * @param {number[]} features
    * @param {number[]} state
+   * @param {WindowNetwork} [verifier]
    */
-  constructor(ort, session, manifest, frames, features, state) {
+  constructor(ort, session, manifest, frames, features, state, verifier) {
     this.#ort = ort;
     this.#session = session;
     this.manifest = manifest;
+    this.verifier = verifier;
     this.frames = frames; // new feature frames that a call takes
     this.steps = frames / STEP_FRAMES; // rows of posteriors that it gives
     this.#shape = features;
@@ -114,6 +158,36 @@ class Model {
     return Array.from({ length: this.steps }, (_, step) =>
       rows.slice(step * labels, (step + 1) * labels),
     );
+  }
+}
+
+/** A network that takes a second at once. */
+class WindowNetwork {
+  #ort;
+  #session;
+  #shape;
+
+  /**
+   * @param {typeof import("onnxruntime-web")} ort
+   * @param {import("onnxruntime-web").InferenceSession} session
+   * @param {number[]} shape of its features (1, frames, bands)
+   */
+  constructor(ort, session, shape) {
+    this.#ort = ort;
+    this.#session = session;
+    this.#shape = shape;
+    this.size = shape[1] * shape[2];
+  }
+
+  /**
+   * @param {Float32Array} features (frames, bands)
+   * @returns {Promise<Float32Array>} (labels,)
+   */
+  async posteriors(features) {
+    const { posteriors } = await this.#session.run({
+      features: new this.#ort.Tensor("float32", features, this.#shape),
+    });
+    return /** @type {Float32Array} */ (posteriors.data);
   }
 }
 

@@ -10,10 +10,11 @@ const CONNECTED_SMOOTHING_MS = 240; // of commands within sentences, at most
  * See DetectorOptions in index.d.ts.
  * @param {import("./index.js").Manifest} manifest
  * @param {import("./index.js").DetectorOptions} options
+ * @param {boolean} verified whether the verifier confirms candidates
  */
-export function operatingPoint(manifest, options) {
+export function operatingPoint(manifest, options, verified) {
   const { threshold, sensitivity, isolated = true } = options;
-  const known = manifest.labels.filter((label) => !LABELS_OF_NO_KEYWORD.includes(label));
+  const known = keywordsOf(manifest.labels);
   const keywords = known.filter((word) => options.keywords?.includes(word) ?? true);
   const own = typeof threshold === "number" ? fill(keywords, threshold) : { ...threshold };
   for (const word of [...(options.keywords ?? []), ...Object.keys(own)]) {
@@ -31,9 +32,17 @@ export function operatingPoint(manifest, options) {
   }
   const decision = { faint_db: 0.0, loud_db: 0.0, hold_ms: 0, ...manifest.decision };
   const config = isolated ? decision : connected(decision);
-  const preset = presetOf(manifest, isolated ? "isolated" : "connected", sensitivity);
+  const preset = presetOf(manifest, verified, isolated ? "isolated" : "connected", sensitivity);
   const thresholds = { ...fill(known, config.threshold), ...preset, ...own };
   return { keywords, thresholds, config };
+}
+
+/**
+ * The labels that can be detected: all but silence and unknown.
+ * @param {readonly string[]} labels
+ */
+export function keywordsOf(labels) {
+  return labels.filter((label) => !LABELS_OF_NO_KEYWORD.includes(label));
 }
 
 /**
@@ -47,13 +56,15 @@ function connected(config) {
 
 /**
  * @param {import("./index.js").Manifest} manifest
+ * @param {boolean} verified
  * @param {string} mode
  * @param {string} [sensitivity]
  */
-function presetOf(manifest, mode, sensitivity) {
-  const presets = manifest.presets?.[mode] ?? {};
+function presetOf(manifest, verified, mode, sensitivity) {
+  const settings = (verified && manifest.verifier) || manifest;
+  const presets = settings.presets?.[mode] ?? {};
   if (sensitivity === undefined) {
-    return (mode === "connected" && presets.medium) || manifest.thresholds;
+    return (mode === "connected" && presets.medium) || settings.thresholds;
   }
   if (!presets[sensitivity]) {
     throw new KwsError(`the model ${manifest.name} has no preset ${mode} ${sensitivity}`);

@@ -11,7 +11,8 @@ rmSync(licence, { force: true });
 if (!process.argv.includes("--remove")) {
   const manifest = JSON.parse(readFileSync(new URL("commands.json", models), "utf8"));
   mkdirSync(packed);
-  for (const name of ["commands.json", manifest.artefacts["stream.onnx"].file]) {
+  const artefacts = [manifest.artefacts["stream.onnx"], manifest.verifier.artefact];
+  for (const name of ["commands.json", ...artefacts.map(({ file }) => file)]) {
     copyFileSync(new URL(name, models), new URL(name, packed));
   }
   copyFileSync(new URL("../../LICENSE", import.meta.url), licence);

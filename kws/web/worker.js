@@ -17,7 +17,7 @@ export function serve(ort, fvad) {
   ort.env.wasm.numThreads = 1; // more would need headers that isolate the page, and gain nothing
   self.onmessage = async ({ data, ports }) => {
     try {
-      const model = await fetchModel(ort, data.manifest);
+      const model = await fetchModel(ort, data.manifest, data.options);
       const vad = fvad && new WebrtcVad(await fvad(), model.manifest.vad);
       const detector = new Detector(model, { ...data.options, vad, observer: tell });
       const { name, labels } = model.manifest;

@@ -61,12 +61,16 @@ def read_site(
     manifest = read_manifest(path)
     if GRAPH not in manifest.artefacts:
         return site, {"problem": f"The model {manifest.name} has no {GRAPH}, which runs there."}
-    artefact = manifest.artefacts[GRAPH]
+    artefacts = [manifest.artefacts[GRAPH]]
+    if manifest.verifier and options.get("verify", True):
+        artefacts.append(manifest.verifier.artefact)
     site |= {
         f"/runtime/{name}": File.of(name, (runtime / name).read_bytes())
         for name in bundle.FILES
         if Path(name).suffix in TYPES
     }
     site["/model/manifest.json"] = File.of("manifest.json", path.read_bytes())
-    site[f"/model/{artefact.file}"] = File.of(artefact.file, read_artefact(path.parent, artefact))
+    for artefact in artefacts:
+        content = read_artefact(path.parent, artefact)
+        site[f"/model/{artefact.file}"] = File.of(artefact.file, content)
     return site, {"manifest": "/model/manifest.json", "options": dict(options)}
