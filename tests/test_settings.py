@@ -13,7 +13,7 @@ import soundfile
 from tone_model import tone
 
 from kws.cli import config, listen, main
-from kws.cli.settings import Options, as_toml, keys, parse
+from kws.cli.settings import Options, add_config, as_toml, keys, parse
 from kws.config import SAMPLE_RATE
 
 
@@ -67,6 +67,42 @@ def test_flags_win(file: Path) -> None:
     assert ({"go": 0.6}, 1.0, ("stop", "go")) == (found.threshold, found.cool_down, found.keywords)
     origins = [found.origins[key] for key in ("quiet", "json", "threshold", "keywords", "after")]
     assert ["flag", "default", "flag", "file", "default"] == origins
+
+
+@pytest.mark.parametrize("default", [None, [7]], ids=["no default", "a default"])
+@pytest.mark.parametrize(
+    "kind",
+    [{"action": "append"}, {"action": "extend", "nargs": "+"}],
+    ids=["append", "extend"],
+)
+def test_options_that_are_given_several_times(
+    file: Path, kind: dict[str, Any], default: list[int] | None
+) -> None:
+    """By flags, by the file, by both, where flags win, and by neither."""
+    own = argparse.ArgumentParser()
+    add_config(own)
+    own.add_argument("--number", type=int, default=default, **kind)
+    file.write_text("number = [3, 4]", encoding="utf-8")
+    flags, config = ["--number", "1", "--number", "2"], ["--config", str(file)]
+    by_flags = [*(default or []), 1, 2]
+    for arguments, numbers, origin in (
+        (flags, by_flags, "flag"),
+        (config, [3, 4], "file"),
+        ([*config, *flags], by_flags, "flag"),
+        ([], default, "default"),
+    ):
+        found = parse(own, arguments)
+        assert (numbers, origin) == (found.number, found.origins["number"]), arguments
+        assert vars(found.reread()) == vars(found)
+
+
+def test_wake_words_of_several_models(file: Path) -> None:
+    """One flag for each, one for all, or the file."""
+    for some in (["a", "--wyoming-model", "b"], ["a", "b"]):
+        assert ["a", "b"] == options(file, "", "--wyoming-model", *some).wyoming_model
+    text = 'wyoming-model = ["a", "b"]'
+    assert ["a", "b"] == options(file, text).wyoming_model
+    assert ["c"] == options(file, text, "--wyoming-model", "c").wyoming_model
 
 
 def test_what_is_printed_is_a_file(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

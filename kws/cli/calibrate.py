@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--background",
         metavar="FILE",
         type=Path,
+        action="extend",
         nargs="+",
         required=True,
         help="recordings without commands, or folders of them",

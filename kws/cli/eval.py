@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ensemble",
         metavar="MODEL[:KEY]",
+        action="extend",
         nargs="+",
         help="further models, or one file of each, that judge together with it",
     )

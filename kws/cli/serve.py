@@ -49,6 +49,7 @@ def _add_wyoming(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--wyoming-model",
         metavar="MODEL",
+        action="extend",
         nargs="+",
         help="more models of your own, all of whose words are wake words, beside those of --model",
     )

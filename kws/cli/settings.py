@@ -12,7 +12,7 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,18 @@ NAMES = {
     tuple: "an array of strings",
     dict: "a table of numbers",
 }
-_UNSET = object()
+
+
+class _Given(argparse.Namespace):
+    """Notes which options the flags give: argparse sets no defaults where there is a value."""
+
+    def __init__(self, actions: Iterable[argparse.Action]) -> None:
+        # None, which an option that is given several times takes for an empty list.
+        self.__dict__.update(dict.fromkeys(each.dest for each in actions), _noted=set())
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._noted.add(name)
+        super().__setattr__(name, value)
 
 
 class Options(argparse.Namespace):
@@ -66,9 +77,8 @@ def parse(
     SettingError, with the line and the key, for what it may not hold.
     """
     actions = keys(parser)
-    unset = argparse.Namespace(**{each.dest: _UNSET for each in actions.values()})
-    flags = parser.parse_args(arguments, unset)
-    given = {key for key, each in actions.items() if getattr(flags, each.dest) is not _UNSET}
+    flags = parser.parse_args(arguments, _Given(parser._actions))
+    given = {key for key, each in actions.items() if each.dest in flags._noted}
     path: Path | None = getattr(flags, "config", None)
     known = {key: each for sibling in siblings for key, each in keys(sibling).items()} | actions
     values = _Reader(path, known).values() if path else {}
