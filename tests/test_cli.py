@@ -130,6 +130,7 @@ class TestListen:
             end[name] for name in ("event", "reason", "seconds", "detections")
         )
         assert captured.err == ""
+        assert [(0.0, 0.0), (0.0, 5.0)] == [(each["start"], each["end"]) for each in (ready, end)]
         for spoken, detection in zip((1.0, 3.0), detections, strict=True):
             assert detection["event"] == "detection"
             assert 0.0 < detection["score"] <= 1.0

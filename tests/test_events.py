@@ -86,6 +86,24 @@ class TestJson:
         assert as_json(END)["reason"] == "signal"
         assert as_json(READY)["model"] == "commands"
 
+    @pytest.mark.parametrize(
+        ("event", "expected"),
+        [
+            (Ready(1.0, "a", MANIFEST, {}, at=0.5), (0.5, 0.5)),
+            (STOP, (1.0, 1.5)),
+            (SourceEvent("lost", 1.0, 2.0, "", start=3.0, end=5.0), (3.0, 5.0)),
+            (Paused(1.0, at=7.0), (7.0, 7.0)),
+            (Resumed(2.0, at=8.0), (8.0, 8.0)),
+            (End(3.0, "end", 8.0, 1, at=10.0), (0.0, 10.0)),
+        ],
+        ids=lambda value: type(value).__name__,
+    )
+    def test_the_audio_that_it_is_about(self, event: Event, expected: tuple[float, float]) -> None:
+        """Every event says so in stream time: a stretch, or a moment twice."""
+        content = as_json(event)
+        assert expected == (content["start"], content["end"])
+        assert "at" not in content
+
     def test_lines_are_ascii(self, capsys: pytest.CaptureFixture[str], validator: Any) -> None:
         """Whatever a device or word is called, a line is ASCII and gives it back."""
         output = JsonLines()

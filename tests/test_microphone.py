@@ -306,6 +306,11 @@ class TestListening:
         assert [event.kind for event in events] == ["ready", "gone", "waiting", "back"]
         assert "close the program" in events[2].message
         assert events[3].seconds > 0.8
+        # In the stream: moments while nothing comes, then the time away.
+        ready, gone, waiting, back = events
+        assert 0.0 == ready.start == ready.end
+        assert 0.0 < gone.start == gone.end == waiting.start == waiting.end == back.start
+        assert back.seconds == pytest.approx(back.end - back.start)
         assert microphone.lost_seconds == pytest.approx(item.samples / SAMPLE_RATE)
 
     def test_a_number_stays_the_device(self, portaudio: FakePortAudio) -> None:

@@ -21,7 +21,7 @@ class Machine:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> None:
         self.time = 1000.0
-        self.events: list[tuple[str, float, str]] = []
+        self.events: list[tuple[str, float, str, float, float]] = []
         monkeypatch.setattr("kws.audio.reader.clock.now", lambda: self.time)
         monkeypatch.setattr("kws.audio.reader.time.sleep", self.sleep)
         given: dict[str, Any] = {"channel": None, "max_age": 1.0, **settings}
@@ -140,8 +140,10 @@ def test_the_newest_is_kept(machine: Callable[..., Machine]) -> None:
     items += late + listen(box, 2.0)
     assert len(gaps(items)) == 1
     assert length(items) == round((box.capture.begin - 1000.0) * SAMPLE_RATE)
-    [(kind, seconds, message)] = box.events
+    [(kind, seconds, message, start, end)] = box.events
     assert kind == "lost"
+    # In the stream: from what was delivered before it to what came behind it.
+    assert (25 * STEP, 25 * STEP + seconds) == pytest.approx((start, end))
     assert seconds == pytest.approx(gaps(items)[0] / SAMPLE_RATE)
     assert "waited longer than 1 s" in message
 
@@ -247,6 +249,20 @@ def test_opened_again(machine: Callable[..., Machine]) -> None:
     assert gaps(items) == [pytest.approx(7.0 * SAMPLE_RATE, abs=0.05 * SAMPLE_RATE)]
     assert box.events == []  # that it is back is said by who opens it
     assert box.reader.lost == gaps(items)[0]
+
+
+def test_where_in_the_stream_the_level_is_wrong(machine: Callable[..., Machine]) -> None:
+    """Each stream has its own times."""
+    box = machine()
+    box.capture.block = lambda number: np.zeros((BLOCK, 1), np.int16)
+    listen(box, 1.0)
+    box.reader.restart()
+    assert 0.0 == box.reader.at
+    items = listen(box, 4.4)
+    [(kind, seconds, _, start, end)] = box.events
+    assert ("muted", 5.0) == (kind, seconds)
+    assert (0.0, 50 * STEP) == pytest.approx((start, end))
+    assert length(items) / SAMPLE_RATE == pytest.approx(box.reader.at)
 
 
 def test_what_is_not_wanted(machine: Callable[..., Machine]) -> None:

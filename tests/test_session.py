@@ -81,7 +81,8 @@ def test_order(session: Session, told: Told, detector: Detector) -> None:
         dict(ready.thresholds),
     )
     assert end == told.events[-1]
-    assert ("end", 5.0, 2) == (end.reason, end.seconds, end.detections)
+    assert ("end", 5.0, 2, 5.0) == (end.reason, end.seconds, end.detections, end.at)
+    assert 0.0 == ready.at
 
 
 def test_the_time_of_day(session: Session, told: Told, detector: Detector) -> None:
@@ -116,18 +117,26 @@ def test_paused(session: Session, told: Told, detector: Detector) -> None:
     assert ["high"] == told.words()
     (word,) = (event for event in told.events if isinstance(event, Detection))
     assert 3.0 < word.end < 4.7
-    assert [Paused, Resumed] == [
-        type(event) for event in told.events if isinstance(event, Paused | Resumed)
+    assert [(Paused, 1.0), (Resumed, 2.0)] == [
+        (type(event), event.at) for event in told.events if isinstance(event, Paused | Resumed)
     ]
-    assert end.seconds == 5.0
+    assert (5.0, 5.0) == (end.seconds, end.at)
+
+
+def test_a_pause_that_ends_by_itself(session: Session, told: Told, detector: Detector) -> None:
+    """Its end is told with the stream's time before the block that is processed again."""
+    session._pause.pause(1.5)
+    session.run(detector, WORDS, "a test")
+    assert [0.0, 2.0] == [e.at for e in told.events if isinstance(e, Paused | Resumed)]
 
 
 def test_gaps(session: Session, told: Told, detector: Detector) -> None:
     """Audio that was lost moves the clock on."""
     source: list[Any] = [PAUSE, Gap(10 * SAMPLE_RATE), PAUSE, tone("low"), PAUSE]
-    session.run(detector, source, "a test")
+    end = session.run(detector, source, "a test")
     (word,) = (event for event in told.events if isinstance(event, Detection))
     assert 12.0 < word.end < 13.7
+    assert (4.0, 14.0) == (end.seconds, end.at)
 
 
 def test_a_source_that_fails(session: Session, told: Told, detector: Detector) -> None:

@@ -26,6 +26,7 @@ class Ready:
     source: str  # its name, for people
     manifest: Manifest  # the model's
     thresholds: Mapping[str, float]  # score in (0, 1] from which a word counts, by keyword
+    at: float = 0.0  # seconds of stream time
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Paused:
     """What is said from now on is left out."""
 
     time: float  # Unix seconds
+    at: float = 0.0  # seconds of stream time
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Resumed:
     """Words are detected again."""
 
     time: float  # Unix seconds
+    at: float = 0.0  # seconds of stream time
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class End:
     seconds: float  # of audio that were processed
     detections: int
     message: str = ""  # of the error, where that is the reason
+    at: float = 0.0  # seconds of stream time, what was lost included
 
 
 Event: TypeAlias = Ready | Detection | SourceEvent | Paused | Resumed | End
@@ -64,11 +68,19 @@ def as_json(event: Event) -> dict[str, Any]:
         fields["thresholds"] = dict(event.thresholds)
     elif isinstance(event, Detection):
         fields = {"time": event.time, "keyword": event.keyword, "score": event.score}
-        fields |= {"start": event.start, "end": event.end}
     else:
         fields = dataclasses.asdict(event)
-        fields.pop("kind", None)
+        for name in ("kind", "at", "start", "end"):
+            fields.pop(name, None)
+    fields["start"], fields["end"] = _stretch(event)
     return {"v": VERSION, "event": event_name(event), **_rounded(fields)}
+
+
+def _stretch(event: Event) -> tuple[float, float]:
+    """The audio that an event is about, in seconds of stream time."""
+    if isinstance(event, Detection | SourceEvent):
+        return event.start, event.end
+    return (0.0 if isinstance(event, End) else event.at), event.at
 
 
 def event_name(event: Event) -> str:

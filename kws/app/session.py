@@ -14,6 +14,7 @@ from kws.app.outputs import Outputs
 from kws.app.pause import Pause
 from kws.app.signals import Stopped, StopSignals
 from kws.audio.events import SourceEvent
+from kws.audio.gap import Gap
 from kws.config import SAMPLE_RATE
 from kws.decision import Detection
 from kws.detector import Detector, Int16Array, Observer
@@ -29,6 +30,7 @@ class Session:
         self._outputs = outputs
         self._signals = signals
         self._pause = Pause(self._tell_paused)
+        self._stream: _Stream | None = None  # the one that runs or ran last
 
     def run(self, detector: Detector, source: Iterable[Any], name: str) -> End:
         """Listen until the source ends or a signal comes; `name` is the source's, for people.
@@ -40,9 +42,11 @@ class Session:
 
         def ready() -> None:
             manifest = detector.model.manifest
-            self._outputs.put(Ready(time.time(), name, manifest, detector.thresholds))
+            self._outputs.put(
+                Ready(time.time(), name, manifest, detector.thresholds, stream.seconds)
+            )
 
-        stream = _Stream(source, self._signals, ready, self._pause)
+        self._stream = stream = _Stream(source, self._signals, ready, self._pause)
         detections = 0
         reason: Reason = "failed"
         message = ""
@@ -58,7 +62,8 @@ class Session:
             message = str(error)
             raise
         finally:
-            end = End(time.time(), reason, stream.samples / SAMPLE_RATE, detections, message)
+            processed = stream.samples / SAMPLE_RATE
+            end = End(time.time(), reason, processed, detections, message, stream.seconds)
             if not self._signals.torn:  # it would take too long again
                 self._outputs.put(end)
             self._signals.shielded = False
@@ -91,7 +96,8 @@ class Session:
         self._pause.resume()
 
     def _tell_paused(self, paused: bool) -> None:
-        self._outputs.put((Paused if paused else Resumed)(time.time()))
+        at = self._stream.seconds if self._stream else 0.0
+        self._outputs.put((Paused if paused else Resumed)(time.time(), at))
 
     def _reason(self) -> Reason:
         if self._signals.received is None:
@@ -123,10 +129,16 @@ class _Stream:
         ready: Callable[[], None],
         pause: Pause,
     ) -> None:
-        self.samples = 0
+        self.samples = 0  # processed
+        self._lost = 0  # samples
         self._source, self._signals, self._ready, self._pause = source, signals, ready, pause
         if hasattr(source, "unix_time"):  # Detector.listen gives detections their time with it
             self.unix_time = source.unix_time
+
+    @property
+    def seconds(self) -> float:
+        """The stream's time now, what was lost included."""
+        return (self.samples + self._lost) / SAMPLE_RATE
 
     def __iter__(self) -> Iterator[Any]:
         signals = self._signals
@@ -140,11 +152,14 @@ class _Stream:
                 signals.shielded = True
                 if block is None:
                     return
+                if isinstance(block, np.ndarray) and not self.samples:
+                    self._ready()
+                passed = self._pause.passed(block)
                 if isinstance(block, np.ndarray):
-                    if not self.samples:
-                        self._ready()
                     self.samples += len(block)
-                yield self._pause.passed(block)
+                elif isinstance(block, Gap):
+                    self._lost += block.samples
+                yield passed
         except Stopped:
             return
         finally:

@@ -31,3 +31,5 @@ class SourceEvent:
     time: float  # when, Unix seconds
     seconds: float  # how long or how much, see Kind; 0.0 where there is nothing to measure
     message: str  # one line for people, with what to do
+    start: float = 0.0  # the audio that it is about, in seconds of stream time
+    end: float = 0.0  # the same as `start` where it is a moment

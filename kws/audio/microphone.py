@@ -104,7 +104,7 @@ class Microphone(Closing):
         self.name = self._capture.target.name  # the device's
         if isinstance(device, int):
             self._device = self.name  # numbers change when devices come and go
-        self._reader = Reader(channel, self._max_age, self._say)
+        self._reader = Reader(channel, self._max_age, self._queue)
         _close_at_exit()
         _open.add(self)
         self._keeper = threading.Thread(target=self._keep, name="kws-microphone", daemon=True)
@@ -170,7 +170,8 @@ class Microphone(Closing):
             items = self._reader.read(self._capture, self._not_before)
             if items and not self._ready:
                 self._ready = True
-                self._say("ready", 0.0, f"listening to {self.name} at {self.rate} Hz")
+                sentence = f"listening to {self.name} at {self.rate} Hz"
+                self._queue("ready", 0.0, sentence, 0.0, 0.0)
             self._tell_all()
             yield from items
 
@@ -199,9 +200,14 @@ class Microphone(Closing):
         else:
             logger.warning("%s", event.message)
 
-    def _say(self, kind: Kind, seconds: float, message: str) -> None:
+    def _say(self, kind: Kind, seconds: float, message: str, length: float = 0.0) -> None:
+        """Queue an event about so many seconds of the stream from where it stands."""
+        at = self._reader.at
+        self._queue(kind, seconds, message, at, at + length)
+
+    def _queue(self, kind: Kind, seconds: float, message: str, start: float, end: float) -> None:
         """Queue an event for the thread that runs the loop."""
-        self._events.append(SourceEvent(kind, time.time(), seconds, message))
+        self._events.append(SourceEvent(kind, time.time(), seconds, message, start, end))
         self._wake.set()
 
     def _open_capture(self) -> Capture:
@@ -302,7 +308,7 @@ class Microphone(Closing):
             if self._delivers(capture):
                 self.name = capture.target.name
                 away = clock.now() - since
-                self._say("back", away, f"{self.name} is back after {away:.1f} s")
+                self._say("back", away, f"{self.name} is back after {away:.1f} s", away)
                 self._capture = capture
                 self._wake.set()
                 return

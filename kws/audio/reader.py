@@ -36,8 +36,12 @@ class Reader:
     """
 
     def __init__(
-        self, channel: int | None, max_age: float, say: Callable[[Kind, float, str], None]
+        self,
+        channel: int | None,
+        max_age: float,
+        say: Callable[[Kind, float, str, float, float], None],
     ) -> None:
+        """`say` takes a kind, seconds, a sentence, and the stretch of stream time it is about."""
         self.levels = LevelWatch()
         self.lost = 0  # samples
         self._channel = channel
@@ -67,6 +71,11 @@ class Reader:
     def restart(self) -> None:
         """Begin a new stream with the next block."""
         self._origin = None
+
+    @property
+    def at(self) -> float:
+        """The stream time up to which audio was delivered, in seconds."""
+        return self._stream_time(self._emitted)
 
     def time_of(self, stream_seconds: float) -> float:
         """When that moment of the stream was recorded, on the clock `now`."""
@@ -187,13 +196,15 @@ class Reader:
         if self._origin is None or missing <= 0:
             return items
         items.append(Gap(missing))
+        begin, end = self.at, self._stream_time(self._position)
         self._emitted = self._position
         lost = missing - unwanted
         if cause != "unwanted" and lost > 0:
             self.lost += lost
             if cause != "away":
                 seconds = lost / SAMPLE_RATE
-                self._say("lost", seconds, f"{seconds:.2f} s of audio is missing: {cause}")
+                sentence = f"{seconds:.2f} s of audio is missing: {cause}"
+                self._say("lost", seconds, sentence, begin, end)
         return items
 
     def _convert(self, capture: Capture, block: Int16Array) -> list[Int16Array | Gap]:
@@ -202,13 +213,18 @@ class Reader:
         chosen = self._channel - 1 if self._channel else self._loudest.choose(block)
         mono = np.ascontiguousarray(block[:, chosen])
         for kind, sentence in self.levels.add(mono, BLOCK / SAMPLE_RATE):
-            self._say(kind, PATIENCE, f"{capture.target.name} {sentence}")
+            end = self._stream_time(self._position + BLOCK)
+            begin = max(0.0, end - PATIENCE)
+            self._say(kind, PATIENCE, f"{capture.target.name} {sentence}", begin, end)
         if capture.rate != SAMPLE_RATE:
             if self._resampler is None:
                 self._resampler = _resampler(capture.rate)
             mono = self._resampler.resample_chunk(mono)
         self._emitted += len(mono)
         return [mono] if len(mono) else []
+
+    def _stream_time(self, position: int) -> float:
+        return 0.0 if self._origin is None else (position - self._origin) / SAMPLE_RATE
 
 
 def _resampler(rate: int) -> Any:
