@@ -20,21 +20,24 @@ class SpeechGate:
 
     def __init__(self, config: VadConfig | None = None) -> None:
         self.config = config or VadConfig()
-        self._webrtcvad = _import_webrtcvad()
+        self._library = _import_webrtcvad()
         self.reset()
 
     def reset(self) -> None:
         """Forget the speech and the background so far; the gate is closed."""
-        self._vad = self._webrtcvad.Vad(self.config.aggressiveness)
+        self._vad = self._library.create()
+        self._library.init(self._vad)
+        self._library.set_mode(self._vad, self.config.aggressiveness)
         self._open_for = -1  # ms left without further speech
 
     def is_open(self, audio: NDArray[np.int16]) -> bool:
         """Take the next audio, int16, one or more `config.frame_ms`; whether it leaves it open."""
         frame_ms, hangover_ms = self.config.frame_ms, self.config.hangover_ms
-        size = SAMPLE_RATE * frame_ms // 1000 * audio.itemsize
-        content, is_speech = audio.tobytes(), self._vad.is_speech
+        samples = SAMPLE_RATE * frame_ms // 1000
+        size = samples * audio.itemsize
+        content, vad, process = audio.tobytes(), self._vad, self._library.process
         for start in range(0, len(content), size):
-            if is_speech(content[start : start + size], SAMPLE_RATE):
+            if process(vad, SAMPLE_RATE, content[start : start + size], samples):
                 self._open_for = hangover_ms
             else:
                 self._open_for -= frame_ms
@@ -42,8 +45,10 @@ class SpeechGate:
 
 
 def _import_webrtcvad() -> Any:
+    """The package's native module: the one around it imports importlib.metadata for its version,
+    which takes longer than to open the gate's library, and costs a call for each frame."""
     try:
-        return importlib.import_module("webrtcvad")
+        return importlib.import_module("_webrtcvad")
     except ImportError as error:
         raise BackendUnavailable(
             f"the voice activity detector does not import ({error}); "

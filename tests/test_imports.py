@@ -213,3 +213,11 @@ def test_listening_loads_no_torch() -> None:
     """The whole detector is there without torch, onnx or a sound system."""
     loaded = loaded_by("import kws.detector, kws.audio, kws.cli")
     assert not loaded & {"sounddevice", "soundfile", "soxr", *HEAVY}
+
+
+def test_listening_imports_what_it_uses() -> None:
+    """A recording needs neither servers nor a sound system, and JSON no terminal."""
+    command = f"['listen', '--json', '--input', {str(PACKAGE / 'demo' / 'commands.opus')!r}]"
+    loaded = loaded_by(f"from kws.cli import main; main({command})")
+    assert loaded >= {"numpy", "soundfile"}
+    assert not loaded & {"asyncio", "email", "rich", "sounddevice", "ssl"}

@@ -10,7 +10,6 @@ import os
 import shutil
 import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -208,13 +207,7 @@ def test_unknown_choices() -> None:
 
 def installed(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     """Let only these distributions be installed."""
-
-    def distribution(name: str) -> object:
-        if name not in names:
-            raise metadata.PackageNotFoundError(name)
-        return object()
-
-    monkeypatch.setattr(runtimes.metadata, "distribution", distribution)
+    monkeypatch.setattr(runtimes, "_installed", lambda name: name in names)
 
 
 def modules(monkeypatch: pytest.MonkeyPatch, **present: Any) -> None:
@@ -284,6 +277,21 @@ def test_both_onnxruntimes(
     assert "keep one" in caplog.text
     with pytest.raises(BackendUnavailable, match="overwrite each other's files"):
         OnnxBackend(b"", "cuda")
+
+
+@pytest.mark.parametrize("second", ["onnxruntime_gpu-1.99", "onnxruntime_extensions-0.14"])
+def test_what_pip_has_installed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path, second: str
+) -> None:
+    """What is installed is read from the folders that pip leaves, in any place of modules."""
+    for number, name in enumerate(("onnxruntime-1.99", second)):
+        place = tmp_path / str(number)
+        (place / f"{name}.dist-info").mkdir(parents=True)
+        monkeypatch.syspath_prepend(place)
+    modules(monkeypatch, onnxruntime=fake_runtime(CPU, CPU))
+    with caplog.at_level(logging.WARNING):
+        runtimes.import_onnxruntime()
+    assert ("gpu" in second) == ("keep one" in caplog.text)
 
 
 @pytest.mark.parametrize("chosen", [None, "0", "1"])

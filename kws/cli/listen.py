@@ -114,7 +114,6 @@ def _listen(options: Options, signals: StopSignals, servers: Sequence[Server]) -
     from kws.app.outputs.standard import write_note
     from kws.app.outputs.systemd import Systemd
     from kws.app.session import Session
-    from kws.app.view import LiveView
     from kws.detector import Observer
     from kws.errors import KwsError
 
@@ -122,9 +121,8 @@ def _listen(options: Options, signals: StopSignals, servers: Sequence[Server]) -
     display, systemd = _open_display(options), Systemd()
     with Outputs([systemd, display]) as outputs:
         session = Session(outputs, signals)
-        observers: list[Observer] = [systemd, *(s for s in servers if isinstance(s, Observer))]
-        if isinstance(display, LiveView):
-            observers.append(display)
+        told = (systemd, *servers, display)
+        observers = [each for each in told if isinstance(each, Observer)]
         running = _running(servers, session.mute)
         outputs.replace([], running)
         for url in [url for each in running for url in each.start()]:
@@ -255,8 +253,7 @@ def decision(options: Options) -> dict[str, Any]:
 
 
 def _open_source(options: Options, session: Session) -> Source:
-    from kws.app.servers.silence import Silence
-    from kws.audio import AudioFile, AudioPipe, Microphone
+    from kws import audio  # which imports what is taken from it, and nothing else
     from kws.errors import SettingError
 
     raw = raw_format(options)
@@ -266,25 +263,26 @@ def _open_source(options: Options, session: Session) -> Source:
             "--channel is of the microphone, which is not recorded from; leave it out"
         )
     if no_microphone:
+        from kws.app.servers.silence import Silence
+
         return Silence()
     if options.demo:
         from kws.demo import RECORDING
 
-        return AudioFile(RECORDING)
+        return audio.AudioFile(RECORDING)
     if options.input == "-":
-        return AudioPipe(raw=raw)
+        return audio.AudioPipe(raw=raw)
     if raw:
-        return AudioPipe.open(options.input, raw)
+        return audio.AudioPipe.open(options.input, raw)
     if options.input:
-        return AudioFile(options.input)
-    return Microphone(options.device, channel=options.channel, on_event=session.source_event)
+        return audio.AudioFile(options.input)
+    return audio.Microphone(options.device, channel=options.channel, on_event=session.source_event)
 
 
 def _open_display(options: Options) -> Output:
     """What was requested, else the live view on a capable terminal and plain lines elsewhere."""
     from kws.app.outputs.json_lines import JsonLines, PlainJsonLines
     from kws.app.outputs.plain_lines import PlainLines
-    from kws.app.view import open_view
 
     if options.json:
         return JsonLines()
@@ -292,4 +290,6 @@ def _open_display(options: Options) -> Output:
         return PlainJsonLines()
     if options.quiet:
         return PlainLines(quiet=True)
+    from kws.app.view import open_view
+
     return open_view() or PlainLines()

@@ -13,7 +13,6 @@ import sys
 import threading
 from collections.abc import Sequence
 from functools import cache
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -262,11 +261,9 @@ def dequantise(values: NDArray[Any], tensor: dict[str, Any]) -> FloatArray:
 
 
 def _installed(distribution: str) -> bool:
-    try:
-        metadata.distribution(distribution)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
+    """Whether pip put it here: to import importlib.metadata takes far longer than to look."""
+    pattern = f"{distribution.replace('-', '_')}-*.dist-info"
+    return any(any(Path(place).glob(pattern)) for place in sys.path)
 
 
 _REINSTALL = (
