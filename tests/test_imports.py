@@ -221,3 +221,17 @@ def test_listening_imports_what_it_uses() -> None:
     loaded = loaded_by(f"from kws.cli import main; main({command})")
     assert loaded >= {"numpy", "soundfile"}
     assert not loaded & {"asyncio", "email", "rich", "sounddevice", "ssl"}
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")
+def test_listening_starts_no_threads_of_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NumPy comes without a thread for each core, and what asked for that is gone again."""
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    code = (
+        "from kws.cli import listen; import os; listen.import_numpy(); "
+        "print(len(os.listdir('/proc/self/task')), 'OPENBLAS_NUM_THREADS' in os.environ)"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert "1 False\n" == printed.stdout

@@ -36,6 +36,8 @@ SOURCE = ("input", "demo", "device", "channel", "raw_", "no_microphone")
 ACTIONS = ("exec", "webhook", "mqtt", "record")
 LASTING = ("json", "quiet", "service", "http", "wyoming", "zeroconf")
 
+BLAS_THREADS = "OPENBLAS_NUM_THREADS"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `kws listen`."""
@@ -109,7 +111,22 @@ def run(options: Options, servers: Sequence[Server] = ()) -> int:
     return 0
 
 
+def import_numpy() -> None:
+    """Import NumPy without a thread for each core, which takes as long as NumPy itself.
+
+    Its library of linear algebra, of which listening needs nothing, starts them as it is loaded and
+    reads the variable only then: programs that are started later do not see it.
+    """
+    ours = BLAS_THREADS not in os.environ
+    os.environ.setdefault(BLAS_THREADS, "1")
+    import numpy  # noqa: F401
+
+    if ours:
+        del os.environ[BLAS_THREADS]
+
+
 def _listen(options: Options, signals: StopSignals, servers: Sequence[Server]) -> None:
+    import_numpy()
     from kws.app.outputs import Outputs
     from kws.app.outputs.standard import write_note
     from kws.app.outputs.systemd import Systemd
