@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -24,6 +25,7 @@ from kws.model.load import load_model
 
 mqtt = pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
 
+ROOT = Path(__file__).parent.parent
 WAIT = 30.0  # seconds, for what takes far less
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
 needs_broker = pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed")
@@ -113,6 +115,12 @@ class Client:
         self.client.loop_stop()
 
 
+def commands_of_the_page() -> list[str]:
+    """Those of docs/home-assistant.md, without `kws`: with TLS and without."""
+    text = (ROOT / "docs" / "home-assistant.md").read_text(encoding="utf-8")
+    return re.findall(r"^kws (listen .*)$", text, re.M)
+
+
 @pytest.fixture
 def open_broker(tmp_path: Path) -> Iterator[Callable[..., Broker]]:
     """Opens a broker, with lines of configuration, that ends with the test."""
@@ -187,6 +195,16 @@ def test_the_switch_pauses_listening(broker: Broker, capsys: pytest.CaptureFixtu
 
 
 @needs_broker
+def test_the_command_of_the_page(broker: Broker) -> None:
+    """A broker of this machine needs no more than its name; the device has the machine's."""
+    client = Client(broker.port)
+    command = commands_of_the_page()[1].replace("localhost", f"localhost:{broker.port}")
+    assert 0 == main([*command.split(), "--input", str(RECORDING)])
+    assert until(lambda: any(topic.endswith("/event") for topic, _, _ in client.seen))
+    client.close()
+
+
+@needs_broker
 def test_a_broker_that_was_killed(
     open_broker: Callable[..., Broker], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -232,7 +250,7 @@ def test_old_events_are_not_sent(
 def test_tls_and_password(
     open_broker: Callable[..., Broker], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The whole command: the certificate is checked, the password is sent."""
+    """The whole command, and that of the page: the certificate is checked, the password is sent."""
     key, certificate, passwords = (tmp_path / name for name in ("key", "cert", "passwords"))
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
     command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
@@ -248,9 +266,11 @@ def test_tls_and_password(
     client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
     client.username_pw_set("kws", "secret")
     client.tls_set(str(certificate))
-    seen: list[str] = []
-    client.on_connect = lambda it, *_: it.subscribe("kws/living_room/event", 1)
-    client.on_message = lambda _, __, message: seen.append(message.payload.decode())
+    seen: list[tuple[str, str]] = []
+    client.on_connect = lambda it, *_: it.subscribe("kws/+/event", 1)
+    client.on_message = lambda _, __, message: seen.append(
+        (message.topic, json.loads(message.payload)["event_type"])
+    )
     subscribed = threading.Event()
     client.on_subscribe = lambda *_: subscribed.set()
     client.connect("localhost", broker.port)
@@ -259,7 +279,13 @@ def test_tls_and_password(
     arguments = ["listen", "--input", str(RECORDING), "--quiet", "--mqtt-name", "Living Room"]
     arguments += ["--mqtt", f"localhost:{broker.port}", "--mqtt-tls", "--mqtt-ca", str(certificate)]
     assert 0 == main([*arguments, "--mqtt-user", "kws"])
-    assert until(lambda: "yes" in [json.loads(each)["event_type"] for each in seen])
+    assert until(lambda: ("kws/living_room/event", "yes") in seen)
+    monkeypatch.delenv("KWS_MQTT_PASSWORD")
+    monkeypatch.chdir(tmp_path)
+    Path("password.txt").write_text("secret\n")
+    page = commands_of_the_page()[0].replace("broker.example", f"localhost:{broker.port}").split()
+    assert 0 == main([*page, "--input", str(RECORDING), "--mqtt-ca", str(certificate)])
+    assert until(lambda: ("kws/kitchen/event", "yes") in seen)
     client.disconnect()
     client.loop_stop()
 

@@ -6,7 +6,10 @@ import builtins
 import http.client
 import json
 import re
+import shlex
+import shutil
 import socket
+import subprocess
 import threading
 import urllib.parse
 from collections.abc import Callable, Iterator
@@ -323,6 +326,45 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "set a token" in capsys.readouterr().err
     assert 2 == main(["serve", "--demo", "--http-token-file", "token.txt"])
     assert "goes with --http" in capsys.readouterr().err
+
+
+def commands_of_the_page(program: str) -> list[str]:
+    """The lines of docs/web.md with a program."""
+    text = (Path(__file__).parent.parent / "docs" / "web.md").read_text(encoding="utf-8")
+    lines = re.findall(
+        rf"^.*\b{program} .*$", "".join(re.findall(r"^```\n(.*?)^```$", text, re.S | re.M)), re.M
+    )
+    assert lines
+    return lines
+
+
+def test_serving_as_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each command of docs/web.md, at a free port and with a recording as microphone."""
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("silence.wav", np.zeros(16_000, np.int16), 16_000)
+    Path("token.txt").write_text("secret")
+    for line in commands_of_the_page("kws serve"):
+        variable, _, command = line.rpartition("kws serve ")
+        with monkeypatch.context() as environment:
+            if variable:
+                environment.setenv(*variable.strip().split("="))
+            arguments = re.sub(r":\d+", ":0", command).split()
+            assert 0 == main(["serve", "--input", "silence.wav", "--no-verifier", *arguments]), line
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_curl_as_the_page_says(served: Served) -> None:
+    """Events come as they are, and the switch is thrown."""
+    events, pause = commands_of_the_page("curl")
+    for line, expected in ((events, b'data: {"event": "snapshot"'), (pause, b'{"paused": true}')):
+        command = shlex.split(line.replace(":8123", f":{served.port}"))
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as process:
+            assert process.stdout
+            assert process.stdout.read(len(expected)) == expected
+            process.kill()
+    assert [True] == served.muted
 
 
 def wait_until_closed(opened: socket.socket) -> None:
