@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 
 from kws.config import DecisionConfig
 from kws.errors import ModelError
+from kws.model import files
 from kws.model import manifest as manifests
 from kws.model.load import load_model
 from kws.model.manifest import (
@@ -212,6 +215,19 @@ def test_hash(folder: Path) -> None:
     model.mkdir()
     with pytest.raises(ModelError, match=r"m\.onnx is not a regular file"):
         load_model(folder)
+
+
+@pytest.mark.parametrize("missing", [(), ("_sha2", "_sha256")])
+def test_hashes_are_those_of_hashlib(
+    monkeypatch: pytest.MonkeyPatch, missing: tuple[str, ...]
+) -> None:
+    """Whether Python was built with an implementation of its own or not."""
+    for name in missing:
+        monkeypatch.setitem(sys.modules, name, None)
+    files._sha256.cache_clear()
+    content = bytes(range(256)) * 5
+    assert hashlib.sha256(content).hexdigest() == files.sha256(content)
+    files._sha256.cache_clear()
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "larger"])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import stat
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from kws.errors import ModelError
 from kws.text import printable
@@ -37,3 +40,20 @@ def read_file(path: Path, limit: int) -> bytes:
     if len(content) > limit:
         raise ModelError(f"{shown} has more than the {limit:,} bytes that were expected of it")
     return content
+
+
+def sha256(content: bytes) -> str:
+    """The hash of a file's content, 64 hexadecimal digits."""
+    digest: str = _sha256()(content).hexdigest()
+    return digest
+
+
+@cache
+def _sha256() -> Any:
+    """Python's own implementation: hashlib's is OpenSSL's, which takes 3 MB as it is loaded."""
+    for name in ("_sha2", "_sha256"):  # from Python 3.12 on, before
+        try:
+            return importlib.import_module(name).sha256
+        except ImportError:  # a Python that was built without it
+            continue
+    return importlib.import_module("hashlib").sha256

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 import re
@@ -15,7 +14,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from kws.config import SILENCE, STEP_MS, UNKNOWN, DecisionConfig, FeatureConfig, VadConfig
 from kws.errors import ModelError
-from kws.model.files import MANIFEST_BYTES, NETWORK_BYTES, read_file
+from kws.model.files import MANIFEST_BYTES, NETWORK_BYTES, read_file, sha256
 from kws.text import printable
 
 VERSION = 1
@@ -217,7 +216,7 @@ def describe_artefact(path: str | os.PathLike[str]) -> Artefact:
     """The entry that a manifest in the same folder needs for this file."""
     path = Path(path)
     content = path.read_bytes()
-    return Artefact(path.name, hashlib.sha256(content).hexdigest(), len(content))
+    return Artefact(path.name, sha256(content), len(content))
 
 
 def read_artefact(folder: Path, artefact: Artefact) -> bytes:
@@ -231,7 +230,7 @@ def read_artefact(folder: Path, artefact: Artefact) -> bytes:
         content = read_file(path, artefact.bytes)
     except FileNotFoundError as error:
         raise ModelError(f"{path} is missing though the manifest names it; {_AGAIN}") from error
-    digest = hashlib.sha256(content).hexdigest()
+    digest = sha256(content)
     if (len(content), digest) != (artefact.bytes, artefact.sha256):
         raise ModelError(
             f"{path} is not the file that the manifest describes: expected {artefact.bytes} bytes "

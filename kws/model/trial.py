@@ -7,7 +7,6 @@ network that passed is trusted by its hash as long as the program runs. Nothing 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from kws.errors import BackendUnavailable, ModelError
+from kws.model.files import sha256
 from kws.model.runtimes import import_onnxruntime, import_tflite, open_backend
 from kws.model.streaming import OnnxStream, OnnxStreamGraph, TfliteStream
 from kws.text import printable
@@ -50,7 +50,7 @@ def try_first(content: bytes, trial: Trial) -> None:
 
     Where the runtime is missing nothing is tried, and nothing can be loaded either.
     """
-    key = hashlib.sha256(repr(trial).encode() + content).hexdigest()
+    key = sha256(repr(trial).encode() + content)
     if key in _tried:
         return
     if getattr(sys, "frozen", False) or not sys.executable:
