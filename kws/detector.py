@@ -138,6 +138,8 @@ class Detector:
         """
         with self._guard:
             check_block(pcm)
+            if self._streams.hold(0, pcm):  # without the way through the engine
+                return []
             return self._detections(self._streams.hops([pcm]))
 
     def finish(self) -> list[Detection]:

@@ -98,6 +98,17 @@ class GatedStreams:
         """How many samples of a stream have come since it began."""
         return self._received[stream] * self.hop + self._waiting[stream]
 
+    def hold(self, stream: int, block: AudioBlock) -> bool:
+        """Keep a block that completes no hop until the next one; False, and nothing kept, if it
+        does. Most blocks of a source that gives short ones end here."""
+        before = self._waiting[stream]
+        waiting = before + len(block)
+        if waiting >= self.hop:
+            return False
+        self._begun[stream, before:waiting] = _int16(block)
+        self._waiting[stream] = waiting
+        return True
+
     def cut(self, blocks: Sequence[AudioBlock | None]) -> Iterator[tuple[list[int], Int16Array]]:
         """The next block of each stream in whole hops: streams, ascending, and hops (streams, hop).
 
@@ -114,12 +125,10 @@ class GatedStreams:
 
     def _hops(self, stream: int, block: AudioBlock) -> Iterator[Int16Array]:
         """The hops (hop,) that a block completes; the rest of it waits for the next."""
-        begun, before = self._begun[stream], self._waiting[stream]
-        completes, waiting = divmod(before + len(block), self.hop)
-        self._waiting[stream] = waiting
-        if not completes:
-            begun[before:waiting] = _int16(block)
+        if self.hold(stream, block):
             return
+        begun, before = self._begun[stream], self._waiting[stream]
+        self._waiting[stream] = waiting = (before + len(block)) % self.hop
         first, last = self.hop - before, len(block) - waiting
         hop = _int16(block[:first])
         if before:

@@ -61,6 +61,10 @@ class KeywordStreams:
         self._deciders.reset(stream)
         self._origin[stream] = 0
 
+    def hold(self, stream: int, block: AudioBlock) -> bool:
+        """Take the next block of one stream where that completes no hop; see GatedStreams.hold."""
+        return self._streams.hold(stream, block)
+
     def hops(self, blocks: Sequence[AudioBlock | None]) -> Iterator[ProcessedHop]:
         """Take the next block of each stream; see GatedStreams.cut. All of it must be taken."""
         for streams, hops in self._streams.cut(blocks):
