@@ -55,6 +55,8 @@ class SoundServer:
             "ALSA_CONFIG_PATH": str(folder / "asound.conf"),
             "PYTHONUNBUFFERED": "1",
         }
+        # As where kws is installed, a program's second start finds its modules compiled.
+        self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

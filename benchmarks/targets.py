@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.pages import too_noisy
+from benchmarks.product import installations
 from benchmarks.text import Row, share
 from kws.evaluation.intervals import poisson_interval, rate_text, share_interval
 
@@ -111,13 +112,21 @@ def _time(name: str) -> Callable[[Figures], Measured | None]:
     return measure
 
 
-def _beside_pymicro(figures: Figures) -> Measured | None:
-    row = figures["processor_time"]["pymicro-wakeword"]["speech"]
-    ours = figures["processor_time"]["kws stream.onnx"]["speech"]
-    if too_noisy(row) or too_noisy(ours):
-        return None
-    name = "relative_processor_time"
-    return _ratio(1 / row[name], 1 / row[f"{name}_high"], 1 / row[f"{name}_low"])
+def _beside_pymicro(ours: str, kind: str) -> Callable[[Figures], Measured | None]:
+    """Processor time of one of ours on a kind of audio, relative to pymicro-wakeword's."""
+
+    def measure(figures: Figures) -> Measured | None:
+        row, peer = (figures["processor_time"][each][kind] for each in (ours, "pymicro-wakeword"))
+        if too_noisy(row) or too_noisy(peer):
+            return None
+        name = "relative_processor_time"  # both to our first one's
+        return _ratio(
+            row[name] / peer[name],
+            row[f"{name}_low"] / peer[f"{name}_high"],
+            row[f"{name}_high"] / peer[f"{name}_low"],
+        )
+
+    return measure
 
 
 def _pool(figures: Figures) -> Measured | None:
@@ -136,11 +145,29 @@ def _peak_mb(figures: Figures) -> Measured:
     return _plain(figures["memory"]["peak_mb"], "{:.1f} MB")
 
 
+def _way(command: str, key: str) -> Callable[[Figures], Measured]:
+    """Of a way to install, in MB."""
+    return lambda figures: _plain(figures["ways"][command][key] / 1e6, "{:.0f} MB")
+
+
+def _start_up(key: str) -> Callable[[Figures], Measured]:
+    return lambda figures: _plain(figures["start_up"][key], "{:.2f} s")
+
+
+def _whole_program(kind: str) -> Callable[[Figures], Measured | None]:
+    def measure(figures: Figures) -> Measured | None:
+        row = figures["processor_time"]["kws listen"][kind]
+        return None if too_noisy(row) else _plain(row["share_of_a_core"], "{:.2%}")
+
+    return measure
+
+
 def _delay(figures: Figures) -> Measured:
     return _plain(_default(figures)["delay at 10 dB, median, s"], "{:.2f} s")
 
 
 PEER = "speech, pymicro-wakeword"
+FLOAT = "kws stream.onnx"
 TARGETS = (
     Target("accuracy over 12 classes", "accuracy", _condition("clean"), 0.97, at_most=False),
     Target("recall of the worst class", "accuracy", _worst_recall, 0.93, at_most=False),
@@ -173,7 +200,22 @@ TARGETS = (
         1.0,
         form="{:g}",
     ),
-    Target("the same, a process each", "peers", _beside_pymicro, 1.0, form="{:g}"),
+    Target("the same, a process each", "peers", _beside_pymicro(FLOAT, "speech"), 1.0, form="{:g}"),
+    Target(
+        "the same on dense read speech",
+        "peers",
+        _beside_pymicro(FLOAT, "read_speech"),
+        0.8,
+        form="{:g}",
+    ),
+    Target(
+        "the same on dense read speech, without verifier",
+        "peers",
+        _beside_pymicro(f"{FLOAT} without verifier", "read_speech"),
+        0.5,
+        form="{:g}",
+    ),
+    Target("the same in silence", "peers", _beside_pymicro(FLOAT, "silence"), 0.05, form="{:g}"),
     Target(
         "processor time on 90 % silence / pymicro-wakeword's on speech",
         "streaming",
@@ -188,6 +230,62 @@ TARGETS = (
         8.0,
         at_most=False,
         form="{:g}",
+    ),
+    Target(
+        "`kws listen` in silence, share of a core",
+        "listening",
+        _whole_program("silence"),
+        0.01,
+        form="{:.1%}",
+    ),
+    Target(
+        "`kws listen` in talk, share of a core",
+        "listening",
+        _whole_program("talk"),
+        0.015,
+        form="{:.1%}",
+    ),
+    Target(
+        "start of `kws listen` until the first block of audio",
+        "listening",
+        _start_up("kws_listen_s"),
+        0.6,
+        form="{:g} s",
+    ),
+    Target(
+        "start of `kws listen` beyond that of the barest program that records",
+        "listening",
+        _start_up("difference_s"),
+        1.0,
+        form="{:g} s",
+    ),
+    Target(
+        "installed without bytecode",
+        "installations",
+        _way(installations.BASE, "installed_bytes"),
+        150.0,
+        form="{:g} MB",
+    ),
+    Target(
+        "installed on TFLite alone, without bytecode",
+        "installations",
+        _way(installations.TFLITE_ALONE, "installed_bytes"),
+        110.0,
+        form="{:g} MB",
+    ),
+    Target(
+        "memory of `kws listen` at its most, ONNX Runtime",
+        "installations",
+        _way(installations.BASE, "resident_bytes"),
+        65.0,
+        form="{:g} MB",
+    ),
+    Target(
+        "memory of `kws listen` at its most, TFLite",
+        "installations",
+        _way(installations.TFLITE_ALONE, "resident_bytes"),
+        45.0,
+        form="{:g} MB",
     ),
     Target("peak memory of a process that listens", "streaming", _peak_mb, 90.0, form="{:g} MB"),
     Target(

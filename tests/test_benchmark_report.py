@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from benchmarks import pages, report, results, targets, text
+from benchmarks.product import installations
 from benchmarks.results import command_of, read_results, write_result
 from benchmarks.text import counted
 
@@ -240,6 +241,43 @@ def test_targets_of_other_kinds() -> None:
             "yes",
         ),
     }
+
+
+def test_targets_of_cost() -> None:
+    """Sizes and times alone; ratios to another program by the range that both allow."""
+
+    def peer(middle: float, low: float, high: float) -> dict[str, Any]:
+        name = "relative_processor_time"
+        times = {name: middle, f"{name}_low": low, f"{name}_high": high, "spread": 0.05}
+        return {"read_speech": times}
+
+    ways = {installations.BASE: {"installed_bytes": 151_400_000, "resident_bytes": 64_000_000}}
+    times = {
+        "kws stream.onnx": peer(1.0, 1.0, 1.0),
+        "kws stream.onnx without verifier": peer(0.5, 0.4, 0.6),
+        "pymicro-wakeword": peer(2.0, 1.5, 2.5),
+    }
+    listen = {"share_of_a_core": 0.0096, "spread": 0.05}
+    found = {
+        "peers": result({"processor_time": times}),
+        "installations": result({"ways": ways}),
+        "listening": result(
+            {
+                "start_up": {"kws_listen_s": 0.7, "difference_s": 0.5},
+                "processor_time": {"kws listen": {"silence": listen}},
+            }
+        ),
+    }
+    rows = [row[1:] for row in targets.rows(found)]
+    assert rows == [
+        ("at most 0.8", "0.50 (0.40 to 0.67)", "yes"),
+        ("at most 0.5", "0.25 (0.16 to 0.40)", "yes"),
+        ("at most 1.0%", "0.96%", "yes"),
+        ("at most 0.6 s", "0.70 s", "no"),
+        ("at most 1 s", "0.50 s", "yes"),
+        ("at most 150 MB", "151 MB", "no"),
+        ("at most 65 MB", "64 MB", "yes"),
+    ]
 
 
 def test_page() -> None:
