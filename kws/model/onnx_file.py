@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from kws.errors import ModelError
 from kws.text import printable
@@ -117,11 +116,15 @@ MOST_FIELDS = 500_000
 LONGEST_AXIS = 1 << 24
 MOST_NUMBERS = 1 << 28  # that a declared tensor may have
 
+# FIELDS as they are looked up: the type of each field, and whether it may be there several times.
+_KNOWN = {
+    kind: {number: (each.rstrip("*"), each.endswith("*")) for number, each in fields.items()}
+    for kind, fields in FIELDS.items()
+}
 _VARINTS = {"int", "small"}
 _WIDTHS = {"float": 4, "double": 8}
 
 
-@dataclass
 class _Message:
     """A message that has been read: the values of each field by its number.
 
@@ -129,8 +132,11 @@ class _Message:
     are; of the others `count` tells how many there are.
     """
 
-    values: dict[int, list[int | bytes | str | _Message]] = field(default_factory=dict)
-    count: dict[int, int] = field(default_factory=dict)
+    __slots__ = ("count", "values")
+
+    def __init__(self) -> None:
+        self.values: dict[int, list[int | bytes | str | _Message]] = {}
+        self.count: dict[int, int] = {}
 
     def messages(self, number: int) -> Iterator[_Message]:
         return (each for each in self.values.get(number, ()) if isinstance(each, _Message))
@@ -177,7 +183,7 @@ class _Reader:
     def message(self, kind: str, start: int, end: int, depth: int) -> _Message:
         if depth > DEEPEST:
             raise ValueError("nested too deeply")
-        known, at = FIELDS[kind], start
+        known, at = _KNOWN[kind], start
         message = _Message()
         while at < end:
             self._fields += 1
@@ -188,23 +194,21 @@ class _Reader:
                 self.odd = True
                 tag &= 0xFFFF_FFFF  # as protobuf does
             number, wire = tag >> 3, tag & 7
-            if number not in known and depth == 0:
-                raise ValueError("no field of a model")
             if number not in known:
+                if depth == 0:
+                    raise ValueError("no field of a model")
                 raise ModelError(
                     f"it holds field {number} of {kind}, which this release does not know; "
                     "export the model for an older version of ONNX, with onnx.save"
                 )
-            kind_of_field = known[number]
-            single = kind_of_field.rstrip("*")
-            repeated = single != kind_of_field
+            single, repeated = known[number]
             if not repeated and (number in message.values or number in message.count):
                 raise ValueError(f"field {number} of {kind} twice")
             if wire == 2:
                 length, at = self._varint(at, end)
                 if at + length > end:
                     raise ValueError("cut short")
-                self._of_length(message, number, kind_of_field, at, at + length, depth)
+                self._of_length(message, number, at, at + length, single, repeated, depth)
                 at += length
             elif wire == 0 and single in _VARINTS:
                 value, at = self._integer(at, end, single)
@@ -219,9 +223,15 @@ class _Reader:
         return message
 
     def _of_length(
-        self, message: _Message, number: int, kind: str, start: int, end: int, depth: int
+        self,
+        message: _Message,
+        number: int,
+        start: int,
+        end: int,
+        single: str,
+        repeated: bool,
+        depth: int,
     ) -> None:
-        single = kind.rstrip("*")
         if single == "text":
             text = bytes(self._content[start:end]).decode()
             message.values.setdefault(number, []).append(text)
@@ -231,7 +241,7 @@ class _Reader:
         elif single in FIELDS:
             inner = self.message(single, start, end, depth + 1)
             message.values.setdefault(number, []).append(inner)
-        elif single == kind:
+        elif not repeated:
             raise ValueError(f"several numbers for field {number}")
         elif single in _WIDTHS:
             if (end - start) % _WIDTHS[single]:
@@ -259,6 +269,8 @@ class _Reader:
 
     def _varint(self, at: int, end: int) -> tuple[int, int]:
         content, value = self._content, 0
+        if at < end and content[at] < 128:  # as nearly all are
+            return content[at], at + 1
         for shift in range(0, 70, 7):
             if at >= end:
                 raise ValueError("cut short")
