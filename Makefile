@@ -12,20 +12,24 @@ JOBS ?= 1# of them at a time
 RUNTIME := .venv
 DEV := .venv-dev
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+# tests/scheduling.py shares the tests out.
+IN_PROCESSES := -n logical --maxprocesses 4 --dist loadfile
 
 # Debian's names. The first is what a microphone needs; the tests use all where they are there, and
 # skip what cannot run without.
 AUDIO_PACKAGES := libportaudio2
-TEST_PACKAGES := $(AUDIO_PACKAGES) tmux pulseaudio pulseaudio-utils libasound2-plugins strace mosquitto
-ARM_PACKAGES := qemu-user gcc libc6-dev
 FIRMWARE_PACKAGES := gcc libc6-dev gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm
+TEST_PACKAGES := $(AUDIO_PACKAGES) $(FIRMWARE_PACKAGES) tmux pulseaudio pulseaudio-utils \
+    libasound2-plugins strace mosquitto
+BROWSER_PACKAGES := chromium chromium-driver
+ARM_PACKAGES := qemu-user gcc libc6-dev
 
 # What `make quick` runs: the path from audio to detections, the command line, and the documents.
 QUICK := audio benchmark_report cli_keywords decision detector documents events frontend \
     imports intervals manifest metrics packaging pool scenes spotting \
     streaming_frontend vad
 
-.PHONY: help listen setup test quick fuzz soak lock arm matrix release-check clean
+.PHONY: help listen setup programs test quick fuzz soak lock arm matrix release-check clean
 
 help:
 	@echo "make listen  install kws into $(RUNTIME) and listen to the microphone (or play the demo)"
@@ -48,22 +52,24 @@ listen: $(RUNTIME)/installed
 	fi
 
 # All that the tests need.
-setup: $(DEV)/installed
+setup: $(DEV)/installed programs
+
 # As root only, which is a container or CI: on a person's machine sound servers are theirs to choose.
-	@[ "$$(id -u)" != 0 ] || dpkg -s $(TEST_PACKAGES) >/dev/null 2>&1 || { $(call apt_install,$(TEST_PACKAGES)); }
-	@[ "$$(id -u)" != 0 ] || dpkg -s $(FIRMWARE_PACKAGES) >/dev/null 2>&1 || { $(call apt_install,--no-install-recommends $(FIRMWARE_PACKAGES)); }
+programs:
+	@[ "$$(id -u)" != 0 ] || dpkg -s $(TEST_PACKAGES) >/dev/null 2>&1 || { $(call apt_install,--no-install-recommends $(TEST_PACKAGES)); }
+	@[ "$$(id -u)" != 0 ] || dpkg -s $(BROWSER_PACKAGES) >/dev/null 2>&1 || { $(call apt_install,--no-install-recommends $(BROWSER_PACKAGES)); }
 
 test: setup
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/mypy
-	$(DEV)/bin/python -m pytest $(PYTEST)
+	$(DEV)/bin/python -m pytest $(IN_PROCESSES) $(PYTEST)
 
 quick: $(DEV)/installed
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/mypy
-	$(DEV)/bin/python -m pytest -q $(QUICK:%=tests/test_%.py) $(PYTEST)
+	$(DEV)/bin/python -m pytest -q $(IN_PROCESSES) $(QUICK:%=tests/test_%.py) $(PYTEST)
 
 # Every fuzz target for so long, JOBS at a time; the counts are added to those of the same code in
 # benchmarks/results/fuzz.json.
@@ -95,12 +101,14 @@ $(RUNTIME)/installed: pyproject.toml
 	@touch $@
 
 # Everything at the versions of requirements-dev.txt and with the hashes that it names, but for torch,
-# of which machines need different builds.
+# of which machines need different builds. What pip would compile on one core is compiled on all; a
+# few files of packages are no Python 3.
 $(DEV)/installed: pyproject.toml requirements-dev.txt
 	$(call new_environment,$(DEV))
-	@$(DEV)/bin/python $(PIP_INSTALL) --require-hashes --requirement requirements-dev.txt
-	@$(DEV)/bin/python $(PIP_INSTALL) torch==2.13.0
+	@$(DEV)/bin/python $(PIP_INSTALL) --no-compile --require-hashes --requirement requirements-dev.txt
+	@$(DEV)/bin/python $(PIP_INSTALL) --no-compile torch==2.13.0
 	@$(DEV)/bin/python $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@$(DEV)/bin/python -m compileall -qq -j 0 $(DEV)/lib || :
 	@touch $@
 
 # After a change of the requirements in pyproject.toml, or to take newer versions in. What torch brings

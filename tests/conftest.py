@@ -19,8 +19,26 @@ from kws.web import bundle
 
 if TYPE_CHECKING:
     from export_model import Exported
+    from xdist.remote import Producer
+    from xdist.scheduler import LoadFileScheduling
 
 disable_telemetry()  # some tests import ONNX Runtime by themselves, and start programs
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several processes test: what takes long begins early."""
+    if hasattr(config, "workerinput"):
+        from scheduling import sort
+
+        sort(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
+    """Some files share a process."""
+    from scheduling import Scheduling
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
