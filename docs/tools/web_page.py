@@ -44,7 +44,6 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--window-size=1040,960",
     "--use-fake-ui-for-media-stream",
     "--use-fake-device-for-media-stream",
 )
@@ -58,8 +57,11 @@ def available() -> bool:
 class Browser:
     """A headless Chromium whose microphone is a recording, driven by the WebDriver protocol."""
 
-    def __init__(self, folder: Path, recording: Path) -> None:
-        """`folder` is empty and stays with it; `recording` is a WAV file, played once."""
+    def __init__(self, folder: Path, recording: Path, height: int = 960) -> None:
+        """`folder` is empty and stays with it; `recording` is a WAV file, played once.
+
+        `height` is that of the window, in pixels.
+        """
         port = free_port()
         self._base = f"http://127.0.0.1:{port}"
         self._session = ""
@@ -72,6 +74,7 @@ class Browser:
             wait(self._is_ready, "chromedriver")
             flags = [
                 *FLAGS,
+                f"--window-size=1040,{height}",
                 f"--user-data-dir={folder}",
                 f"--use-file-for-fake-audio-capture={recording}%noloop",
             ]
