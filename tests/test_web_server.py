@@ -162,6 +162,42 @@ def test_names_that_were_made_to_lead_here(served: Served) -> None:
         assert b" 421 " in opened.recv(100)
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_what_other_pages_embed(served: Served, site: str) -> None:
+    """An image or a script at these addresses: browsers send no origin, but where it comes from."""
+    for path in ("/events", "/metrics", "/healthz", "/page.js"):
+        assert 403 == served.request(path, **{"Sec-Fetch-Site": site})[0]
+    assert 200 == served.request("/", **{"Sec-Fetch-Site": site})[0]
+    assert 200 == served.request("/metrics", **{"Sec-Fetch-Site": "same-origin"})[0]
+
+
+STRANGE = {
+    "two names": b"GET http://localhost/metrics HTTP/1.1\r\nHost: elsewhere.example\r\n",
+    "two hosts": b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nHost: elsewhere.example\r\n",
+    "a host with a name": b"GET /metrics HTTP/1.1\r\nHost: localhost@elsewhere.example\r\n",
+    "a host that begins alike": b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1.elsewhere.example\r\n",
+    "a number": b"GET /metrics HTTP/1.1\r\nHost: 2130706433\r\n",
+    "no address": b"GET http://[::1 HTTP/1.1\r\nHost: localhost\r\n",
+    "a web socket": b"GET /events HTTP/1.1\r\nHost: localhost\r\nOrigin: http://elsewhere.example\r\n"
+    b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+    "two lengths": b"POST /pause HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n"
+    b"Transfer-Encoding: chunked\r\n",
+    "a length below 0": b"POST /pause HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n",
+    "another protocol": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+}
+
+
+@pytest.mark.parametrize("sent", STRANGE.values(), ids=STRANGE)
+def test_strange_requests(served: Served, sent: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """They are refused, nothing is logged, and others are served."""
+    with closing(served.socket(sent + b"\r\n")) as opened:
+        assert re.match(rb"HTTP/1\.\d 4\d\d ", opened.recv(100))
+    assert 503 == served.request("/healthz")[0]
+    assert [] == served.muted
+    assert "" == caplog.text
+
+
 def test_the_page(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole, under a strict policy, and from memory: no request opens a file."""
 

@@ -398,6 +398,26 @@ def test_hostile_clients_are_dropped(running: Running, sent: bytes) -> None:
     assert 3 == len(run(work()).wake[0].models)
 
 
+def test_who_has_sent_nothing_yet_sends_little(running: Running) -> None:
+    """A second of audio at once is taken from known clients only: of others there may be many."""
+
+    async def answer(*sent: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        audio = b'{"type": "audio-chunk", "data": {"rate": 48000, "width": 4, "channels": 1}, '
+        for event in (*sent, audio + b'"payload_length": 192000}\n', bytes(192_000)):
+            writer.write(event)
+        writer.write(b'{"type": "describe"}\n')
+        try:
+            return await reader.read(8)
+        except ConnectionError:
+            return b""
+        finally:
+            writer.close()
+
+    assert b"" == run(answer())
+    assert b'{"type":' == run(answer(b'{"type": "detect"}\n'))
+
+
 async def flood(client: socket.socket) -> None:
     """Ask without end, and read nothing."""
     while True:

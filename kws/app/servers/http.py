@@ -181,7 +181,11 @@ class HttpServer:
             # A page of elsewhere whose name was made to lead to this machine.
             return _text(421, f"expected a request to this machine's own name, got {host!r:.99}")
         origin = request.headers.get("Origin")
-        if origin is not None and _split(origin).netloc != host:
+        elsewhere = origin is not None and _split(origin).netloc != host
+        # Browsers say it of requests without an origin too, as of <img>. A link leads to the page.
+        site = request.headers.get("Sec-Fetch-Site", "none")
+        embedded = site not in ("none", "same-origin") and request.path != "/"
+        if elsewhere or embedded:
             return _text(403, "other pages may not send requests here")
         if self._token is None or request.path == "/healthz":
             return None

@@ -20,7 +20,14 @@ from kws.app.servers.address import Address
 from kws.app.servers.announcement import Announcement
 from kws.app.servers.wake_stream import AudioKind, WakeStream
 from kws.app.servers.wake_words import WakeWords
-from kws.app.servers.wyoming_events import LINE, Refused, read_event, write_event
+from kws.app.servers.wyoming_events import (
+    FIRST_PAYLOAD,
+    LINE,
+    PAYLOAD,
+    Refused,
+    read_event,
+    write_event,
+)
 from kws.decision import Detection
 from kws.errors import AudioError, KwsError, SettingError
 
@@ -194,8 +201,9 @@ class _Client:
 
     async def run(self) -> None:
         """Until the client leaves; raises what `read_event`, `write_event` and `AudioKind` do."""
-        while (event := await read_event(self._reader)) is not None:
-            first, self.latest = not self.latest, time.monotonic()
+        payload = FIRST_PAYLOAD
+        while (event := await read_event(self._reader, payload)) is not None:
+            first, self.latest, payload = not self.latest, time.monotonic(), PAYLOAD
             if first:
                 self._admitted()
             await self._handle(event)

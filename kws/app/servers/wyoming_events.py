@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from wyoming.event import Event
 
 LINE, DATA, PAYLOAD = 1 << 14, 1 << 16, 1 << 20  # bytes, at most
+FIRST_PAYLOAD = 1 << 16  # of a client that has sent no event yet, of which there may be many
 PATIENCE = 10.0  # seconds from an event's first byte to its last, and for one to be sent
 
 
@@ -23,14 +24,16 @@ class Refused(KwsError):
     """What a client has sent is no event, or too large."""
 
 
-async def read_event(reader: asyncio.StreamReader) -> Event | None:
+async def read_event(reader: asyncio.StreamReader, payload: int = PAYLOAD) -> Event | None:
     """The next event, waiting for its first byte as long as it takes; None at the end.
+
+    `payload` is how many bytes of audio it may have.
 
     Raises Refused, TimeoutError of asyncio where the rest takes longer than PATIENCE, and
     IncompleteReadError where the connection ends within it.
     """
     first = await reader.read(1)
-    return await asyncio.wait_for(_rest(reader, first), PATIENCE) if first else None
+    return await asyncio.wait_for(_rest(reader, first, payload), PATIENCE) if first else None
 
 
 async def write_event(writer: asyncio.StreamWriter, event: Event) -> None:
@@ -40,7 +43,7 @@ async def write_event(writer: asyncio.StreamWriter, event: Event) -> None:
     await asyncio.wait_for(async_write_event(event, writer), PATIENCE)
 
 
-async def _rest(reader: asyncio.StreamReader, first: bytes) -> Event:
+async def _rest(reader: asyncio.StreamReader, first: bytes, most: int) -> Event:
     from wyoming.event import Event
 
     try:
@@ -52,7 +55,7 @@ async def _rest(reader: asyncio.StreamReader, first: bytes) -> Event:
         raise Refused("expected an event with a type")
     if length := _length(header, "data_length", DATA):
         data = {**data, **_object(await reader.readexactly(length))}
-    length = _length(header, "payload_length", PAYLOAD)
+    length = _length(header, "payload_length", most)
     payload = await reader.readexactly(length) if length else None
     return Event(header["type"], data, payload)
 
