@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
@@ -38,3 +39,10 @@ def writing(path: str | PathLike[str]) -> Iterator[None]:
         yield
     except OSError as error:
         raise KwsError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def exit_name(code: int) -> str:
+    """How a process ended, for people: the signal that ended it, else its exit code."""
+    if code >= 0:
+        return f"code {code}"
+    return next((each.name for each in signal.Signals if each == -code), f"signal {-code}")

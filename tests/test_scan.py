@@ -136,23 +136,140 @@ def keep(journal: Journal, results: Iterator[list[Scanned]]) -> None:
             journal.write(scanned)
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
 def test_a_killed_process_loses_nothing(
-    scanned: list[Scanned], paths: list[str], settings: ScanSettings, tmp_path: Path
+    jobs: int, scanned: list[Scanned], paths: list[str], settings: ScanSettings
 ) -> None:
-    """The scan ends with a message; started again, it goes on, and nothing is written twice."""
-    bundles = [[path] for path in paths]
-    with closing(Journal(tmp_path / "j", {})) as journal:
-        scan = Processes(2).scan(bundles, settings)
-        journal.write(*next(scan))
-        os.kill(active_children()[0].pid or 0, signal.SIGKILL)
-        with pytest.raises(KwsError, match=r"killed.*goes on where it stopped"):
-            keep(journal, scan)
-        assert 0 < len(journal.done) < len(paths)
-    with closing(Journal(tmp_path / "j", {})) as journal:
-        left = [[path] for path in paths if path not in journal.done]
-        keep(journal, Processes(2).scan(left, settings))
-        assert {each.path: each for each in scanned} == journal.done
-    assert 1 + len(paths) == len((tmp_path / "j").read_text().splitlines())
+    """Another one takes what it had, and each result comes once."""
+    scan = Processes(jobs).scan([paths[:6], paths[6:]], settings)
+    results = next(scan)
+    os.kill(active_children()[0].pid or 0, signal.SIGKILL)
+    results += [each for some in scan for each in some]
+    assert dict.fromkeys(paths, 1) == Counter(each.path for each in results)
+    assert {each.path: each for each in scanned} == {each.path: each for each in results}
+
+
+# In every process that starts here: a decoder that dies over some recordings.
+CRASHES = """
+import os, signal, soundfile
+opened = soundfile.SoundFile.__init__
+def open_or_die(self, file, *arguments, **settings):
+    name = str(getattr(file, "name", file))
+    if "crash" in name or "kill" in name:
+        os.kill(os.getpid(), signal.SIGKILL if "kill" in name else signal.SIGSEGV)
+    opened(self, file, *arguments, **settings)
+soundfile.SoundFile.__init__ = open_or_die
+"""
+
+
+@pytest.fixture
+def crashing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recordings called crash or kill end the process that opens them."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(CRASHES)
+    places = [str(tmp_path / "site"), str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, places)))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.usefixtures("crashing")
+class TestDecoderThatCrashes:
+    @pytest.mark.parametrize("jobs", [1, 2])
+    def test_only_its_recording_fails(
+        self, jobs: int, scanned: list[Scanned], paths: list[str], tmp_path: Path, settings: Any
+    ) -> None:
+        """It is named with what happened; the others of its bundle have their results."""
+        crash, kill = str(tmp_path / "crash.wav"), str(tmp_path / "kill.wav")
+        for path in (crash, kill):
+            shutil.copy(paths[0], path)
+        scan = Processes(jobs).scan([[*paths[:4], crash, kill], paths[4:]], settings)
+        results = {each.path: each for some in scan for each in some}
+        for path, how, again in ((crash, "SIGSEGV", False), (kill, "SIGKILL", True)):
+            failed = results.pop(path)
+            assert f"{path} ended the process that scanned it ({how}" in (failed.error or "")
+            assert again == failed.again
+        assert {each.path: each for each in scanned} == results
+
+    def test_the_command_goes_on(
+        self, archive: Path, tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """And does not try it again; but what was killed, or has changed, it does."""
+        for name in ("a", "b", "crash", "kill"):
+            shutil.copy(archive / "03.wav", tmp_path / f"{name}.wav")
+        command = ["scan", str(tmp_path), "--model", str(tones), "--jobs", "1"]
+        command += ["--out", str(tmp_path / "o")]
+        assert 1 == main(command)
+        output = capsys.readouterr().out
+        assert "4 recordings" in output
+        assert "2 could not be read to the end" in output
+        assert 1 == main(command)
+        assert "3 of 4 are in" in capsys.readouterr().out
+        os.utime(tmp_path / "crash.wav", (1, 1))
+        assert 1 == main(command)
+        assert "2 of 4 are in" in capsys.readouterr().out
+
+    def test_nothing_but_crashes(self, paths: list[str], tmp_path: Path, settings: Any) -> None:
+        """After some of them it is not the recordings' fault alone."""
+        for number in range(4):
+            shutil.copy(paths[0], tmp_path / f"crash{number}.wav")
+        bundle = sorted(map(str, tmp_path.glob("*.wav")))
+        with pytest.raises(KwsError, match=r"no recording was scanned.*kws bench.*SIGSEGV"):
+            list(Processes(1).scan([bundle], settings))
+
+
+def test_a_cluster_goes_on_after_a_crash(
+    scanned: list[Scanned], paths: list[str], settings: ScanSettings
+) -> None:
+    """The recordings of a bundle that kills workers are scanned alone; one of them is at fault."""
+    distributed = pytest.importorskip("distributed", reason="Dask is not installed")
+    known = {each.path: each for each in scanned}
+    given: list[list[str]] = []
+
+    class Future:
+        def __init__(self, bundle: list[str]) -> None:
+            self.bundle = bundle
+
+        def add_done_callback(self, told: Any) -> None:
+            told(self)
+
+        def result(self) -> list[Scanned]:
+            if paths[2] in self.bundle:
+                raise distributed.KilledWorker("task", None, 3)
+            return [known[path] for path in self.bundle]
+
+        def release(self) -> None:
+            pass
+
+    class Client:
+        def ncores(self) -> dict[str, int]:
+            return {"here": 2}
+
+        def subscribe_topic(self, topic: str, told: Any) -> None:
+            pass
+
+        unsubscribe_topic = print
+
+        def map(self, _: Any, bundles: list[list[str]], **__: Any) -> list[Future]:
+            given.extend(bundles)
+            return [Future(bundle) for bundle in bundles]
+
+    scan = Cluster(Client()).scan([paths[:4], paths[4:]], settings)
+    results = {each.path: each for some in scan for each in some}
+    assert [paths[:4], paths[4:], *([path] for path in paths[:4])] == given
+    assert f"{paths[2]} ended each of the 4 workers" in (results.pop(paths[2]).error or "")
+    assert {path: known[path] for path in results} == results
+    assert len(paths) - 1 == len(results)
+
+
+def test_workers_that_cannot_begin(
+    paths: list[str], settings: ScanSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """No recording is blamed for them."""
+    dies = "import os, sys\nif 'spawn_main' in str(sys.orig_argv): os._exit(3)"
+    (tmp_path / "sitecustomize.py").write_text(dies)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(KwsError, match=r"ended as it began \(code 3\)"):
+        list(Processes(2).scan([paths], settings))
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +325,6 @@ class TestCluster:
     @pytest.mark.parametrize(
         ("failure", "details", "message"),
         [
-            ("KilledWorker", ("task", None, 3), r"worker after worker died.*fewer --streams"),
             ("CancelledError", (), "connection to the Dask scheduler is lost"),
         ],
     )
@@ -232,7 +348,7 @@ class TestCluster:
 
         monkeypatch.setattr(cluster, "map", lambda *_, **__: [Lost()])
         with pytest.raises(KwsError, match=message):
-            list(Cluster(cluster).scan([], ScanSettings()))
+            list(Cluster(cluster).scan([["a.wav"]], ScanSettings()))
 
 
 @pytest.mark.filterwarnings("default")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
@@ -19,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from kws.errors import BackendUnavailable, ModelError
+from kws.errors import BackendUnavailable, ModelError, exit_name
 from kws.model.files import sha256
 from kws.model.runtimes import import_onnxruntime, import_tflite, open_backend
 from kws.model.streaming import OnnxStream, OnnxStreamGraph, TfliteStream
@@ -104,9 +103,7 @@ def _check_outcome(code: int, report: bytes, size: int) -> None:
         raise ModelError(outcome["error"])
     if outcome:
         return
-    name = f"code {code}"
-    if code < 0:
-        name = next((s.name for s in signal.Signals if s == -code), f"signal {-code}")
+    name = exit_name(code)
     if name == "SIGXCPU":
         raise ModelError(_too_long(_seconds(size), "of processor time"))
     raise ModelError(

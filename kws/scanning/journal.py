@@ -87,8 +87,9 @@ class Journal:
     def write(self, scanned: Scanned) -> None:
         """Keep a result, at once."""
         content = dataclasses.asdict(scanned)
+        again = content.pop("again")
         if scanned.error:
-            content[_STATE] = _state_of(scanned.path)
+            content[_STATE] = None if again else _state_of(scanned.path)
         with writing(self.path):
             self._append(json.dumps(content))
         self.done[scanned.path] = scanned

@@ -6,6 +6,7 @@ import importlib
 import os
 import pickle
 import uuid
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -45,6 +46,7 @@ class Scanned:
     seconds: float  # that could be read
     detections: tuple[Detection, ...]
     error: str | None = None  # why the rest, or all of it, could not be read
+    again: bool = False  # whether a failure need not be the recording's, so that it is tried again
 
 
 def scan_recordings(paths: Sequence[str], settings: ScanSettings) -> list[Scanned]:
@@ -59,7 +61,7 @@ def scan_recordings(paths: Sequence[str], settings: ScanSettings) -> list[Scanne
 
 def scan_each(paths: Sequence[str], settings: ScanSettings) -> Iterator[Scanned]:
     """The same, each as soon as its recording has ended, in any order."""
-    model = _model(settings)
+    model = load(settings)
     pool = DetectorPool(
         model,
         min(settings.streams, max(1, len(paths))),
@@ -123,8 +125,8 @@ def _loaded(model: str | None, artefact: str | None, provider: str | None) -> Mo
     return load_model(model, artefact=artefact, provider=provider)
 
 
-def _model(settings: ScanSettings) -> Model:
-    """Loaded once for all bundles of a worker."""
+def load(settings: ScanSettings) -> Model:
+    """The model, once for all bundles of a worker. Raises what `load_model` raises."""
     return _loaded(settings.model, settings.artefact, settings.provider)
 
 
@@ -143,7 +145,9 @@ class Cluster:
     """Workers of a Dask cluster, which see the same paths and have kws installed.
 
     A result comes as soon as its recording has been scanned. A worker that dies loses nothing: the
-    scheduler gives its bundles to others, and what was known of them does not come again.
+    scheduler gives its bundles to others, and what was known of them does not come again. Where
+    worker after worker dies over a bundle, its recordings are scanned one by one, and the one at
+    fault has a result that says so.
     """
 
     def __init__(self, client: Any) -> None:
@@ -154,7 +158,7 @@ class Cluster:
     def scan(
         self, bundles: Sequence[Sequence[str]], settings: ScanSettings
     ) -> Iterator[list[Scanned]]:
-        """See Engine. Raises KwsError where the scheduler is lost, or worker after worker."""
+        """See Engine. Raises KwsError where the scheduler is lost."""
         distributed: Any = importlib.import_module("distributed")
         arrived: SimpleQueue[Any] = SimpleQueue()  # a result, or a bundle's future that is done
         scan = uuid.uuid4().hex
@@ -166,35 +170,55 @@ class Cluster:
 
         self._client.subscribe_topic(TOPIC, told)
         known: set[str] = set()
-        try:
+        alone: deque[str] = deque()  # recordings of bundles over which workers died
+        suspect: Sequence[str] = []  # one of them, given alone
+        given: dict[Any, Sequence[str]] = {}  # by future
+
+        def give(bundles: Sequence[Sequence[str]]) -> None:
             futures = self._client.map(
                 _scan_and_tell, bundles, settings=settings, scan=scan, pure=False
             )
+            given.update(zip(futures, bundles, strict=True))
             for future in futures:
                 future.add_done_callback(arrived.put)
-            left = len(futures)
-            while left:
+
+        try:
+            give(bundles)
+            while given:
                 item = arrived.get()
                 if isinstance(item, Scanned):
                     results = [item]
                 else:
-                    results, left = item.result(), left - 1
+                    bundle = given.pop(item)
+                    try:
+                        results = item.result()
+                    except distributed.KilledWorker as error:
+                        if bundle is suspect:
+                            results = [_lost(bundle[0], error.allowed_failures + 1)]
+                        else:
+                            results = []
+                            alone += [path for path in bundle if path not in known]
                     item.release()
+                    # One at a time: Dask blames all that a worker had.
+                    if alone and suspect not in given.values():
+                        suspect = [alone.popleft()]
+                        give([suspect])
                 new = [each for each in results if each.path not in known]
                 known.update(each.path for each in new)
                 if new:
                     yield new
             self._client.unsubscribe_topic(TOPIC)
-        except distributed.KilledWorker as error:
-            raise KwsError(
-                "worker after worker died over the same recordings, perhaps for want of memory; "
-                "start the same command again with fewer --streams: it goes on where it stopped"
-            ) from error
         except distributed.CancelledError as error:
             raise KwsError(
                 "the connection to the Dask scheduler is lost; "
                 "start the same command again: it goes on where it stopped"
             ) from error
+
+
+def _lost(path: str, workers: int) -> Scanned:
+    """The result of a recording over which, alone, worker after worker of a cluster died."""
+    why = f"{path} ended each of the {workers} workers that scanned it; convert it again"
+    return Scanned(path, 0.0, (), why)
 
 
 def _scan_and_tell(paths: Sequence[str], settings: ScanSettings, scan: str) -> list[Scanned]:
