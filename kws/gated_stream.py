@@ -116,12 +116,14 @@ class GatedStreams:
         What does not fill a hop waits for the next call. All of it must be taken.
         """
         given = {stream: block for stream, block in enumerate(blocks) if block is not None}
+        if len(given) == 1:  # without a copy
+            for stream, block in given.items():
+                for hop in self._hops(stream, block):
+                    yield [stream], hop[None]
+            return
         for hops in zip_longest(*[self._hops(*each) for each in given.items()]):
             ready = [s for s, hop in zip(given, hops, strict=True) if hop is not None]
-            if len(ready) == len(hops) == 1:  # without a copy
-                yield ready, hops[0][None]
-            else:
-                yield ready, np.stack([hop for hop in hops if hop is not None])
+            yield ready, np.stack([hop for hop in hops if hop is not None])
 
     def _hops(self, stream: int, block: AudioBlock) -> Iterator[Int16Array]:
         """The hops (hop,) that a block completes; the rest of it waits for the next."""
