@@ -17,15 +17,17 @@ from export.build import quantised_of  # noqa: E402
 from export.embedding_graph import Together, calibrate, write_together  # noqa: E402
 from export.fold import fold  # noqa: E402
 from export.together import together  # noqa: E402
+from export.verify import reference_of  # noqa: E402
 from kws.config import LABELS as ALL_LABELS  # noqa: E402
 from kws.config import FeatureConfig  # noqa: E402
 from kws.errors import ModelError  # noqa: E402
+from kws.evaluation.evalset import load_evaluation_set  # noqa: E402
 from kws.frontend import log_mel  # noqa: E402
-from kws.model.manifest import MODELS, read_manifest  # noqa: E402
+from kws.model.manifest import MODELS, read_artefact, read_manifest  # noqa: E402
 from kws.model.runtimes import OnnxBackend  # noqa: E402
 from kws.train import checkpoint  # noqa: E402
 from kws.train.embedding import EmbeddingConfig, EmbeddingNetwork  # noqa: E402
-from kws.train.graphs import restore_batch_norm  # noqa: E402
+from kws.train.graphs import read_network, restore_batch_norm  # noqa: E402
 from kws.train.joined import read_embedding  # noqa: E402
 
 
@@ -91,7 +93,23 @@ def test_what_does_not_fit_is_refused(
         together(network, exported.manifest, features, "commands", only)
 
 
-def test_the_command_joins_a_checkpoint_and_a_model(tmp_path: Path, recordings: Path) -> None:
+@pytest.fixture
+def some_recordings(recordings: Path, tmp_path: Path) -> Path:
+    """Links to every fourth clip of the validation split, to sixty more a word, and to noise."""
+    listed = (recordings / "validation_list.txt").read_text(encoding="utf-8").split()
+    chosen, kept_out = set(listed[::4]), set(listed)
+    folder = tmp_path / "data" / "speech_commands"
+    for word in (path for path in recordings.iterdir() if path.is_dir()):
+        (folder / word.name).mkdir(parents=True)
+        names = {path: f"{word.name}/{path.name}" for path in sorted(word.iterdir())}
+        others = [path for path, name in names.items() if name not in kept_out][:60]
+        for path in (*others, *(path for path, name in names.items() if name in chosen)):
+            (folder / word.name / path.name).symlink_to(path)
+    (folder / "validation_list.txt").write_text("\n".join(sorted(chosen)), encoding="utf-8")
+    return folder
+
+
+def test_the_command_joins_a_checkpoint_and_a_model(tmp_path: Path, some_recordings: Path) -> None:
     """On real recordings, as docs/training.md has it; the manifest tells what it was made of."""
     torch.manual_seed(0)
     network = EmbeddingNetwork().eval()
@@ -104,7 +122,7 @@ def test_the_command_joins_a_checkpoint_and_a_model(tmp_path: Path, recordings: 
     before = {"epochs_done": 7, "started_from": {"epochs_done": 0, "published": "0f"}}
     about = {"epoch": 1, "options": options, "sources": [], "started_from": before}
     checkpoint.save(path, {**described, **about, "average": network.state_dict()})
-    command = [str(path), "--out", str(tmp_path / "out"), "--data", str(recordings.parent)]
+    command = [str(path), "--out", str(tmp_path / "out"), "--data", str(some_recordings.parent)]
     command += ["--name", "both", "--only", "window.int8.onnx", "--together-with", "commands"]
     assert 0 == main(command)
     made, shipped = (
@@ -115,7 +133,11 @@ def test_the_command_joins_a_checkpoint_and_a_model(tmp_path: Path, recordings: 
     beside = {"model": "commands", "sha256": artefact.sha256, "training": training}
     assert beside == made.provenance["together_with"]
     assert made.parameters > shipped.parameters + 300_000
-    accuracy = shipped.measurements["export"]["pytorch_accuracy"]
+    clips = load_evaluation_set(some_recordings.parent, ALL_LABELS, "validation")
+    assert len(clips.audio) > 800
+    alone = read_network(read_artefact(MODELS, artefact))
+    reference = reference_of(alone, shipped.features, ALL_LABELS, clips)
+    accuracy = (reference.posteriors.argmax(axis=1) == clips.targets).mean()
     assert made.measurements["export"]["pytorch_accuracy"] == pytest.approx(accuracy, abs=0.002)
     card = (tmp_path / "out/README.md").read_text(encoding="utf-8")
     assert "Google's speech embedding" in card  # though another run lies between
