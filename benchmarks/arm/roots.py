@@ -69,7 +69,7 @@ def make_root(machine: Machine) -> None:
 
     Raises EnvironmentFailed where a package cannot be fetched.
     """
-    done = machine.root.parent / "packages.txt"
+    done = machine.root.parent / "debian.txt"
     wanted = "\n".join((machine.release, *machine.packages))
     if done.is_file() and done.read_text(encoding="utf-8") == wanted:
         return

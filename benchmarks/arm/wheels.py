@@ -28,7 +28,7 @@ def fetch(
     What was fetched for the same packages before is kept. Raises EnvironmentFailed where pip finds
     no wheel.
     """
-    site, done = folder / "site", folder / "packages.txt"
+    site, done = folder / "site", folder / "wheels.txt"
     wanted = "\n".join(packages)
     if done.is_file() and done.read_text(encoding="utf-8") == wanted:
         return site
