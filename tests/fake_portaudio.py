@@ -21,6 +21,7 @@ class FakePortAudio:
         self.signal: np.ndarray | None = None  # (frames, channels) float32, over and over
         self.opened: list[tuple[Any, int, int]] = []  # device, rate, channels
         self.streams: list[Any] = []
+        self.waits: float | None = None  # s that a block waits; None: this sound system tells none
         self.infos = [self.info("Fake Mic")]
         self.default = SimpleNamespace(device={"input": 0})
 
@@ -43,6 +44,14 @@ class FakePortAudio:
     def query_devices(self) -> list[dict[str, Any]]:
         return [*self.infos, self.info("Speaker", channels=0)]
 
+    def deliver(self, stream: Any, block: np.ndarray) -> None:
+        """Call a stream back with int16 audio, shape (frames, channels)."""
+        seconds = len(block) / stream.settings["samplerate"]
+        begun = 0.0 if self.waits is None else 1000.0 - seconds - self.waits
+        times = SimpleNamespace(inputBufferAdcTime=begun, currentTime=1000.0)
+        status = SimpleNamespace(input_overflow=False)
+        stream.settings["callback"](block.tobytes(), len(block), times, status)
+
     def RawInputStream(self, **settings: Any) -> Any:  # noqa: N802, sounddevice's name
         key = (settings["samplerate"], settings["channels"])
         if key in self.refuses:
@@ -60,8 +69,7 @@ class FakePortAudio:
                 if not stream.closed and self.signal is not None:
                     taken = np.arange((count - 1) * frames, count * frames) % len(self.signal)
                     block = np.rint(self.signal[taken][:, : key[1]] * 32768).astype("<i2")
-                    status = SimpleNamespace(input_overflow=False)
-                    settings["callback"](block.tobytes(), frames, None, status)
+                    self.deliver(stream, block)
 
         def close(ignore_errors: bool = True) -> None:
             stream.closed = True

@@ -3,8 +3,8 @@
 usage: python microphone_program.py [DEVICE [KEYWORDS]]
 
 Without KEYWORDS a line per block, with "samples", how far the stream's clock is, and a line for
-each click, which is a block with a sample above half of full scale; with them a line per detection,
-after the first of which it sleeps for 9 s.
+each click, which is a sample above half of full scale; with them a line per detection, after the
+first of which it sleeps for 9 s.
 """
 
 from __future__ import annotations
@@ -43,16 +43,18 @@ def main() -> None:
             if count == 0:
                 time.sleep(9.0)
         return
-    samples = 0
+    samples = clicks = 0
+    last = -1.0  # s, where the last click was
     for block in microphone:
         if isinstance(block, Gap):
             put(gap=block.samples)
             samples += block.samples
             continue
         loud = np.flatnonzero(np.abs(block.astype(int)) > 16384)
-        if len(loud):
-            place = (samples + int(loud[0])) / 16_000
-            put(click=place, time=microphone.unix_time(place))
+        place = (samples + int(loud[0])) / 16_000 if len(loud) else last
+        if place > last + 0.1:
+            put(click=place, number=clicks, time=microphone.unix_time(place))
+            clicks, last = clicks + 1, place
         samples += len(block)
         put(samples=samples, time=microphone.unix_time(samples / 16_000))
 

@@ -179,6 +179,29 @@ class TestOpening:
             assert caught.value.problem == "no_portaudio"
 
 
+@pytest.mark.parametrize(
+    ("waits", "ended"),
+    [
+        (None, 50.0),  # this sound system tells nothing
+        (-0.02, 50.0),  # no block comes before its last sample was recorded
+        (0.06, 49.94),
+        (3.0, 50.0),  # a guess
+    ],
+)
+def test_when_a_block_was_recorded(
+    portaudio: FakePortAudio, monkeypatch: pytest.MonkeyPatch, waits: float | None, ended: float
+) -> None:
+    """What the sound system says that it waited is taken off its arrival, up to its own length."""
+    portaudio.waits = waits
+    with Microphone() as microphone:
+        capture = microphone._capture
+        monkeypatch.setattr("kws.audio.capture.clock.now", lambda: 50.0)
+        portaudio.deliver(portaudio.streams[0], np.zeros((3528, 2), np.int16))
+        assert 50.0 == capture.arrival(0)
+        assert ended == pytest.approx(capture.end(0))
+        monkeypatch.undo()
+
+
 class TestListening:
     def test_ready_comes_first(self, portaudio: FakePortAudio) -> None:
         """That it listens is said with the first block, once, in the loop's thread."""

@@ -21,6 +21,10 @@ from kws.audio.source import reason
 
 BLOCK_MS = 80  # shorter ones cost more: a fifth of the time was measured with 80 against 20 ms
 
+# s: a sound server that starts anew after a loss may deliver its blocks by up to one later than
+# before, and says so. What it says beyond that is a guess, and wrong while it catches up.
+LONGEST_WAIT = BLOCK_MS / 1000
+
 # PortAudio's error codes.
 REFUSES_RATE, REFUSES_CHANNELS, UNAVAILABLE = -9997, -9998, -9985
 
@@ -78,6 +82,7 @@ class Capture:
         frames = rate * BLOCK_MS // 1000
         self._ring = [bytearray()] * self._slots
         self._arrivals = [0.0] * self._slots
+        self._ends = [0.0] * self._slots
         self._overflows = [False] * self._slots
         try:
             with ExitStack() as opened, LOCK, _environment(self.target):
@@ -100,10 +105,12 @@ class Capture:
             return refusal
         return None
 
-    def _copy(self, data: Any, _frames: int, _time: object, status: Any) -> None:
+    def _copy(self, data: Any, _frames: int, times: Any, status: Any) -> None:
         slot = self.written % self._slots
         self._ring[slot] = bytearray(data)
-        self._arrivals[slot] = clock.now()
+        self._arrivals[slot] = arrival = clock.now()
+        waited = times.currentTime - times.inputBufferAdcTime - BLOCK_MS / 1000
+        self._ends[slot] = arrival - waited if 0.0 < waited <= LONGEST_WAIT else arrival
         self._overflows[slot] = status.input_overflow
         self.written += 1
         self._wake()
@@ -126,6 +133,10 @@ class Capture:
     def arrival(self, number: int) -> float:
         """When a block arrived, on the clock `now`."""
         return self._arrivals[number % self._slots]
+
+    def end(self, number: int) -> float:
+        """When the last sample of a block was recorded, or later, on the clock `now`."""
+        return self._ends[number % self._slots]
 
     def overflowed(self, first: int, last: int) -> bool:
         """Whether the sound system lost audio before one of these blocks."""

@@ -22,7 +22,8 @@ class ArrivalClock:
 
     A block cannot arrive before its last sample was recorded, only later, so that the earliest
     arrival of some seconds, seen from its position in the stream, is the best estimate. It follows
-    the drift between the device's clock and the machine's.
+    the drift between the device's clock and the machine's. Where the sound system tells how long a
+    block waited, its arrival is without that.
     """
 
     def __init__(self) -> None:

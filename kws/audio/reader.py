@@ -19,12 +19,13 @@ from kws.audio.level import PATIENCE, LevelWatch, LoudestChannel
 from kws.config import SAMPLE_RATE
 
 BLOCK = SAMPLE_RATE * BLOCK_MS // 1000  # samples at 16 kHz
-LATE = 0.25  # s: a block that arrives so late may stand behind lost audio
-SETTLED = 0.05  # s without a further block: the sound system has delivered all that it had kept
-FIRST_BLOCKS = 4  # of a device that is opened again, from which its place in the stream is found
+LATE = 0.25  # s: a block that arrives so late may stand behind lost audio, and does if others do
+FIRST_BLOCKS = 4  # from which the place of a device in the stream is found
+PACE = 0.6  # of real time: so slow blocks are not those that the sound system had kept
+GIVEN_UP = 0.5  # s without a further block
 TOLERANCE = 0.04  # s that a stream may be behind where audio is known to be lost
 UNCERTAIN = 0.1  # the same where it is not known: a sound server may shift its blocks by one
-CREEP = 50  # blocks, 4 s: none of so many came in time, so audio was lost without a word
+CREEP = 50  # blocks, 4 s: none of so many came in time, so a little was lost without a word
 LOOK = 16  # blocks: so often it is looked for
 OVERLOAD = 10.0  # s: audio left out twice within so much of it means that the loop is too slow
 
@@ -122,13 +123,13 @@ class Reader:
 
     def _place(self, capture: Capture) -> None:
         """Find out whether audio is missing before the next block, and where it stands then."""
-        end, arrival = self._position + BLOCK, capture.arrival(self._next)
+        end, recorded = self._position + BLOCK, capture.end(self._next)
         known = self._cause == "away" or capture.overflowed(self._next, self._next)
-        if self._clock and (known or self._clock.lateness(end, arrival) > LATE):
+        if self._clock and (known or self._clock.lateness(end, recorded) > LATE):
             behind = self._behind(capture)
-            if behind > (TOLERANCE if known else UNCERTAIN):
+            if behind > (TOLERANCE if known else LATE):
                 self._move(behind)
-        self._clock.add(self._position + BLOCK, arrival)
+        self._clock.add(self._position + BLOCK, recorded)
         if self._next % LOOK == 0 and (behind := self._clock.recent_lateness(CREEP)) > UNCERTAIN:
             self._move(behind)
 
@@ -138,17 +139,26 @@ class Reader:
         A sound system that goes on recording while this process stands still delivers everything
         afterwards at once, so that the last of these blocks is in time and nothing was lost.
         """
-        while clock.now() - capture.arrival(capture.written - 1) < SETTLED:
+        while not self._settled(capture):
             time.sleep(0.01)
         last = capture.written - 1
         if last > self._next and capture.overflowed(self._next + 1, last):
             return 0.0  # the loss stands before a later block, which will tell
         return min(
             self._clock.lateness(
-                self._position + (number - self._next + 1) * BLOCK, capture.arrival(number)
+                self._position + (number - self._next + 1) * BLOCK, capture.end(number)
             )
             for number in range(self._next, last + 1)
         )
+
+    def _settled(self, capture: Capture) -> bool:
+        """Whether the last blocks came no faster than they were recorded, or no more come."""
+        last = capture.written - 1
+        first = max(self._next, last - FIRST_BLOCKS + 1)
+        took = capture.arrival(last) - capture.arrival(first)
+        if last - first == FIRST_BLOCKS - 1 and took > PACE * (last - first) * BLOCK / SAMPLE_RATE:
+            return True
+        return capture.ended or clock.now() - capture.arrival(last) > GIVEN_UP
 
     def _move(self, seconds: float) -> None:
         self._position += round(seconds * SAMPLE_RATE)
