@@ -53,6 +53,12 @@ PAGES = {
         "How late the microphone's audio is processed while clients of `kws serve` send audio, or "
         "connect without end: the worst of several rounds.",
     ),
+    "repetition": Page(
+        "The same word again and again",
+        "Each keyword four times in a row at the default setting: the share of the four that is "
+        "detected, by the time from one onset to the next. A longer word than that follows itself "
+        "after 0.1 s.",
+    ),
     "latency": Page("Speed of each file", "What `kws bench` measures, on our machine."),
     "cuda": Page(
         "On an NVIDIA GPU", "The networks on CUDA: one call each, and batches of 1 to 4096."
@@ -135,6 +141,7 @@ OF_WEIGHTS = frozenset(
         "rooms",
         "arming",
         "spotting",
+        "repetition",
         "peers",
         "listening",
     }

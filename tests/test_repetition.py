@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from test_scenes import clip
 
+from benchmarks.product.repetition import by_word
 from kws.config import SAMPLE_RATE
 from kws.evaluation.repetition import TIMES, figures, repeated, shortest
 from kws.evaluation.streameval import Evaluator, choose_clips
@@ -69,6 +70,17 @@ def test_real_words_said_again(recordings: Path) -> None:
         detected[distance] = len(outcome.hits)
         assert len(outcome.false_accepts) <= 0.02 * outcome.spoken
     assert detected[0.6] >= 0.9 * detected[1.5] > 0
+
+
+def test_a_row_for_each_word() -> None:
+    """What is published of the figures: words by distance, and all of them first."""
+    found = by_word(figures({0.6: [("yes", True), ("no", False)], 1.0: [("yes", True)] * 2}))
+    assert {
+        "all": {"0.6 s": 0.5, "1 s": 1.0},
+        "no": {"0.6 s": 0.0},
+        "yes": {"0.6 s": 1.0, "1 s": 1.0},
+    } == found["detected_by_time_from_onset_to_onset"]
+    assert 1.0 == found["90 % of all words are detected from, s"]
 
 
 def test_figures() -> None:

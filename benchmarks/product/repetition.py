@@ -1,0 +1,80 @@
+"""`python -m benchmarks.product.repetition`: the same word four times in a row, ever faster.
+
+Validation clips, so many of each keyword, are cut to the word and repeated. Each of the four counts
+as detected where a detection of its own belongs to it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.results import FOLDER, command_of, write_result
+from kws import KwsError
+from kws.evaluation.streameval import Evaluator, choose_clips
+from kws.model.load import load_model
+from kws.operating_point import OperatingPoint
+from kws.recordings.data import corpus_root, find_corpus
+
+CLIPS = 20  # of each keyword
+
+
+def measure(root: Path, model_name: str | None, most: int) -> dict[str, Any]:
+    """Shares in [0, 1] that are detected, by word and by the time from onset to onset."""
+    model = load_model(model_name)
+    point = OperatingPoint.of(model)
+    corpus = find_corpus(corpus_root(root))
+    clips = choose_clips(corpus, "validation", point.keywords, most, seed=0)
+    return by_word(Evaluator(model, point).repetition(clips)) | {
+        "model": model.manifest.name,
+        "artefact": model.artefact,
+        "clips_of_each_word": most,
+    }
+
+
+def by_word(figures: dict[str, Any]) -> dict[str, Any]:
+    """What `kws.evaluation.repetition.figures` gives, with a row for each word."""
+    distances = figures["distances"]
+    names = sorted({name for each in distances.values() for name in each["words"]})
+    rows = {"all": {distance: each["detected"] for distance, each in distances.items()}}
+    for name in names:
+        rows[name] = {
+            distance: each["words"][name]
+            for distance, each in distances.items()
+            if name in each["words"]
+        }
+    return {
+        "times_in_a_row": figures["times"],
+        "90 % of all words are detected from, s": figures["shortest_s"],
+        "detected_by_time_from_onset_to_onset": rows,
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.product.repetition",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    data = os.environ.get("KWS_DATA")
+    parser.add_argument("--data", type=Path, default=data, required=not data, metavar="DIR")
+    parser.add_argument("--model", help="default: the packaged one")
+    parser.add_argument("--clips", type=int, default=CLIPS, help=f"of each keyword ({CLIPS})")
+    parser.add_argument("--out", type=Path, default=FOLDER / "repetition.json")
+    options = parser.parse_args(arguments)
+    try:
+        figures = measure(options.data, options.model, options.clips)
+    except KwsError as error:
+        print(f"repetition: error: {error}", file=sys.stderr)
+        return 1
+    write_result(options.out, command_of(parser, options), figures)
+    print(f"written: {options.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
