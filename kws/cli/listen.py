@@ -114,8 +114,8 @@ def run(options: Options, servers: Sequence[Server] = ()) -> int:
 def import_numpy() -> None:
     """Import NumPy without a thread for each core, which takes as long as NumPy itself.
 
-    Its library of linear algebra, of which listening needs nothing, starts them as it is loaded and
-    reads the variable only then: programs that are started later do not see it.
+    Its library of linear algebra, whose threads find nothing to do here, starts them as it is
+    loaded and reads the variable only then: programs that are started later do not see it.
     """
     ours = BLAS_THREADS not in os.environ
     os.environ.setdefault(BLAS_THREADS, "1")
