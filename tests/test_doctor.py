@@ -83,7 +83,7 @@ class TestSetUps:
         """A microphone that runs at 48 kHz only, by its name; words are detected; exit code 0."""
         with plugged_in(server, "Größeres Mikrofon", 0.5):
             code, findings, errors = examined(server.environment, "--device", "größeres")
-        assert 0 == code
+        assert 0 == code, findings
         assert {"ok"} == {
             findings[check]["status"]
             for check in ("model", "runtime", "voice activity", "speed", "PortAudio", "devices")
@@ -100,7 +100,7 @@ class TestSetUps:
     def test_muted(self, server: SoundServer) -> None:
         """Only zeros: a failure, and nothing is said about noise or speech."""
         code, findings, _ = examined(server.environment)
-        assert 1 == code
+        assert 1 == code, findings
         assert "failed" == findings["level"]["status"]
         assert ["muted"] == findings["level"]["values"]["troubles"]
         assert "muted" in findings["level"]["advice"]
@@ -111,7 +111,7 @@ class TestSetUps:
         """Cut off at full scale: a failure, with what to turn."""
         with plugged_in(server, "Loud microphone", 30.0):
             code, findings, _ = examined(server.environment, "--device", "loud")
-        assert 1 == code
+        assert 1 == code, findings
         assert "failed" == findings["level"]["status"]
         assert "clipping" in findings["level"]["values"]["troubles"]
         assert "turn its level down" in findings["level"]["advice"]
@@ -120,7 +120,7 @@ class TestSetUps:
         """A quiet room is no failure."""
         with plugged_in(server, "USB microphone", 0.0):
             code, findings, _ = examined(server.environment, "--device", "usb")
-        assert 0 == code
+        assert 0 == code, findings
         assert "skipped" == findings["speech"]["status"]
         assert "nobody spoke" in findings["speech"]["text"]
 
@@ -128,7 +128,7 @@ class TestSetUps:
         """A sound server that is not there, with what starts it."""
         server.kill()
         code, findings, _ = examined(server.environment)
-        assert 1 == code
+        assert 1 == code, findings
         assert "failed" == findings["sound server"]["status"]
         assert "pipewire-pulse" in findings["sound server"]["advice"]
         server.start()  # so that the fixture can end it
@@ -139,7 +139,7 @@ class TestSetUps:
         bare.write_text("pcm.!default { type hw card 7 }\nctl.!default { type hw card 7 }\n")
         environment = {"ALSA_CONFIG_PATH": str(bare), "PATH": str(server.folder)}
         code, findings, _ = examined({**server.environment, **environment})
-        assert 1 == code
+        assert 1 == code, findings
         assert "skipped" == findings["sound server"]["status"]
         assert "failed" == findings["devices"]["status"]
         assert "connect one" in findings["devices"]["advice"]
@@ -148,7 +148,7 @@ class TestSetUps:
     def test_a_name_that_nobody_has(self, server: SoundServer) -> None:
         """It is the microphone's failure, and `kws devices` the way out."""
         code, findings, _ = examined(server.environment, "--device", "nothing like it")
-        assert 1 == code
+        assert 1 == code, findings
         assert "failed" == findings["microphone"]["status"]
         assert "kws devices" in findings["microphone"]["advice"]
 
