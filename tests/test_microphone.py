@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -286,6 +287,22 @@ class TestListening:
         microphone.close()
         assert list(microphone) == []
         assert all(stream.closed for stream in portaudio.streams)
+
+    def test_closed_while_a_block_is_read(
+        self, portaudio: FakePortAudio, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """By a signal, say: what converts the rate is released all the same."""
+        portaudio.signal = tone(44_100, 2)
+        microphone = Microphone()
+        measured = microphone._reader.levels.add
+
+        def close(*block: Any) -> Iterator[Any]:
+            microphone.close()
+            return measured(*block)
+
+        monkeypatch.setattr(microphone._reader.levels, "add", close)
+        assert list(microphone)
+        assert microphone._reader._resampler is None
 
     def test_gone_without_reconnect(self, portaudio: FakePortAudio) -> None:
         """A device that goes is an error; what came before is delivered."""

@@ -166,14 +166,18 @@ class Microphone(Closing):
         loop = self._loops
         self.flush()
         self._reader.restart()
-        while self._wait() and loop == self._loops:
-            items = self._reader.read(self._capture, self._not_before)
-            if items and not self._ready:
-                self._ready = True
-                sentence = f"listening to {self.name} at {self.rate} Hz"
-                self._queue("ready", 0.0, sentence, 0.0, 0.0)
-            self._tell_all()
-            yield from items
+        try:
+            while self._wait() and loop == self._loops:
+                items = self._reader.read(self._capture, self._not_before)
+                if items and not self._ready:
+                    self._ready = True
+                    sentence = f"listening to {self.name} at {self.rate} Hz"
+                    self._queue("ready", 0.0, sentence, 0.0, 0.0)
+                self._tell_all()
+                yield from items
+        finally:
+            if self._closed:  # in the middle of a block, which took up again what close() released
+                self._reader.close()
 
     def _wait(self) -> bool:
         """Until there is something to read; False when it has been closed."""
