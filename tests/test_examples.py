@@ -16,7 +16,8 @@ from kws.recordings.data import read_recording
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "docs" / "examples"
-ELSEWHERE = {"asyncio_loop.py", "callbacks.py", "feed.py", "loop.py"}  # tests/test_listener.py
+# In tests/test_listener.py and tests/test_wyoming.py.
+ELSEWHERE = {"asyncio_loop.py", "callbacks.py", "feed.py", "loop.py", "wyoming_client.py"}
 
 
 def run(*command: str | Path, audio: bytes = b"") -> list[str]:

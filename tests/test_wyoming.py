@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import re
 import shutil
 import signal
@@ -30,7 +31,7 @@ from wyoming.info import Describe, Info
 from wyoming.ping import Ping, Pong
 from wyoming.wake import Detect, Detection
 
-from kws import Detector
+from kws import AudioFile, Detector
 from kws.app.events import Ready
 from kws.app.servers import Servers, wyoming_events
 from kws.app.servers import wyoming as server_module
@@ -636,6 +637,21 @@ def test_through_the_whole_command(spoken: np.ndarray[Any, Any]) -> None:
         process.kill()
     assert (0, "") == (process.returncode, errors)
     assert ["ready", "end"] == [json.loads(each)["event"] for each in output.splitlines()]
+
+
+def test_the_client_of_the_page(running: Running) -> None:
+    """It prints the wake words, and those of a recording with their times."""
+    client = ROOT / "docs" / "examples" / "wyoming_client.py"
+    command = [sys.executable, client, f"tcp://127.0.0.1:{running.port}", RECORDING]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert (0, "") == (done.returncode, done.stderr)
+    wake_words, *found = done.stdout.splitlines()
+    words = wake_words.removeprefix("wake words: ").split(", ")
+    assert words
+    with Detector(keywords=words, verify=False) as detector, AudioFile(RECORDING) as source:
+        expected = [f"{each.end:7.2f} s  {each.keyword}" for each in detector.listen(source)]
+    assert expected == found
 
 
 def commands(page: str) -> list[str]:

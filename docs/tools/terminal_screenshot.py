@@ -59,23 +59,31 @@ def main() -> int:
     parser.add_argument("--title", default="kws listen --demo")
     options = parser.parse_args()
     screen = screenshot(options.command, options.columns, options.rows, options.until)
+    draw(screen, options.columns, options.title, options.out)
+    return 0
+
+
+def draw(screen: str, columns: int, title: str, out: Path) -> None:
+    """Write a screen, with its colours as ANSI codes, as a picture."""
     console = Console(
         record=True,
-        width=options.columns,
+        width=columns,
         force_terminal=True,
         color_system="standard",
         file=io.StringIO(),
     )
     console.print(Text.from_ansi(screen), no_wrap=True)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    picture = console.export_svg(title=options.title, code_format=PICTURE, unique_id="kws")
-    options.out.write_text(picture, encoding="utf-8")
-    print(f"{options.out}: {options.out.stat().st_size} bytes")
-    return 0
+    out.parent.mkdir(parents=True, exist_ok=True)
+    picture = console.export_svg(title=title, code_format=PICTURE, unique_id="kws")
+    out.write_text(picture, encoding="utf-8")
+    print(f"{out}: {out.stat().st_size} bytes")
 
 
-def screenshot(command: str, columns: int, rows: int, until: str) -> str:
-    """The screen, with its colours as ANSI codes, half a second after the text appears on it."""
+def screenshot(command: str, columns: int, rows: int, until: str, keys: str = "") -> str:
+    """The screen, with its colours as ANSI codes, half a second after the text appears on it.
+
+    `keys` are pressed then, half a second after one another.
+    """
     tmux = ["tmux", "-L", f"kws-{os.getpid()}", "-f", "/dev/null"]
     size = ["-x", str(columns), "-y", str(rows)]
     tmux = [*tmux, "-u"]  # its client may have been started without a locale
@@ -86,6 +94,9 @@ def screenshot(command: str, columns: int, rows: int, until: str) -> str:
             screen = _screen(tmux)
             if until in screen:
                 time.sleep(0.5)
+                for key in keys:
+                    subprocess.run([*tmux, "send-keys", key], check=True)
+                    time.sleep(0.5)
                 return _screen(tmux).rstrip("\n")
             time.sleep(0.1)
         raise SystemExit(f"{until!r} did not appear within {SECONDS:.0f} s")
