@@ -83,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KwsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    write_result(options.out, "python -m benchmarks.studies.before", figures)
+    write_result(options.out, f"python -m benchmarks.studies.before {options.revision}", figures)
     print(f"written: {options.out}")
     return 0
 
