@@ -149,6 +149,38 @@ def test_a_killed_process_loses_nothing(
     assert {each.path: each for each in scanned} == {each.path: each for each in results}
 
 
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_a_worker_that_dies_as_it_begins_is_replaced(
+    scanned: list[Scanned],
+    paths: list[str],
+    settings: ScanSettings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where others had scanned, that is no reason to stop; a third time it is."""
+    deaths = tmp_path / "deaths"
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, pathlib\n"
+        f"left = sorted(pathlib.Path({str(deaths)!r}).glob('*'))\n"
+        "if left:\n    left[0].unlink()\n    os.kill(os.getpid(), 9)\n"
+    )
+    places = [str(tmp_path), str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, places)))
+    deaths.mkdir()
+
+    def scan(deaths_at_the_start: int) -> list[Scanned]:
+        process = Processes(1).scan([paths[:6], paths[6:]], settings)
+        results = next(process)
+        for number in range(deaths_at_the_start):
+            (deaths / str(number)).touch()
+        os.kill(active_children()[0].pid or 0, signal.SIGKILL)
+        return results + [each for some in process for each in some]
+
+    assert {each.path: each for each in scanned} == {each.path: each for each in scan(2)}
+    with pytest.raises(KwsError, match=r"ended as it began \(SIGKILL\)"):
+        scan(3)
+
+
 # In every process that starts here: a decoder that dies over some recordings.
 CRASHES = """
 import os, signal, soundfile

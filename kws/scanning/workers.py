@@ -17,7 +17,7 @@ from kws.errors import KwsError, exit_name
 from kws.scanning.scan import Scanned, ScanSettings, load, scan_each
 
 AHEAD = 2  # bundles that a worker has, so that it never waits for us
-HOPELESS = 3  # recordings over which workers died before any was scanned: it is not the recordings
+HOPELESS = 3  # workers that died before any recording was scanned, or as they began
 logger = logging.getLogger(__name__)
 
 _PATIENCE = 5.0  # s for a worker to end by itself
@@ -39,7 +39,7 @@ class Processes:
         """See Engine. Raises KwsError where no worker starts, or each dies at once."""
         waiting = deque(map(list, bundles))
         workers: dict[Any, _Worker] = {}
-        scanned = lost = 0
+        scanned = lost = early = 0
         try:
             while waiting or any(worker.bundles for worker in workers.values()):
                 while len(workers) < self.workers and len(waiting) > _idle(workers.values()):
@@ -54,7 +54,8 @@ class Processes:
                         result = worker.take()
                     except (EOFError, OSError):
                         del workers[pipe]
-                        result = worker.give_back(waiting)
+                        early += not worker.began
+                        result = worker.give_back(waiting, scanned > 0 and early < HOPELESS)
                         lost += result is not None
                         if result and lost == HOPELESS and not scanned:
                             raise KwsError(
@@ -84,7 +85,7 @@ class _Worker:
         context = get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.bundles: deque[list[str]] = deque()  # what it has and has not scanned
-        self._began = False
+        self.began = False
         self._process: SpawnProcess = context.Process(
             target=_work, args=(theirs, settings), daemon=True
         )
@@ -110,7 +111,7 @@ class _Worker:
         if isinstance(message, KwsError):
             raise message
         if message is True:
-            self._began = True
+            self.began = True
             return None
         if message is None:
             self.bundles.popleft()
@@ -120,16 +121,19 @@ class _Worker:
         result: Scanned | str = message
         return result
 
-    def give_back(self, waiting: deque[list[str]]) -> Scanned | None:
+    def give_back(self, waiting: deque[list[str]], replaceable: bool) -> Scanned | None:
         """What it has not scanned, once it has died.
 
-        Returns the result of the recording over which it died, if it had that alone. Raises
-        KwsError where it had not even begun.
+        Returns the result of the recording over which it died, if it had that alone. Where it had
+        not even begun, another one may take its place if it is `replaceable`; else raises KwsError.
         """
         self._process.join(_PATIENCE)
         how = exit_name(self._process.exitcode or 0)
         self.end()
-        if not self._began:
+        if not self.began and replaceable:
+            waiting.extendleft(reversed(self.bundles))
+            return None
+        if not self.began:
             raise KwsError(
                 f"a worker process ended as it began ({how}); start the same command again with "
                 "fewer --jobs, or see whether this model runs: kws bench"
