@@ -83,6 +83,15 @@ def exported() -> Exported:
     return Exported()
 
 
+@pytest.fixture
+def few_made_sounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training gets a hundredth of the sounds that are made from nothing, which take seconds."""
+    from kws.train import materials
+
+    few = {name: (make, count // 100) for name, (make, count) in materials.MADE.items()}
+    monkeypatch.setattr(materials, "MADE", few)
+
+
 @pytest.fixture(scope="session")
 def noise() -> NDArray[np.int16]:
     """Four seconds of noise whose colour and level wander as a room's do."""

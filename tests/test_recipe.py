@@ -18,6 +18,8 @@ from kws.train.architectures import build
 from kws.train.network import NetworkConfig, parameter_count
 from kws.train.sampler import SamplerConfig
 
+pytestmark = pytest.mark.usefixtures("few_made_sounds")
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:

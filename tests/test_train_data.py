@@ -14,7 +14,10 @@ from kws.errors import DataError
 from kws.recordings.sentences import SpokenWord
 from kws.train.fit import FitConfig, fit
 from kws.train.materials import cut_word, load_material
+from kws.train.network import NetworkConfig
 from kws.train.sampler import SamplerConfig
+
+pytestmark = pytest.mark.usefixtures("few_made_sounds")
 
 
 def write(path: Path, audio: NDArray[np.int16], rate: int = 16_000) -> None:
@@ -48,7 +51,8 @@ def test_one_clip_per_word_is_enough_to_run(folder: Path, tmp_path: Path) -> Non
     """Nothing divides by a number of clips less one; names may hold spaces and umlauts."""
     material = load_material(folder, LABELS, None)
     sampler = SamplerConfig(epoch_size=64, batch_size=32, streams=4)
-    scores = fit(material, tmp_path / "run", FitConfig(epochs=1, sampler=sampler))
+    config = FitConfig(epochs=1, network=NetworkConfig(channels=8), sampler=sampler)
+    scores = fit(material, tmp_path / "run", config)
     assert set(KEYWORDS) <= scores.recall.keys()
     assert (tmp_path / "run" / "best.pt").is_file()
 
