@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.boards import instruction_tables
+from benchmarks.conditions import condition_tables
 from benchmarks.difficult import page_tables
 from benchmarks.results import FOLDER
 from benchmarks.text import cell, counted, narrow_tables, table, words
@@ -238,6 +239,7 @@ def _arm_tables(figures: Mapping[str, Any]) -> Iterator[str]:
 
 RENDERERS: Mapping[str, Callable[[Mapping[str, Any]], Iterator[str]]] = {
     "arm": _arm_tables,
+    "arming": condition_tables,
     "rooms": page_tables,
 }
 

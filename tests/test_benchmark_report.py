@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import pages, report, results, targets, text
+from benchmarks import conditions, pages, report, results, targets, text
 from benchmarks.product import installations
 from benchmarks.results import command_of, read_results, write_result
 from benchmarks.text import counted
@@ -323,6 +323,26 @@ def test_tables_are_narrow() -> None:
     assert [8, 4] == [each.splitlines()[0].count("|") - 1 for each in many]
 
 
+def test_a_second_condition_by_kind() -> None:
+    """Sources of a kind are added up: 1 + 2 in 0.5 + 1.0 hours of speech."""
+    counts = {
+        "all false accepts": 4,
+        "all hours": 2.0,
+        "speech/orders false accepts": 1,
+        "speech/orders hours": 0.5,
+        "speech/librispeech false accepts": 2,
+        "speech/librispeech hours": 1.0,
+        "other words/arabic false accepts": 1,
+        "other words/arabic hours": 0.5,
+    }
+    heading, found = conditions.condition_tables({"commands, isolated": {"cool-down": counts}})
+    assert heading == "## commands, isolated"
+    columns = [cell.strip() for cell in found.splitlines()[-1].split("|")[1:-1]]
+    starts = ["cool-down", "4 in 2.0 h", "3 in 1.5 h", "1 in 0.5", ""]
+    assert all(map(str.startswith, columns, starts))
+    assert columns[-1] == ""
+
+
 def test_published_pages_read_well() -> None:
     """No table is wider than eight columns, no heading a key, and RESULTS.md is one short page."""
     for name, kept in report.published(read_results()).items():
@@ -332,7 +352,7 @@ def test_published_pages_read_well() -> None:
             assert line.replace("\\|", "").count("|") <= text.COLUMNS + 1
             assert not line.startswith("#") or "_" not in line
         for key, value in kept["figures"].items():
-            own = name == "rooms"  # whose headings are models and files
+            own = name in ("rooms", "arming")  # whose headings are models, files and modes
             assert own or not isinstance(value, dict) or key in pages.HEADINGS
     assert len(report.results_page(read_results()).splitlines()) <= 130
     assert all(report._command(name, {}) for name in pages.PAGES)
