@@ -151,6 +151,8 @@ OF_WEIGHTS = frozenset(
 # What the keys of the files are called where they head a table.
 HEADINGS = {
     "artefacts": "files of the model",
+    "with verifier": "with verifier",
+    "without verifier": "without verifier",
     "at_our_false_accepts": "fewest misses with no more false accepts than kws",
     "a_pool_of_64": "where the time of a pool of 64 streams goes",
     "as": "taken for",
