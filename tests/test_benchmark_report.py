@@ -352,7 +352,7 @@ def test_published_pages_read_well() -> None:
             assert line.replace("\\|", "").count("|") <= text.COLUMNS + 1
             assert not line.startswith("#") or "_" not in line
         for key, value in kept["figures"].items():
-            own = name in ("rooms", "arming")  # whose headings are models, files and modes
+            own = name in pages.RENDERERS  # which make headings of models, files and machines
             assert own or not isinstance(value, dict) or key in pages.HEADINGS
     assert len(report.results_page(read_results()).splitlines()) <= 130
     assert all(report._command(name, {}) for name in pages.PAGES)
