@@ -151,6 +151,7 @@ OF_WEIGHTS = frozenset(
 # What the keys of the files are called where they head a table.
 HEADINGS = {
     "artefacts": "files of the model",
+    "detected_by_time_from_onset_to_onset": "detected, by time from onset to onset",
     "with verifier": "with verifier",
     "without verifier": "without verifier",
     "at_our_false_accepts": "fewest misses with no more false accepts than kws",
