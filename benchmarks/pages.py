@@ -152,8 +152,6 @@ OF_WEIGHTS = frozenset(
 HEADINGS = {
     "artefacts": "files of the model",
     "detected_by_time_from_onset_to_onset": "detected, by time from onset to onset",
-    "with verifier": "with verifier",
-    "without verifier": "without verifier",
     "at_our_false_accepts": "fewest misses with no more false accepts than kws",
     "a_pool_of_64": "where the time of a pool of 64 streams goes",
     "as": "taken for",
