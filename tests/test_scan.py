@@ -624,6 +624,14 @@ class TestCommand:
         assert 1 == main([*command, "--out", str(tmp_path / "o")])
         assert "missing.wav" in capsys.readouterr().out
 
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")
+    def test_pipes(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """A journal could not tell one `<(...)` from the next; what can read them is named."""
+        os.mkfifo(tmp_path / "pipe")
+        assert 1 == main(["scan", str(tmp_path / "pipe"), "--out", str(tmp_path / "o")])
+        assert f"kws listen --input {tmp_path / 'pipe'}" in capsys.readouterr().err
+        assert not (tmp_path / "o").exists()
+
     def test_a_mended_recording_is_read(
         self, tmp_path: Path, archive: Path, tones: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

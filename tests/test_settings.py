@@ -188,6 +188,14 @@ def test_files_that_cannot_be_read(file: Path, capsys: pytest.CaptureFixture[str
             assert str(path) in capsys.readouterr().err
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")
+def test_a_pipe_is_no_configuration(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody writes into it, and it could not be read again."""
+    os.mkfifo(file)
+    assert 2 == main(["config", "--config", str(file)])
+    assert "kws.toml: expected a file, got a pipe" in capsys.readouterr().err
+
+
 def test_listening_by_a_file(
     file: Path, tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -90,6 +90,11 @@ def _recordings(paths: Sequence[Path]) -> tuple[list[str], list[Problem]]:
             report_left_out(path, inner.left_out)
             found += inner.recordings
             unreadable += inner.unreadable
+        elif path.is_fifo() or path.is_char_device():
+            raise DataError(
+                f"{path} is a pipe or a device, which the processes of a scan cannot share: save it "
+                f"to a file first, or run: kws listen --input {path}"
+            )
         else:
             found.append(path)
     if not found:

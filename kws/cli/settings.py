@@ -134,6 +134,8 @@ class _Reader:
     def __init__(self, path: Path, actions: dict[str, argparse.Action]) -> None:
         self._path, self._actions = path, actions
         try:
+            if path.is_fifo():  # which would wait for ever for somebody to write into it
+                raise SettingError(f"{path}: expected a file, got a pipe; save it to a file first")
             with path.open("rb") as file:
                 content = file.read(LARGEST + 1)
         except OSError as error:
