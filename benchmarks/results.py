@@ -47,8 +47,8 @@ def write_result(path: Path, command: str, figures: dict[str, Any]) -> None:
 def command_of(parser: argparse.ArgumentParser, options: argparse.Namespace) -> str:
     """What gives these options again: each that is not the default, but for where the result goes.
 
-    `parser` is named as the program is called, and its options take one value or none. The folder
-    of recordings is $KWS_DATA, wherever it lies here.
+    `parser` is named as the program is called. The folder of recordings is $KWS_DATA, wherever it
+    lies here.
     """
     words = []
     for action in parser._actions:
@@ -56,10 +56,12 @@ def command_of(parser: argparse.ArgumentParser, options: argparse.Namespace) -> 
         if action.dest == "data" and value is not None:
             words.append("--data $KWS_DATA")
         elif action.dest not in ("help", "out", "data") and value != action.default:
-            flag = action.option_strings[-1]
+            flag = action.option_strings[-1:]  # none where the place alone tells what it is
             values = value if isinstance(value, list) else [] if value is True else [value]
-            several = [[flag, str(each)] for each in values] or [[flag]]
-            words += [shlex.join(each) for each in several]
+            several = [[each] for each in values] or [[]]
+            if action.nargs in ("*", "+"):  # all of them after one flag
+                several = [values]
+            words += [shlex.join([*flag, *map(str, each)]) for each in several]
     return " ".join([parser.prog, *words])
 
 

@@ -73,6 +73,16 @@ def test_the_command_that_gives_a_result_again() -> None:
     assert "python -m benchmarks.x" == command_of(parser, parser.parse_args([]))
 
 
+def test_the_command_with_values_in_their_places() -> None:
+    """What has no flag stands by itself, and a flag with many values once before them."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.x")
+    parser.add_argument("revision")
+    parser.add_argument("--extras", nargs="*", default=("", "tflite"))
+    for expected in ("v0.1 --extras '' gpu", "abc --extras", "abc"):
+        options = parser.parse_args(shlex.split(expected))
+        assert f"python -m benchmarks.x {expected}" == command_of(parser, options)
+
+
 def test_rows_of_what_was_measured() -> None:
     """A figure has its interval and its page; what was not measured has no row."""
     figures = {"spotted": 0.96, "keyword_clips": 1000, "unknown_fired": 0.0, "unknown_clips": 50}

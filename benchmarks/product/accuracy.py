@@ -8,7 +8,6 @@ alone."""
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,11 @@ from numpy.typing import NDArray
 
 from benchmarks import held_out
 from benchmarks.product.spotting import stream, surround
-from benchmarks.results import FOLDER, command_of, write_result
+from benchmarks.program import keep, program
+from benchmarks.results import FOLDER
 from kws import Detector
 from kws.config import SILENCE, UNKNOWN
-from kws.errors import BackendUnavailable, KwsError
+from kws.errors import BackendUnavailable
 from kws.evaluation.evalset import EvaluationSet
 from kws.evaluation.evaluate import Evaluation, clip_posteriors
 from kws.model.load import Model, load_model
@@ -32,27 +32,17 @@ from kws.recordings.held_out import NOISE_FOLDERS
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.product.accuracy", description=__doc__
-    )
+    parser = program("product.accuracy", __doc__)
+    parser.set_defaults(out=None)  # accuracy.json, or accuracy_MODEL.json of another model
     parser.add_argument("--model", help="a packaged model's name, a folder or a manifest")
-    parser.add_argument("--data", type=Path, default=os.environ.get("KWS_DATA"))
-    parser.add_argument(
-        "--out", type=Path, help="default: accuracy.json or accuracy_MODEL.json in results/"
-    )
-    options = parser.parse_args(arguments)
-    if options.data is None:
-        parser.error("name the recordings with --data DIR or the environment variable KWS_DATA")
-    try:
-        figures = measure(options.model, Path(options.data))
-    except KwsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return keep(parser, arguments, _measure)
+
+
+def _measure(options: argparse.Namespace) -> dict[str, Any]:
+    figures = measure(options.model, options.data)
     default = "accuracy" if figures["model"] == DEFAULT_MODEL else f"accuracy_{figures['model']}"
-    out = options.out or FOLDER / f"{default}.json"
-    write_result(out, command_of(parser, options), figures)
-    print(f"written: {out}")
-    return 0
+    options.out = options.out or FOLDER / f"{default}.json"
+    return figures
 
 
 def measure(model: str | None, data: Path) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.product.rooms import add_material
-from benchmarks.results import FOLDER, command_of, write_result
+from benchmarks.product.rooms import add_models
+from benchmarks.program import keep, program
 from benchmarks.text import rate_text
 from kws import KwsError
 from kws.app.arming import Arming, ArmingConfig
@@ -108,30 +108,22 @@ def measure(model: Model, folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.product.arming",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_material(parser)
-    parser.add_argument("--out", type=Path, default=FOLDER / "arming.json")
-    options = parser.parse_args(arguments)
-    try:
-        found = {}
-        for name in options.model or packaged_models():
-            model = load_model(name)
-            for point, made in measure(model, options.data):
-                found[f"{model.manifest.name}, {point}"] = made
-                print(f"\n{model.manifest.name}, {point}")
-                for condition, row in made.items():
-                    text = rate_text(row[f"{ALL} false accepts"], row[f"{ALL} hours"])
-                    print(f"{condition:<28}{text}")
-    except KwsError as error:
-        print(f"arming: error: {error}", file=sys.stderr)
-        return 1
-    write_result(options.out, command_of(parser, options), found)
-    print(f"written: {options.out}")
-    return 0
+    parser = program("product.arming", __doc__)
+    add_models(parser)
+    return keep(parser, arguments, _measure)
+
+
+def _measure(options: argparse.Namespace) -> dict[str, Any]:
+    found = {}
+    for name in options.model or packaged_models():
+        model = load_model(name)
+        for point, made in measure(model, options.data):
+            found[f"{model.manifest.name}, {point}"] = made
+            print(f"\n{model.manifest.name}, {point}")
+            for condition, row in made.items():
+                text = rate_text(row[f"{ALL} false accepts"], row[f"{ALL} hours"])
+                print(f"{condition:<28}{text}")
+    return found
 
 
 if __name__ == "__main__":

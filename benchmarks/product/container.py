@@ -5,17 +5,16 @@ It needs docker or podman. The words are detected without a network and by a use
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from benchmarks.environments import EnvironmentFailed
-from benchmarks.results import FOLDER, ROOT, write_result
+from benchmarks.program import keep, program
+from benchmarks.results import ROOT
 from kws.config import KEYWORDS
 from kws.demo import SPOKEN
 
@@ -26,20 +25,9 @@ IMAGE = "kws-measured"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.product.container", description=__doc__
-    )
+    parser = program("product.container", __doc__, recordings=False)
     parser.add_argument("--debian", help="the image to build on (default: the file's)")
-    parser.add_argument("--out", type=Path, default=FOLDER / "container.json")
-    options = parser.parse_args(arguments)
-    try:
-        figures = measure(options.debian)
-    except EnvironmentFailed as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    write_result(options.out, "python -m benchmarks.product.container", figures)
-    print(json.dumps(figures))
-    return 0
+    return keep(parser, arguments, lambda given: measure(given.debian))
 
 
 def measure(debian: str | None) -> dict[str, Any]:

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.results import FOLDER, command_of, write_result
+from benchmarks.program import keep, program
 from kws import Detection, Detector
 from kws.config import SAMPLE_RATE
-from kws.errors import DataError, KwsError
+from kws.errors import DataError
 from kws.recordings.data import (
     Int16Array,
     corpus_root,
@@ -145,25 +145,16 @@ def resident() -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.product.endurance", description=__doc__
-    )
-    data = os.environ.get("KWS_DATA")
-    parser.add_argument("--data", type=Path, default=data, required=not data, metavar="DIR")
+    parser = program("product.endurance", __doc__)
     parser.add_argument("--hours", type=int, default=24, help="of audio (24)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=FOLDER / "endurance.json")
-    options = parser.parse_args(arguments)
-    try:
-        audio = audio_to_repeat(options.data, options.seed)
-        with Detector() as detector:
-            figures = measure(audio, options.hours, detector)
-    except KwsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    write_result(options.out, command_of(parser, options), figures)
-    print(f"written: {options.out}")
-    return 0
+    return keep(parser, arguments, _measure)
+
+
+def _measure(options: argparse.Namespace) -> dict[str, Any]:
+    audio = audio_to_repeat(options.data, options.seed)
+    with Detector() as detector:
+        return measure(audio, options.hours, detector)
 
 
 if __name__ == "__main__":

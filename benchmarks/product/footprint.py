@@ -7,9 +7,7 @@ choice: see docs/install.md.
 
 from __future__ import annotations
 
-import argparse
 import json
-import shlex
 import shutil
 import subprocess
 import sys
@@ -22,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.environments import EnvironmentFailed, install, new_environment, python_of
-from benchmarks.results import FOLDER, ROOT, write_result
+from benchmarks.program import keep, program
+from benchmarks.results import ROOT
 from kws.model.manifest import find_manifest, read_manifest
 
 EXTRAS = ("", "tflite", "report", "cluster", "gpu", "train", "export")
@@ -152,26 +151,14 @@ def bytes_below(folder: Path) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.product.footprint", description=__doc__
-    )
+    parser = program("product.footprint", __doc__, recordings=False)
     parser.add_argument(
         "--extras",
         nargs="*",
         default=EXTRAS,
         help=f"'' is the base (default: '' {' '.join(EXTRAS[1:])}; the last three are large)",
     )
-    parser.add_argument("--out", type=Path, default=FOLDER / "footprint.json")
-    options = parser.parse_args(arguments)
-    try:
-        figures = measure(options.extras)
-    except EnvironmentFailed as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    extras = "" if tuple(options.extras) == EXTRAS else f" --extras {shlex.join(options.extras)}"
-    write_result(options.out, f"python -m benchmarks.product.footprint{extras}", figures)
-    print(f"written: {options.out}")
-    return 0
+    return keep(parser, arguments, lambda given: measure(given.extras))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ import numpy as np
 
 from benchmarks.environments import EnvironmentFailed, install, new_environment
 from benchmarks.product.footprint import build_wheel, bytes_below, packages, run
-from benchmarks.results import FOLDER, ROOT, write_result
+from benchmarks.program import keep, program
+from benchmarks.results import ROOT
 from benchmarks.text import megabytes, table, write_between
 from kws.demo import RECORDING
 from kws.model.runtimes import disable_telemetry
@@ -124,26 +125,29 @@ def rows_of(ways: Mapping[str, Mapping[str, Any]]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.product.installations", description=__doc__
-    )
-    parser.add_argument("--out", type=Path, default=FOLDER / "installations.json")
-    options = parser.parse_args(arguments)
+    parser = program("product.installations", __doc__, recordings=False)
+    ways: dict[str, Any] = {}
+
+    def measured(_: argparse.Namespace) -> dict[str, Any]:
+        ways.update(measure())
+        return {"ways": ways}
+
+    code = keep(parser, arguments, measured)
+    if code == 0:
+        write_between(PAGE, parser.prog, rows_of(ways))
+        print(rows_of(ways))
+    return code
+
+
+def measure() -> dict[str, Any]:
+    """Every way to install; raises EnvironmentFailed where one cannot be followed here."""
     disable_telemetry()  # in the processes that import the runtime alone
-    try:
-        with tempfile.TemporaryDirectory() as scratch:
-            wheel = build_wheel(Path(scratch))
-            ways = {
-                command: measure_way(wheel, given, Path(scratch) / "env")
-                for command, given in WAYS.items()
-            }
-    except EnvironmentFailed as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    write_result(options.out, "python -m benchmarks.product.installations", {"ways": ways})
-    write_between(PAGE, "python -m benchmarks.product.installations", rows_of(ways))
-    print(rows_of(ways))
-    return 0
+    with tempfile.TemporaryDirectory() as scratch:
+        wheel = build_wheel(Path(scratch))
+        return {
+            command: measure_way(wheel, given, Path(scratch) / "env")
+            for command, given in WAYS.items()
+        }
 
 
 if __name__ == "__main__":

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
-from benchmarks.results import FOLDER, command_of, write_result
+from benchmarks.program import keep, program
+from benchmarks.results import FOLDER
 from kws.bench.measure import FULL, QUICK, measure
 from kws.bench.plot import write_plot
 from kws.bench.table import print_tables
-from kws.errors import KwsError
 
 
 def tables(found: dict[str, Any]) -> dict[str, Any]:
@@ -50,26 +49,21 @@ def tables(found: dict[str, Any]) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.product.latency", description=__doc__
-    )
+    parser = program("product.latency", __doc__, recordings=False)
+    parser.set_defaults(out=None)  # latency.json, or cuda.json
     parser.add_argument("--model", help="a packaged model's name, a folder or a manifest")
     parser.add_argument("--quick", action="store_true", help="rough figures")
     parser.add_argument("--cuda", action="store_true", help="on CUDA, which must be there")
-    parser.add_argument("--out", type=Path, help="default: latency.json, or cuda.json")
-    options = parser.parse_args(arguments)
+    return keep(parser, arguments, _measure)
+
+
+def _measure(options: argparse.Namespace) -> dict[str, Any]:
     name, providers = ("cuda", ("cuda",)) if options.cuda else ("latency", ("cpu", "cuda"))
-    out = options.out or FOLDER / f"{name}.json"
-    try:
-        found = measure(options.model, providers, QUICK if options.quick else FULL)
-    except KwsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    options.out = options.out or FOLDER / f"{name}.json"
+    found = measure(options.model, providers, QUICK if options.quick else FULL)
     print_tables(found)
-    write_result(out, command_of(parser, options), tables(found))
-    write_plot(found, out.with_suffix(".png"))
-    print(f"written: {out}")
-    return 0
+    write_plot(found, options.out.with_suffix(".png"))
+    return tables(found)
 
 
 if __name__ == "__main__":

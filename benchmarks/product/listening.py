@@ -32,7 +32,8 @@ import soxr
 
 from benchmarks.environments import EnvironmentFailed, environment
 from benchmarks.product.peers import speech_stream
-from benchmarks.results import FOLDER, ROOT, command_of, write_result
+from benchmarks.program import keep, program
+from benchmarks.results import ROOT
 from benchmarks.sound_server import RATE, SoundServer, Written, missing, sound_server
 from kws.audio.capture import BLOCK_MS
 from kws.bench.timing import ratio, spread
@@ -205,21 +206,18 @@ def speaker(microphone: Written, data: Path) -> Callable[[float], None]:
     return play
 
 
-def main() -> int:
-    """Measure and write the result; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.product.listening", description=__doc__.split("\n\n")[0]
-    )
-    parser.add_argument("--data", type=Path, default=os.environ.get("KWS_DATA"))
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = program("product.listening", __doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=8.0, help="of silence and of talk a round")
     parser.add_argument("--starts", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=FOLDER / "listening.json")
-    options = parser.parse_args()
+    return keep(parser, arguments, _measure)
+
+
+def _measure(options: argparse.Namespace) -> dict[str, Any]:
     if missing():
-        parser.error(missing())
-    if options.data is None:
-        parser.error("--data or KWS_DATA has to name the recordings")
+        raise KwsError(missing())
     with (
         tempfile.TemporaryDirectory() as folder,
         sound_server(Path(folder)) as sound,
@@ -227,13 +225,12 @@ def main() -> int:
     ):
         sound.run("pactl", "set-default-source", "talker")
         figures: dict[str, Any] = {"start_up": start_up(sound, options.starts)}
-        talk = speaker(microphone, Path(options.data))
+        talk = speaker(microphone, options.data)
         figures |= processor_time(sound, talk, options.rounds, options.seconds)
     for name, row in figures["processor_time"].items():
         print(name, *(f"{kind} {row[kind]['share_of_a_core']:.2%}" for kind in row))
     print(figures["start_up"])
-    write_result(options.out, command_of(parser, options), figures)
-    return 0
+    return figures
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ themselves."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -26,10 +25,11 @@ import numpy as np
 
 from benchmarks.environments import EnvironmentFailed, environment
 from benchmarks.product.spotting import PAUSE, choose, surround
-from benchmarks.results import FOLDER, ROOT, command_of, write_result
+from benchmarks.program import keep, program
+from benchmarks.results import ROOT
 from kws.bench.timing import alternate, ratio, spread
 from kws.config import KEYWORDS, SAMPLE_RATE
-from kws.errors import DataError, KwsError
+from kws.errors import DataError
 from kws.model.manifest import find_manifest, read_manifest
 from kws.recordings.data import (
     Int16Array,
@@ -289,24 +289,17 @@ def _cpu(running: Running, path: Path, seconds: float) -> Any:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.product.peers", description=__doc__)
-    data = os.environ.get("KWS_DATA")
-    parser.add_argument("--data", type=Path, default=data, required=not data, metavar="DIR")
+    parser = program("product.peers", __doc__)
     parser.add_argument("--clips", type=int, default=20, help="at most, of each word")
     parser.add_argument("--minutes", type=float, default=15.0, help="of speech without keywords")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--out", type=Path, default=FOLDER / "peers.json")
-    options = parser.parse_args(arguments)
-    try:
-        figures = measure(
-            options.data, [*ours(), *PEERS], options.clips, options.minutes, options.rounds
-        )
-    except KwsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    write_result(options.out, command_of(parser, options), figures)
-    print(f"written: {options.out}")
-    return 0
+    return keep(
+        parser,
+        arguments,
+        lambda given: measure(
+            given.data, [*ours(), *PEERS], given.clips, given.minutes, given.rounds
+        ),
+    )
 
 
 if __name__ == "__main__":

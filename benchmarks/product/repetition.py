@@ -6,14 +6,11 @@ as detected where a detection of its own belongs to it.
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results import FOLDER, command_of, write_result
-from kws import KwsError
+from benchmarks.program import keep, program
 from kws.evaluation.streameval import Evaluator, choose_clips
 from kws.model.load import load_model
 from kws.operating_point import OperatingPoint
@@ -55,25 +52,10 @@ def by_word(figures: dict[str, Any]) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.product.repetition",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    data = os.environ.get("KWS_DATA")
-    parser.add_argument("--data", type=Path, default=data, required=not data, metavar="DIR")
+    parser = program("product.repetition", __doc__)
     parser.add_argument("--model", help="default: the packaged one")
     parser.add_argument("--clips", type=int, default=CLIPS, help=f"of each keyword ({CLIPS})")
-    parser.add_argument("--out", type=Path, default=FOLDER / "repetition.json")
-    options = parser.parse_args(arguments)
-    try:
-        figures = measure(options.data, options.model, options.clips)
-    except KwsError as error:
-        print(f"repetition: error: {error}", file=sys.stderr)
-        return 1
-    write_result(options.out, command_of(parser, options), figures)
-    print(f"written: {options.out}")
-    return 0
+    return keep(parser, arguments, lambda given: measure(given.data, given.model, given.clips))
 
 
 if __name__ == "__main__":

@@ -11,8 +11,6 @@ and the decisions replayed, which gives what `Detector` gives.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,8 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.results import FOLDER, command_of, write_result
-from kws import KwsError
+from benchmarks.program import keep, program
 from kws.config import SAMPLE_RATE
 from kws.decision import Detection
 from kws.evaluation.intervals import poisson_interval
@@ -248,10 +245,8 @@ def rows(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
     return table
 
 
-def add_material(parser: argparse.ArgumentParser) -> None:
-    """Declare what is measured, and on what."""
-    data = os.environ.get("KWS_DATA")
-    parser.add_argument("--data", type=Path, default=data, required=not data, metavar="DIR")
+def add_models(parser: argparse.ArgumentParser) -> None:
+    """Declare which models are measured."""
     parser.add_argument(
         "--model",
         action="append",
@@ -262,36 +257,28 @@ def add_material(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.product.rooms",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_material(parser)
+    parser = program("product.rooms", __doc__)
+    add_models(parser)
     parser.add_argument("--clips", type=int, default=CLIPS, help="of each word")
-    parser.add_argument("--out", type=Path, default=FOLDER / "rooms.json")
-    options = parser.parse_args(arguments)
-    try:
-        figures: dict[str, Any] = {}
-        for name in options.model or packaged_models():
-            model = load_model(name)
-            material = held_out(options.data, model.manifest.keywords, options.clips)
-            files = [model]
-            if FIRMWARE in model.manifest.artefacts and model.artefact != FIRMWARE:
-                files.append(load_model(name, artefact=FIRMWARE))
-            for each in files:
-                found = dict(measure(each, material, options.data))
-                figures.setdefault(model.manifest.name, {})[each.artefact] = found
-                for point in (f"{MODES[0]} medium, verified", f"{MODES[0]} medium"):
-                    if point in found:
-                        print(f"\n{model.manifest.name} ({each.artefact}), {point}")
-                        print("\n".join(f"{what:<40}{value}" for what, value in rows(found[point])))
-    except KwsError as error:
-        print(f"rooms: error: {error}", file=sys.stderr)
-        return 1
-    write_result(options.out, command_of(parser, options), figures)
-    print(json.dumps({"written": str(options.out)}))
-    return 0
+    return keep(parser, arguments, _measure)
+
+
+def _measure(options: argparse.Namespace) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    for name in options.model or packaged_models():
+        model = load_model(name)
+        material = held_out(options.data, model.manifest.keywords, options.clips)
+        files = [model]
+        if FIRMWARE in model.manifest.artefacts and model.artefact != FIRMWARE:
+            files.append(load_model(name, artefact=FIRMWARE))
+        for each in files:
+            found = dict(measure(each, material, options.data))
+            figures.setdefault(model.manifest.name, {})[each.artefact] = found
+            for point in (f"{MODES[0]} medium, verified", f"{MODES[0]} medium"):
+                if point in found:
+                    print(f"\n{model.manifest.name} ({each.artefact}), {point}")
+                    print("\n".join(f"{what:<40}{value}" for what, value in rows(found[point])))
+    return figures
 
 
 if __name__ == "__main__":

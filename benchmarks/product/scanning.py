@@ -10,7 +10,6 @@ recordings, so that there are some."""
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -22,12 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.results import FOLDER, command_of, write_result
+from benchmarks.program import keep, program
 from kws import Detector, load_model
 from kws.audio import AudioFile
 from kws.bench.timing import alternate, ratio, spread
 from kws.demo import RECORDING
-from kws.errors import DataError, KwsError
+from kws.errors import DataError
 from kws.recordings.data import find_recordings
 from kws.scanning.scan import (
     Cluster,
@@ -162,28 +161,19 @@ def _same(expected: Sequence[Scanned], actual: Sequence[Scanned]) -> bool:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.product.scanning", description=__doc__
-    )
-    data = os.environ.get("KWS_DATA")
-    parser.add_argument("--data", type=Path, default=data, required=not data, metavar="DIR")
+    parser = program("product.scanning", __doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--most", type=int, default=100, help="recordings (100)")
     parser.add_argument("--quick", action="store_true", help="one round of 20 recordings")
-    parser.add_argument("--out", type=Path, default=FOLDER / "scanning.json")
-    options = parser.parse_args(arguments)
-    try:
-        most, rounds = (20, 1) if options.quick else (options.most, options.rounds)
-        paths = [str(path) for path in find_recordings(options.data / ARCHIVE)][:most]
-        if len(paths) < 3:
-            raise DataError(f"expected at least 3 recordings in {options.data / ARCHIVE}")
-        figures = measure([*paths, str(RECORDING)], rounds)
-    except KwsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    write_result(options.out, command_of(parser, options), figures)
-    print(f"written: {options.out}")
-    return 0
+    return keep(parser, arguments, _measure)
+
+
+def _measure(options: argparse.Namespace) -> dict[str, Any]:
+    most, rounds = (20, 1) if options.quick else (options.most, options.rounds)
+    paths = [str(path) for path in find_recordings(options.data / ARCHIVE)][:most]
+    if len(paths) < 3:
+        raise DataError(f"expected at least 3 recordings in {options.data / ARCHIVE}")
+    return measure([*paths, str(RECORDING)], rounds)
 
 
 if __name__ == "__main__":

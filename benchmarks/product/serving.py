@@ -17,12 +17,11 @@ import time
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
 from itertools import count, islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.results import FOLDER, write_result
+from benchmarks.program import keep, program
 from kws import AudioFile, Detector, load_model
 from kws.app.servers import Servers
 from kws.app.servers.address import Address
@@ -154,17 +153,17 @@ def measure(seconds: float, rounds: int) -> dict[str, dict[str, float]]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = program("product.serving", __doc__, recordings=False)
     parser.add_argument("--seconds", type=float, default=20.0, help="of audio in each round")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=FOLDER / "serving.json")
-    options = parser.parse_args(arguments)
+    return keep(parser, arguments, _measure)
+
+
+def _measure(options: argparse.Namespace) -> dict[str, Any]:
     loads = measure(options.seconds, options.rounds)
-    figures = {"rounds": options.rounds, "loads": loads}
-    write_result(options.out, "python -m benchmarks.product.serving", figures)
     for name, row in loads.items():
         print(name, {key: round(value, 2) for key, value in row.items()})
-    return 0
+    return {"rounds": options.rounds, "loads": loads}
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ fires; a clip of any other word should let nothing fire.
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import sys
 from collections import defaultdict
@@ -20,8 +19,8 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from benchmarks.results import FOLDER, command_of, write_result
-from kws import Detector, KwsError
+from benchmarks.program import keep, program
+from kws import Detector
 from kws.config import SAMPLE_RATE
 from kws.errors import DataError
 from kws.recordings.data import (
@@ -145,29 +144,19 @@ def measure(root: Path, model: str | None, most: int) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.product.spotting",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    data = os.environ.get("KWS_DATA")
-    parser.add_argument("--data", type=Path, default=data, required=not data, metavar="DIR")
+    parser = program("product.spotting", __doc__)
     parser.add_argument("--model", help="a packaged model's name, a folder or a manifest")
     parser.add_argument("--clips", type=int, default=CLIPS_PER_WORD, help="at most, of each word")
-    parser.add_argument("--out", type=Path, default=FOLDER / "spotting.json")
-    options = parser.parse_args(arguments)
-    try:
-        measured = measure(options.data, options.model, options.clips)
-    except KwsError as error:
-        print(f"kws: error: {error}", file=sys.stderr)
-        return 1
-    write_result(options.out, command_of(parser, options), measured)
+    return keep(parser, arguments, _measure)
+
+
+def _measure(options: argparse.Namespace) -> dict[str, Any]:
+    measured = measure(options.data, options.model, options.clips)
     print(
         f"{measured['spotted']:.1%} of {measured['keyword_clips']} keywords spotted, "
-        f"{measured['unknown_fired']:.1%} of {measured['unknown_clips']} other words fired; "
-        f"details in {options.out}"
+        f"{measured['unknown_fired']:.1%} of {measured['unknown_clips']} other words fired"
     )
-    return 0
+    return measured
 
 
 if __name__ == "__main__":

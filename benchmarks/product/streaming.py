@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -22,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.results import FOLDER, command_of, write_result
-from kws import Detector, KwsError
+from benchmarks.program import keep, program
+from kws import Detector
 from kws.bench.timing import alternate, ratio, spread
 from kws.config import SAMPLE_RATE
 from kws.evaluation.replay import PosteriorTrack
@@ -332,39 +331,30 @@ def memory(model: str | None, speech: Int16Array, folder: Path) -> dict[str, Any
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.product.streaming",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    data = os.environ.get("KWS_DATA")
-    parser.add_argument("--data", type=Path, default=data, required=not data, metavar="DIR")
+    parser = program("product.streaming", __doc__)
     parser.add_argument("--model", help="a packaged model's name, a folder or a manifest")
     parser.add_argument("--clips", type=int, default=CLIPS, help="at most, of each keyword")
-    parser.add_argument("--out", type=Path, default=FOLDER / "streaming.json")
-    options = parser.parse_args(arguments)
-    try:
-        model = load_model(options.model)
-        scenes = scenes_of(model, options.data, options.clips)
-        points, default = quality(model, scenes, options.data)
-        speech = np.concatenate(read_recordings(held_out(options.data)[CONVERSATION][:6])[0])
-        figures = {
-            "model": model.manifest.name,
-            "operating_points": points,
-            "words_in_a_row": in_a_row(model, options.data, options.clips),
-            "gate_missed": gate(model, scenes),
-            "processor_time": cost(model, speech),
-        }
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        if sys.platform == "linux":
-            figures["memory"] = memory(options.model, speech, options.out.parent)
-        write_result(options.out, command_of(parser, options), figures)
-        write_plots(default, options.out.parent, f"{options.out.stem}_")
-    except KwsError as error:
-        print(f"streaming: error: {error}", file=sys.stderr)
-        return 1
+    return keep(parser, arguments, _measure)
+
+
+def _measure(options: argparse.Namespace) -> dict[str, Any]:
+    model = load_model(options.model)
+    scenes = scenes_of(model, options.data, options.clips)
+    points, default = quality(model, scenes, options.data)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    write_plots(default, options.out.parent, f"{options.out.stem}_")
+    speech = np.concatenate(read_recordings(held_out(options.data)[CONVERSATION][:6])[0])
+    figures = {
+        "model": model.manifest.name,
+        "operating_points": points,
+        "words_in_a_row": in_a_row(model, options.data, options.clips),
+        "gate_missed": gate(model, scenes),
+        "processor_time": cost(model, speech),
+    }
+    if sys.platform == "linux":
+        figures["memory"] = memory(options.model, speech, options.out.parent)
     print(json.dumps(figures, indent=1))
-    return 0
+    return figures
 
 
 if __name__ == "__main__":

@@ -7,8 +7,6 @@ rounds: the ratios are paired by round. pymicro-wakeword runs in the same rounds
 
 from __future__ import annotations
 
-import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -19,7 +17,8 @@ from typing import Any
 
 from benchmarks.environments import EnvironmentFailed
 from benchmarks.product.peers import PEERS, Peer, Running, processor_time, timed_audio, write_raw
-from benchmarks.results import FOLDER, ROOT, write_result
+from benchmarks.program import keep, program
+from benchmarks.results import ROOT
 from kws.errors import KwsError
 
 ARTEFACT = "stream.onnx"
@@ -68,24 +67,15 @@ def measure(revision: str, data: Path, seconds: float, rounds: int) -> dict[str,
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.studies.before", description=__doc__
-    )
-    data = os.environ.get("KWS_DATA")
+    parser = program("studies.before", __doc__)
     parser.add_argument("revision", help="of git, such as v0.1 or HEAD~5")
-    parser.add_argument("--data", type=Path, default=data, required=not data, metavar="DIR")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each kind of audio")
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--out", type=Path, default=FOLDER / "before.json")
-    options = parser.parse_args(arguments)
-    try:
-        figures = measure(options.revision, options.data, options.seconds, options.rounds)
-    except KwsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    write_result(options.out, f"python -m benchmarks.studies.before {options.revision}", figures)
-    print(f"written: {options.out}")
-    return 0
+    return keep(
+        parser,
+        arguments,
+        lambda given: measure(given.revision, given.data, given.seconds, given.rounds),
+    )
 
 
 if __name__ == "__main__":

@@ -7,15 +7,13 @@ listed beyond the planted ones counts as a false alarm, though some of it is tru
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.results import FOLDER, write_result
-from kws.errors import KwsError
+from benchmarks.program import keep, program
 from kws.recordings.data import Clip, corpus_root, find_corpus, read_clips
 from kws.recordings.mislabelled import FEWEST, find_mislabelled, sketch
 
@@ -25,24 +23,17 @@ PLANTED = 0.03  # share of the clips
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
-    data = os.environ.get("KWS_DATA")
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.studies.mislabelled", description=__doc__
-    )
-    parser.add_argument("--data", type=Path, default=data, required=not data, metavar="DIR")
-    parser.add_argument("--out", type=Path, default=FOLDER / "mislabelled.json")
-    options = parser.parse_args(arguments)
-    try:
-        figures = measure(options.data)
-    except KwsError as error:
-        print(f"kws: error: {error}", file=sys.stderr)
-        return 1
-    write_result(options.out, "python -m benchmarks.studies.mislabelled", figures)
+    parser = program("studies.mislabelled", __doc__)
+    return keep(parser, arguments, _measure)
+
+
+def _measure(options: argparse.Namespace) -> dict[str, Any]:
+    figures = measure(options.data)
     print(
         f"{figures['found']:.1%} of {figures['planted']} planted errors found, "
-        f"{figures['precision']:.1%} of what was listed; details in {options.out}"
+        f"{figures['precision']:.1%} of what was listed"
     )
-    return 0
+    return figures
 
 
 def measure(data: Path) -> dict[str, Any]:
