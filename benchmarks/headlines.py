@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from benchmarks.difficult import card_table, short_table
-from benchmarks.pages import too_noisy
 from benchmarks.text import Row, megabytes, share, table
+from benchmarks.timed import timed_text, too_noisy
 from kws.evaluation.intervals import rate_text
 
 Results = Mapping[str, Mapping[str, Any]]  # by name, as benchmarks.results reads them
@@ -166,33 +166,29 @@ def _spotting(results: Results) -> Iterator[Row]:
 
 
 def _processor_time(results: Results) -> Iterator[Row]:
-    peers = _figures(results, "peers").get("processor_time", {})
+    peers = _figures(results, "peers").get("paired_processor_time", {})
     ours = peers.get("kws stream.onnx", {})
     for kind, text in (("speech", "speech, all ten words"), ("silence", "silence")):
-        row = ours.get(kind)
-        if row and not too_noisy(row):
-            time = f"{row['ms_per_second']:.2f} ms (spread {row['spread']:.0%})"
+        if kind in ours and not too_noisy(row := ours[kind]["ms_per_second"]):
+            time = timed_text(row, unit=" ms")
             yield (f"processor time per second of {text}", time, _link("peers"))
     for peer, text in (
         ("pymicro-wakeword", "pymicro-wakeword, one wake word"),
         ("pocketsphinx 1e-2", "pocketsphinx, the same ten words"),
     ):
-        row = peers.get(peer, {}).get("speech")
-        if row and not too_noisy(row) and not too_noisy(ours["speech"]):
-            low, high = (row[f"relative_processor_time_{end}"] for end in ("low", "high"))
-            times = f"{row['relative_processor_time']:.1f} ({low:.1f} to {high:.1f})"
-            yield (f"relative processor time of {text}", times, _link("peers"))
+        if peer in peers and not too_noisy(row := peers[peer]["speech"]["relative_processor_time"]):
+            yield (f"relative processor time of {text}", timed_text(row), _link("peers"))
 
 
 def _whole_program(results: Results) -> Iterator[Row]:
-    programs = _figures(results, "listening").get("processor_time", {})
+    programs = _figures(results, "listening").get("paired_processor_time", {})
     for name, row in programs.items():
-        if not any(too_noisy(row[kind]) for kind in ("silence", "talk")):
-            shares = [row[kind]["share_of_a_core"] for kind in ("silence", "talk")]
-            cells = f"{shares[0]:.1%} of a core in silence, {shares[1]:.1%} in talk"
+        shares = [row[kind]["share_of_a_core"] for kind in ("silence", "talk")]
+        if not any(map(too_noisy, shares)):
+            silence, talk = (timed_text(each, "{:.2%}") for each in shares)
             yield (
                 f"`{name}`, the whole program" if name.startswith("kws") else name,
-                cells,
+                f"of a core in silence {silence}, in talk {talk}",
                 _link("listening"),
             )
 

@@ -100,10 +100,11 @@ def results_page(results: Results) -> str:
     parts = [
         "# Results",
         "Written by `python -m benchmarks.report`. In brackets stands what the measurement allows "
-        "with 95 % confidence: of counted events Poisson's interval, of shares Wilson's. Ratios of "
-        "processor time are paired by round, with the lowest and the highest of the rounds. Times "
-        f"whose rounds spread by more than {NOISY_SPREAD:.0%} are not published, and neither is "
-        "what was measured with uncommitted changes or on models that no longer ship. The "
+        "with 95 % confidence: of counted events Poisson's interval, of shares Wilson's, of times "
+        "the median's, with the lowest and the highest of the rounds. Times whose interval is "
+        f"wider than {NOISY_SPREAD:.0%} of the median are not published, nor those of a few rounds "
+        "that spread by more, nor what was measured with uncommitted changes or on models that no "
+        "longer ship. The "
         "recordings are a development set: speakers, words and noises that training never had, but "
         "on which settings were chosen.",
         _section("On streams", headlines.streams(clean), _streams_note()),

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.pages import too_noisy
 from benchmarks.product import installations
 from benchmarks.text import Row, share
+from benchmarks.timed import too_noisy
 from kws.evaluation.intervals import poisson_interval, rate_text, share_interval
 
 Figures = Mapping[str, Any]  # of one measurement
@@ -116,15 +116,14 @@ def _beside_pymicro(ours: str, kind: str) -> Callable[[Figures], Measured | None
     """Processor time of one of ours on a kind of audio, relative to pymicro-wakeword's."""
 
     def measure(figures: Figures) -> Measured | None:
-        row, peer = (figures["processor_time"][each][kind] for each in (ours, "pymicro-wakeword"))
+        row, peer = (  # both to our first one's
+            figures["paired_processor_time"][each][kind]["relative_processor_time"]
+            for each in (ours, "pymicro-wakeword")
+        )
         if too_noisy(row) or too_noisy(peer):
             return None
-        name = "relative_processor_time"  # both to our first one's
-        return _ratio(
-            row[name] / peer[name],
-            row[f"{name}_low"] / peer[f"{name}_high"],
-            row[f"{name}_high"] / peer[f"{name}_low"],
-        )
+        (low, high), (peer_low, peer_high) = row["interval_95"], peer["interval_95"]
+        return _ratio(row["median"] / peer["median"], low / peer_high, high / peer_low)
 
     return measure
 
@@ -156,8 +155,11 @@ def _start_up(key: str) -> Callable[[Figures], Measured]:
 
 def _whole_program(kind: str) -> Callable[[Figures], Measured | None]:
     def measure(figures: Figures) -> Measured | None:
-        row = figures["processor_time"]["kws listen"][kind]
-        return None if too_noisy(row) else _plain(row["share_of_a_core"], "{:.2%}")
+        row = figures["paired_processor_time"]["kws listen"][kind]["share_of_a_core"]
+        if too_noisy(row):
+            return None
+        low, high = row["interval_95"]
+        return Measured(low, high, f"{row['median']:.2%} ({low:.2%} to {high:.2%})")
 
     return measure
 

@@ -10,6 +10,7 @@ from kws.evaluation.intervals import rate_text, share_interval
 
 COLUMNS = 8  # at most, in any table
 Row = tuple[str, ...]
+NAMES = {"interval_95": "95 % interval", "range": "lowest and highest round"}  # of timed figures
 UNITS = {"bytes": "", "mb": "MB", "s": "s", "us": "µs", "ms": "ms"}  # at the end of a key
 
 
@@ -65,12 +66,14 @@ def cell(value: Any, name: str = "") -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, list):
-        return ", ".join(map(cell, value))
+        return (" to " if name in NAMES else ", ").join(map(cell, value))
     return str(value)
 
 
 def words(name: str) -> str:
     """A key as a reader would write it, its unit after a comma."""
+    if name in NAMES:
+        return NAMES[name]
     stem, _, unit = name.rpartition("_")
     if unit in UNITS and stem:
         name = f"{stem}, {UNITS[unit]}" if UNITS[unit] else stem

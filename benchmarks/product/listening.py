@@ -1,10 +1,10 @@
 """`python -m benchmarks.product.listening`: what the whole program takes while it listens.
 
 `kws listen`, without and with its live view, and pymicro-wakeword in the same kind of loop record
-from one virtual microphone at the same time, which is silent and talks in turn. Their processor
-time, all threads, is a share of one core; each stands beside its ratio to the plain program, paired
-by round. Start-up is the time from the start of the process to the first block of audio, beside
-that of the barest program that records.
+from one virtual microphone at the same time, which is silent and talks in turn, the same in each
+round. Their processor time, all threads, is a share of one core; each stands beside its ratio to
+the plain program, paired by round. Start-up is the time from the start of the process to the first
+block of audio, beside that of the barest program that records.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from benchmarks.product.peers import speech_stream
 from benchmarks.program import keep, program
 from benchmarks.results import ROOT
 from benchmarks.sound_server import RATE, SoundServer, Written, missing, sound_server
+from benchmarks.timed import add_rounds, timed, timed_ratio, timed_text
 from kws.audio.capture import BLOCK_MS
-from kws.bench.timing import ratio, spread
 from kws.config import SAMPLE_RATE
 from kws.errors import KwsError
 
@@ -143,23 +143,19 @@ def processor_time(
                 for name, pid in pids.items():
                     taken = processor_seconds(pid) - before[name]
                     shares[name][kind].append(taken / (time.monotonic() - begin))
-                time.sleep(1.5)
+                if kind == "talk":
+                    time.sleep(1.5)  # until it has ended, and the gate has closed
     rows = {
-        name: {kind: _row(kinds[kind], shares[OURS][kind]) for kind in kinds}
+        name: {
+            kind: {
+                "share_of_a_core": timed(values),
+                "relative_processor_time": timed_ratio(values, shares[OURS][kind]),
+            }
+            for kind, values in kinds.items()
+        }
         for name, kinds in shares.items()
     }
-    return {"processor_time": rows, "not_run": not_run}
-
-
-def _row(shares: list[float], ours: list[float]) -> dict[str, float]:
-    middle, low, high = ratio(shares, ours)
-    return {
-        "share_of_a_core": statistics.median(shares),
-        "spread": spread(shares),
-        "relative_processor_time": middle,
-        "relative_processor_time_low": low,
-        "relative_processor_time_high": high,
-    }
+    return {"paired_processor_time": rows, "not_run": not_run}
 
 
 def start_up(sound: SoundServer, starts: int) -> dict[str, float]:
@@ -192,25 +188,19 @@ def start_up(sound: SoundServer, starts: int) -> dict[str, float]:
 
 
 def speaker(microphone: Written, data: Path) -> Callable[[float], None]:
-    """Plays so many seconds of talk without any of the words."""
+    """Plays so many seconds of talk without any of the words, each time from its beginning."""
     audio = speech_stream(data, 10.0).audio.astype(np.float32) / 32768
     talk = np.rint(soxr.resample(audio, SAMPLE_RATE, RATE) * 32000).astype(np.int16)
-    position = 0
-
-    def play(seconds: float) -> None:
-        nonlocal position
-        count = round(seconds * RATE)
-        microphone.play(talk[position : position + count])
-        position = (position + count) % max(1, len(talk) - count)
-
-    return play
+    return lambda seconds: microphone.play(talk[: round(seconds * RATE)])
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = program("product.listening", __doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=8.0, help="of silence and of talk a round")
+    add_rounds(parser, 9)
+    parser.add_argument(
+        "--seconds", type=float, default=12.0, help="of silence and of talk a round (default: 12)"
+    )
     parser.add_argument("--starts", type=int, default=5)
     return keep(parser, arguments, _measure)
 
@@ -227,8 +217,9 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
         figures: dict[str, Any] = {"start_up": start_up(sound, options.starts)}
         talk = speaker(microphone, options.data)
         figures |= processor_time(sound, talk, options.rounds, options.seconds)
-    for name, row in figures["processor_time"].items():
-        print(name, *(f"{kind} {row[kind]['share_of_a_core']:.2%}" for kind in row))
+    for name, row in figures["paired_processor_time"].items():
+        shares = (f"{kind} {timed_text(row[kind]['share_of_a_core'], '{:.2%}')}" for kind in row)
+        print(name, *shares, sep="; ")
     print(figures["start_up"])
     return figures
 

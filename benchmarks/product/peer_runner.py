@@ -1,8 +1,9 @@
 """Runs one spotter in its own environment: `python peer_runner.py SPOTTER [SETTING]`.
 
 It reads paths of raw int16 16 kHz mono files from standard input, one a line, and returns for each
-with a line of JSON: processor and wall seconds, and what was spotted when. Nothing of kws is
-imported unless the spotter is ours, so that it runs where only the peer is installed.
+with a line of JSON: processor and wall seconds, and what was spotted when. After a tab may stand
+which bytes are to be processed; the end of a file ends a stream. Nothing of kws is imported unless
+the spotter is ours, so that it runs where only the peer is installed.
 """
 
 import json
@@ -173,7 +174,7 @@ SPOTTERS = {
 }
 
 
-def process_file(process, audio):
+def process_audio(process, audio):
     """Everything that is spotted in the audio, bytes, in blocks of 20 ms."""
     found = []
     wall, cpu = time.perf_counter(), time.process_time()
@@ -191,10 +192,13 @@ def main():
     process, reset = spotter(sys.argv[2] if len(sys.argv) > 2 else None)
     print("ready", flush=True)
     for line in sys.stdin:
-        with open(line.rstrip("\n"), "rb") as file:
+        path, *part = line.rstrip("\n").split("\t")
+        with open(path, "rb") as file:
             audio = file.read()
-        print(json.dumps(process_file(process, audio)), flush=True)
-        reset()
+        begin, end = map(int, part) if part else (0, len(audio))
+        print(json.dumps(process_audio(process, audio[begin:end])), flush=True)
+        if end >= len(audio):
+            reset()
 
 
 if __name__ == "__main__":

@@ -2,11 +2,11 @@
 streams.
 
 Every peer runs in an environment of its own, made on first use. Processor time is measured in
-alternating rounds, so that all meet the same machine; each figure stands beside its ratio to
-ours, paired by round. Misses and false accepts are counted on one stream of held-out clips with
-noise around them and one of speech without keywords. What a threshold trades between the two is
-swept where a peer has one, and its fewest misses at no more false accepts than ours stand by
-themselves."""
+rounds in which all take turns every few seconds of audio, so that all meet the same machine; each
+figure stands beside its ratio to ours, paired by round. Misses and false accepts are counted on one
+stream of held-out clips with noise around them and one of speech without keywords. What a threshold
+trades between the two is swept where a peer has one, and its fewest misses at no more false accepts
+than ours stand by themselves."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ from benchmarks.environments import EnvironmentFailed, environment
 from benchmarks.product.spotting import PAUSE, choose, surround
 from benchmarks.program import keep, program
 from benchmarks.results import ROOT
-from kws.bench.timing import alternate, ratio, spread
+from benchmarks.timed import add_rounds, timed, timed_ratio
+from kws.bench.timing import alternate
 from kws.config import KEYWORDS, SAMPLE_RATE
 from kws.errors import DataError
 from kws.model.manifest import find_manifest, read_manifest
@@ -42,6 +44,7 @@ from kws.recordings.data import (
 )
 
 RUNNER = Path(__file__).parent / "peer_runner.py"
+PART = 5 * 2 * SAMPLE_RATE  # bytes that one of them processes before it is the next one's turn
 GRACE = SAMPLE_RATE  # a keyword may be decided so long after its clip ends
 SEED = 0
 
@@ -101,10 +104,10 @@ class Running:
             self.close()
             raise
 
-    def process(self, path: Path) -> dict[str, Any]:
-        """What the runner returns for a raw file; see peer_runner."""
+    def process(self, path: Path, part: tuple[int, int] | None = None) -> dict[str, Any]:
+        """What the runner returns for a raw file, or these bytes of it; see peer_runner."""
         assert self._process.stdin
-        self._process.stdin.write(f"{path}\n")
+        self._process.stdin.write("\t".join(map(str, (path, *(part or ())))) + "\n")
         self._process.stdin.flush()
         reply: dict[str, Any] = json.loads(self._reply())
         return reply
@@ -191,7 +194,7 @@ def measure(
     """Processor time and mistakes of every peer, ours first; the first one is what others are
     compared with."""
     words, speech = word_stream(data, clips_per_word), speech_stream(data, minutes)
-    figures: dict[str, Any] = {"processor_time": {}, "mistakes": {}}
+    figures: dict[str, Any] = {"paired_processor_time": {}, "mistakes": {}}
     figures |= {"at_our_false_accepts": {}, "not_run": {}}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         files = write_raw(Path(folder), {"words": words.audio, "orders": speech.audio})
@@ -202,7 +205,7 @@ def measure(
             except EnvironmentFailed as error:
                 figures["not_run"][peer.name] = str(error)
         timed = [each for each in running if each.peer.compared]
-        figures["processor_time"] = processor_time(
+        figures["paired_processor_time"] = processor_time(
             timed, write_raw(Path(folder), timed_audio(data)), rounds
         )
         for each in running:
@@ -241,7 +244,7 @@ def at_our_false_accepts(
     return best
 
 
-def timed_audio(data: Path, seconds: float = 60.0) -> dict[str, Int16Array]:
+def timed_audio(data: Path, seconds: float = 30.0) -> dict[str, Int16Array]:
     """What processor time is measured on: spoken orders with their pauses, read speech, which is
     dense, and digital silence."""
     samples = round(seconds * SAMPLE_RATE)
@@ -263,28 +266,34 @@ def write_raw(folder: Path, audio: Mapping[str, Int16Array]) -> dict[str, Path]:
 def processor_time(
     running: Sequence[Running], files: Mapping[str, Path], rounds: int
 ) -> dict[str, Any]:
-    """Milliseconds per second of each file, and the ratio to the first one, by peer."""
+    """Milliseconds per second of each file, and the ratio to the first one, by peer.
+
+    In a round each processes the whole file, but all take turns after every PART of it: what slows
+    the machine down for longer than that does so for all, and leaves their ratios as they are.
+    """
     figures: dict[str, Any] = {each.peer.name: {} for each in running}
     for kind, path in files.items():
-        seconds = path.stat().st_size / 2 / SAMPLE_RATE
-        runs = {each.peer.name: _cpu(each, path, seconds) for each in running}
-        found = alternate(runs, rounds + 1)
-        values = {name: each[1:] for name, each in found.items()}  # the first round warms up
+        size = path.stat().st_size
+        parts = [(begin, min(begin + PART, size)) for begin in range(0, size, PART)]
+        turns = {each.peer.name: _turns(each, path, parts) for each in running}
+        found = alternate(turns, (rounds + 1) * len(parts))
+        values = {}
+        for name, taken in found.items():
+            by_round = np.reshape(taken, (rounds + 1, len(parts))).sum(axis=1)
+            values[name] = (by_round[1:] * 1e3 * 2 * SAMPLE_RATE / size).tolist()  # 0 warms up
         first = values[running[0].peer.name]
         for name, each in values.items():
-            middle, low, high = ratio(each, first)
             figures[name][kind] = {
-                "ms_per_second": float(np.median(each)),
-                "spread": spread(each),
-                "relative_processor_time": middle,
-                "relative_processor_time_low": low,
-                "relative_processor_time_high": high,
+                "ms_per_second": timed(each),
+                "relative_processor_time": timed_ratio(each, first),
             }
     return figures
 
 
-def _cpu(running: Running, path: Path, seconds: float) -> Any:
-    return lambda: 1e3 * running.process(path)["cpu_s"] / seconds
+def _turns(running: Running, path: Path, parts: Sequence[tuple[int, int]]) -> Callable[[], float]:
+    """Processes the next part of a file at each call, round and round; the seconds it took."""
+    following = cycle(parts)
+    return lambda: float(running.process(path, next(following))["cpu_s"])
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -292,7 +301,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = program("product.peers", __doc__)
     parser.add_argument("--clips", type=int, default=20, help="at most, of each word")
     parser.add_argument("--minutes", type=float, default=15.0, help="of speech without keywords")
-    parser.add_argument("--rounds", type=int, default=7)
+    add_rounds(parser, 12)
     return keep(
         parser,
         arguments,

@@ -1,8 +1,8 @@
 """`python -m benchmarks.studies.before REVISION`: the detector's processor time beside an earlier
 commit's.
 
-Both run the default model of their own tree, each in a process, on the same audio in alternating
-rounds: the ratios are paired by round. pymicro-wakeword runs in the same rounds.
+Both run the default model of their own tree, each in a process, on the same audio, and take turns
+every few seconds of it: the ratios are paired by round. pymicro-wakeword runs in the same rounds.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from benchmarks.environments import EnvironmentFailed
 from benchmarks.product.peers import PEERS, Peer, Running, processor_time, timed_audio, write_raw
 from benchmarks.program import keep, program
 from benchmarks.results import ROOT
+from benchmarks.timed import add_rounds
 from kws.errors import KwsError
 
 ARTEFACT = "stream.onnx"
@@ -70,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = program("studies.before", __doc__)
     parser.add_argument("revision", help="of git, such as v0.1 or HEAD~5")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each kind of audio")
-    parser.add_argument("--rounds", type=int, default=9)
+    add_rounds(parser, 41)
     return keep(
         parser,
         arguments,
