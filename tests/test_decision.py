@@ -114,6 +114,14 @@ def test_without_smoothing() -> None:
     assert ["yes"] == words(detect([REST] * 5 + [YES] + [REST] * 5, decider))
 
 
+def test_the_first_row_of_a_stream() -> None:
+    """It decides like any other: nothing was detected before it."""
+    decider = Decider(LABELS, {}, replace(CONFIG, smoothing_ms=20))
+    for _ in range(2):
+        assert [pytest.approx(0.02)] == [each.end for each in decider.update(rows_of([YES]))]
+        decider.reset()
+
+
 def test_ripple_on_a_plateau() -> None:
     """A score that trembles about the threshold, or dips for a row, is still one word."""
     ripple = [(0.7, 0.0, 0.0) if i % 2 else (0.95, 0.0, 0.0) for i in range(40)]
@@ -223,6 +231,16 @@ def test_a_word_said_again_before_its_posterior_fell(distance: int, times: int) 
     assert ["yes"] == words(detect_levels(scores, levels, replace(REPEATING, hold_ms=0)))
 
 
+@pytest.mark.parametrize("distance", [30, 40])
+def test_where_a_word_said_again_starts(distance: int) -> None:
+    """A posterior that never fell counts from 300 ms after the onset that the levels show."""
+    scores, levels = repeated(distance, 3, 3)
+    found = detect_levels(scores, levels, REPEATING)
+    risen = [30 + distance * word + 15 for word in (1, 2)]
+    expected = [row * STEP_MS / 1000 - 0.6 for row in risen]
+    assert pytest.approx(expected) == [each.start for each in found[1:]]
+
+
 def test_a_sound_after_a_word_is_not_the_word_again() -> None:
     """While the posterior falls as it does after one word, what follows makes no second one."""
     assert ["yes"] == words(detect_levels(*repeated(25, 1, 2), REPEATING))
@@ -256,6 +274,22 @@ def test_keywords_are_speech_until_one_is_detected() -> None:
     assert [] == detect(after_no, Decider(LABELS, {"no": 0.97}, CONFIG))  # which is not detected
 
 
+@pytest.mark.parametrize(("height", "expected"), [(0.88, ["yes"]), (0.9, ["yes", "no"])])
+def test_a_detected_word_makes_no_room_for_other_speech(height: float, expected: list[str]) -> None:
+    """One row of the word and one of speech are half speech: it raises 0.8 to 0.89."""
+    config = replace(CONFIG, smoothing_ms=20, lead_ms=0, context_ms=40, refractory_ms=20)
+    scores = [REST] * 30 + [YES, OTHER, (0.0, height, 0.0), REST]
+    assert expected == words(detect(scores, Decider(LABELS, {}, config)))
+
+
+@pytest.mark.parametrize(("low", "expected"), [(0.25, 1), (0.24, 2)])
+def test_a_posterior_as_high_as_the_release_is_not_low(low: float, expected: int) -> None:
+    """A keyword is armed again by what is lower than that alone."""
+    config = replace(CONFIG, threshold=0.5, release=0.5, smoothing_ms=20, isolation=0.0)
+    scores = [REST] * 30 + [YES] * 5 + [(low, 0.0, 0.0)] * 20 + [YES] * 5
+    assert expected == len(detect(scores, Decider(LABELS, {}, config)))
+
+
 def test_without_the_labels_silence_and_unknown() -> None:
     """A model may know keywords only; then there is no context to look at."""
     decider = Decider(("yes", "no"), {}, CONFIG)
@@ -281,6 +315,15 @@ def test_rest() -> None:
         assert expected == found + detect([YES] * 10, rested)
 
 
+@pytest.mark.parametrize("rows", [0, 1, 2])
+def test_a_short_rest(rows: int) -> None:
+    """Each of its steps is 20 ms of the stream."""
+    decider = Decider(LABELS, {}, CONFIG)
+    decider.rest(rows)
+    (found,) = detect([YES] * 10, decider)
+    assert pytest.approx(0.02 * rows + 0.1) == found.end
+
+
 def test_a_long_rest() -> None:
     """Resting for a week costs no more than for a second."""
     decider = Decider(LABELS, {}, CONFIG)
@@ -298,10 +341,17 @@ def test_reset() -> None:
     assert first == detect(scores, decider)
 
 
-def test_not_a_number() -> None:
-    """A network that fails for a moment neither fires nor blocks later words."""
-    nan = [(float("nan"),) * 3] * 20
-    assert ["yes"] == words(detect([REST] * 10 + nan + [REST] * 10 + [YES] * 10 + [REST] * 5))
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_no_finite_number(value: str) -> None:
+    """A network that fails for a moment neither fires nor blocks or delays a later word."""
+
+    def around(failed: Row) -> list[Row]:
+        return [*[REST] * 10, *[failed] * 20, *[REST] * 6, *[YES] * 10, *[REST] * 5]
+
+    with np.errstate(invalid="ignore"):  # inf - inf, where the test makes its rows
+        found = detect(around((float(value),) * 3))
+    assert ["yes"] == words(found)
+    assert detect(around(REST)) == found
 
 
 scores_of_two_words = st.lists(
