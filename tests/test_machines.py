@@ -1,5 +1,6 @@
 """The scripts that try kws on other processors and other versions of Python."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from benchmarks.results import read_results
 from benchmarks.text import between
 
 KEY = "stream.int8.tflite"
+MACHINE = dataclasses.replace(arm.MACHINES[1], files=(KEY,), reference=False)
 
 
 def outcome(difference: float = 0.0, found: object = ()) -> dict[str, object]:
@@ -26,7 +28,7 @@ def outcome(difference: float = 0.0, found: object = ()) -> dict[str, object]:
 
 
 def test_equal_posteriors_and_detections_are_alike() -> None:
-    figures = arm.compared(outcome(), outcome(), [KEY])
+    figures = arm.compared(outcome(), outcome(), MACHINE)
     assert figures["alike"]
     assert {"recordings": 1, "same_detections": 1} == {
         name: figures["artefacts"][KEY][name] for name in ("recordings", "same_detections")
@@ -39,12 +41,21 @@ def test_equal_posteriors_and_detections_are_alike() -> None:
     ids=["two steps of 8 bits", "another detection"],
 )
 def test_what_differs_is_not_alike(there: dict[str, object]) -> None:
-    assert not arm.compared(outcome(), there, [KEY])["alike"]
+    assert not arm.compared(outcome(), there, MACHINE)["alike"]
+
+
+def test_reference_kernels_agree_bit_for_bit() -> None:
+    """A step of 8 bits is what other kernels may differ by."""
+    off = outcome(difference=2.0**-8)
+    assert arm.compared(outcome(), off, MACHINE)["alike"]
+    exact = dataclasses.replace(MACHINE, reference=True)
+    assert not arm.compared(outcome(), off, exact)["alike"]
+    assert arm.compared(outcome(), outcome(), exact)["alike"]
 
 
 def test_a_machine_on_which_nothing_runs_is_not_alike() -> None:
     nothing = {"found": {}, "problems": {KEY: "no runtime"}}
-    assert not arm.compared(outcome(), nothing, [KEY])["alike"]
+    assert not arm.compared(outcome(), nothing, MACHINE)["alike"]
 
 
 def test_requirements_follow_the_version_of_python() -> None:

@@ -359,6 +359,41 @@ def test_tflite_needs_another_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
         TfliteBackend(b"")
 
 
+@pytest.mark.parametrize(
+    ("package", "kind", "expected"),
+    [
+        ("tflite_runtime", np.int8, "reference"),
+        ("tflite_runtime", np.float32, "own"),
+        ("ai_edge_litert", np.int8, "own"),
+    ],
+)
+def test_int8_is_the_same_on_each_processor(
+    monkeypatch: pytest.MonkeyPatch, package: str, kind: type, expected: str
+) -> None:
+    """tflite-runtime's own kernels for int8 round differently on ARM and on x86-64."""
+
+    class Interpreter:
+        def __init__(self, experimental_op_resolver_type: str = "own", **options: object) -> None:
+            self.kernels = experimental_op_resolver_type
+
+        def get_input_details(self) -> list[dict[str, object]]:
+            return [{"name": "features", "dtype": kind, "quantization": (0.1, 0)}]
+
+        def get_output_details(self) -> list[dict[str, object]]:
+            return []
+
+        def allocate_tensors(self) -> None:
+            pass
+
+    runtime = SimpleNamespace(
+        __name__=f"{package}.interpreter",
+        Interpreter=Interpreter,
+        OpResolverType=SimpleNamespace(BUILTIN_REF="reference"),
+    )
+    modules(monkeypatch, **{package: runtime})
+    assert expected == runtimes.tflite_interpreter(b"").kernels
+
+
 def test_broken_tflite(monkeypatch: pytest.MonkeyPatch) -> None:
     """A runtime that is there but does not import is told as that, not as missing."""
     modules(monkeypatch, ai_edge_litert=ImportError("libstdc++.so.6 not found"))

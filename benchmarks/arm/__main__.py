@@ -47,6 +47,7 @@ MACHINES = (
         "3.11",
         ("python3.11-minimal", "libpython3.11-stdlib", *PACKAGES),
         ARTEFACTS,
+        reference=True,
     ),
     Machine(
         "arm64-python3.13",
@@ -74,8 +75,9 @@ MACHINES = (
             "libsndfile1",
             *PACKAGES,
         ),
-        ("stream.tflite",),  # the int8 file rounds otherwise there
+        ("stream.tflite", "stream.int8.tflite"),
         gate=False,
+        reference=True,
     ),
 )
 WHEELS_32 = ("tflite-runtime==2.14.0", "soundfile>=0.13", "typing-extensions")
@@ -90,7 +92,7 @@ SPOTTERS = (
 SHORT, LONG = 4, 12  # seconds of the two runs whose difference is counted
 PYMICRO = "pymicro-wakeword==2.5.0"
 ALIKE = 1e-4  # posteriors of float files
-INT8_STEP = 2.0**-8  # of the int8 file's posteriors: the processors' kernels round ties otherwise
+INT8_STEP = 2.0**-8  # of the int8 file's posteriors: ai-edge-litert's kernels round ties otherwise
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -124,11 +126,9 @@ def measure(machines: Sequence[Machine], options: argparse.Namespace) -> dict[st
     figures: dict[str, Any] = {"recordings": len(recordings), "machines": {}}
     for machine in machines:
         environment = prepare(machine)
-        here, there = (
-            infer(command, variables, audio, machine.gate)
-            for command, variables in (([sys.executable], {}), (machine.command(), environment))
-        )
-        figures["machines"][machine.name] = compared(here, there, machine.files)
+        here = infer([sys.executable], {}, audio, machine.gate, machine.reference)
+        there = infer(machine.command(), environment, audio, machine.gate)
+        figures["machines"][machine.name] = compared(here, there, machine)
     if not options.no_instructions:
         newest = [each for each in machines if each.architecture == "arm64"][-1:]
         figures["instructions"] = {
@@ -201,22 +201,27 @@ def requirements(python: str) -> list[str]:
 
 
 def infer(
-    command: Sequence[str], variables: dict[str, str], audio: Path, gate: bool
+    command: Sequence[str],
+    variables: dict[str, str],
+    audio: Path,
+    gate: bool,
+    reference: bool = False,
 ) -> dict[str, Any]:
     """What `inference.py` writes there: its arrays, and its report."""
     out = audio.with_name("posteriors.npz")
-    settings = [str(audio), str(out), "gate" if gate else "always"]
+    kernels = "reference" if reference else "own"
+    settings = [str(audio), str(out), "gate" if gate else "always", kernels]
     run([*command, str(HERE / "inference.py"), *settings, *ARTEFACTS], variables)
     with np.load(out) as kept:
         return {name: kept[name] for name in kept.files} | json.loads(str(kept["report"]))
 
 
-def compared(here: dict[str, Any], there: dict[str, Any], files: Sequence[str]) -> dict[str, Any]:
+def compared(here: dict[str, Any], there: dict[str, Any], machine: Machine) -> dict[str, Any]:
     """What differs between this machine and another: posteriors, and detections.
 
-    They are alike where each of `files` ran, has the same detections, and equal posteriors of equal
-    features: float to 1e-4, int8 TFLite to one step of its output. int8 ONNX adds up in another
-    order on each processor.
+    They are alike where each of its files ran, has the same detections, and equal posteriors of
+    equal features: float to 1e-4, int8 TFLite bit for bit with the reference kernels and else to
+    one step of its output. int8 ONNX adds up in another order on each processor.
     """
     rows: dict[str, Any] = {}
     for artefact, found in there["found"].items():
@@ -228,12 +233,13 @@ def compared(here: dict[str, Any], there: dict[str, Any], files: Sequence[str]) 
             "largest_difference": largest(here, there, keys),
             "on_equal_features": largest(here, there, [f"{key}/features" for key in keys]),
         }
-    limits = {"stream.int8.tflite": INT8_STEP, "stream.int8.onnx": 1.0}
+    exact = 0.0 if machine.reference else INT8_STEP
+    limits = {"stream.int8.tflite": exact, "stream.int8.onnx": 1.0}
     alike = all(
         file in rows
         and rows[file]["same_detections"] == rows[file]["recordings"]
         and rows[file]["on_equal_features"] <= limits.get(file, ALIKE)
-        for file in files
+        for file in machine.files
     )
     return {
         "artefacts": rows,

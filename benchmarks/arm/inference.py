@@ -1,6 +1,8 @@
-"""Runs files of a model over recordings: `python inference.py AUDIO.npz OUT.npz GATE ARTEFACT...`.
+"""Runs files of a model over recordings: `inference.py AUDIO.npz OUT.npz GATE KERNELS ARTEFACT...`.
 
 GATE is `gate`, or `always` where webrtcvad is not at hand and the network runs in silence too.
+KERNELS is `own`, which leaves TFLite's kernels to kws, or `reference`, which takes for int8 those
+that kws takes with tflite-runtime.
 
 It needs NumPy, kws and the runtimes of the artefacts only, and runs under an emulator as it does
 without. Of each recording it keeps the posteriors (rows, labels) and the detections, of each
@@ -15,6 +17,7 @@ import numpy as np
 
 from kws import KwsError, load_model
 from kws.evaluation.replay import PosteriorRecorder
+from kws.model import runtimes
 
 
 def posteriors(stream, features):
@@ -24,7 +27,9 @@ def posteriors(stream, features):
 
 
 def main(arguments):
-    audio, out, gate, *artefacts = arguments
+    audio, out, gate, kernels, *artefacts = arguments
+    if kernels == "reference":
+        runtimes.REFERENCE_INT8 = ("ai_edge_litert", "tflite_runtime")
     with np.load(audio) as recordings:
         arrays = {name: recordings[name] for name in recordings.files}
     features = {

@@ -47,6 +47,7 @@ class Machine:
     packages: tuple[str, ...]  # of Debian
     files: tuple[str, ...]  # of the model, of which detections must be as elsewhere
     gate: bool = True  # whether there is a webrtcvad for it
+    reference: bool = False  # whether kws takes its TFLite runtime's reference kernels for int8
 
     @property
     def root(self) -> Path:

@@ -143,6 +143,11 @@ def check_types(nodes: Sequence[Any]) -> None:
         raise ModelError(f"expected float32 in and out, got {', '.join(sorted(kinds))}")
 
 
+# Runtimes whose own kernels for int8 round differently on each kind of processor, enough to change
+# detections. There TFLite's reference kernels are taken, which give the same everywhere.
+REFERENCE_INT8 = ("tflite_runtime",)
+
+
 def tflite_interpreter(content: bytes) -> Any:
     """An interpreter of ai-edge-litert or tflite-runtime on one thread, ready to be invoked.
 
@@ -154,6 +159,12 @@ def tflite_interpreter(content: bytes) -> Any:
         # Built for another NumPy, it first makes NumPy print half a page.
         with contextlib.redirect_stderr(io.StringIO()):
             interpreter = runtime.Interpreter(model_content=content, num_threads=1)
+            if runtime.__name__.partition(".")[0] in REFERENCE_INT8 and _takes_int8(interpreter):
+                interpreter = runtime.Interpreter(
+                    model_content=content,
+                    num_threads=1,
+                    experimental_op_resolver_type=runtime.OpResolverType.BUILTIN_REF,
+                )
         interpreter.allocate_tensors()
     except (SystemError, ImportError, AttributeError) as error:
         raise BackendUnavailable(_why_no_tflite(runtime, error)) from error
@@ -162,6 +173,10 @@ def tflite_interpreter(content: bytes) -> Any:
     for entry in (*interpreter.get_input_details(), *interpreter.get_output_details()):
         _check_tensor(entry)
     return interpreter
+
+
+def _takes_int8(interpreter: Any) -> bool:
+    return any(entry["dtype"] == np.int8 for entry in interpreter.get_input_details())
 
 
 def _check_tensor(tensor: dict[str, Any]) -> None:
