@@ -102,6 +102,20 @@ def test_start_is_never_before_the_stream() -> None:
     assert [0.0] == [detection.start for detection in detect([NO] * 10)]
 
 
+@pytest.mark.parametrize(("height", "expected"), [(0.75, 1), (0.7499, 0)])
+def test_a_score_that_just_reaches_its_threshold(height: float, expected: int) -> None:
+    """It is enough."""
+    decider = Decider(LABELS, {}, replace(CONFIG, threshold=0.75))
+    assert expected == len(detect([REST] * 30 + [(height, 0.0, 0.0)] * 10, decider))
+
+
+@pytest.mark.parametrize(("height", "expected"), [(0.25, 0), (0.2499, 1)])
+def test_what_stayed_just_up_too_long_is_no_word(height: float, expected: int) -> None:
+    """As high as the release, which is half the threshold of 0.5, is up."""
+    decider = Decider(LABELS, {}, replace(CONFIG, threshold=0.5, isolation=0.0))
+    assert expected == len(detect([(height, 0.0, 0.0)] * 60 + [YES] * 10, decider))
+
+
 def test_smoothing() -> None:
     """A few high scores are no word, also as the very first ones."""
     assert [] == detect([REST] * 30 + [(1.0, 0.0, 0.0)] * 3 + [REST] * 30)
@@ -239,6 +253,14 @@ def test_where_a_word_said_again_starts(distance: int) -> None:
     risen = [30 + distance * word + 15 for word in (1, 2)]
     expected = [row * STEP_MS / 1000 - 0.6 for row in risen]
     assert pytest.approx(expected) == [each.start for each in found[1:]]
+
+
+def test_a_word_with_which_the_stream_begins_said_again() -> None:
+    """Its levels count from the very first row on."""
+    levels = [LOUD] * 4 + [5.0] * 36 + [LOUD] * 15 + [5.0] * 60
+    scores = [YES] * 80 + [REST] * 35
+    found = detect_levels(scores, levels, REPEATING)
+    assert pytest.approx([0.1, 1.12]) == [each.end for each in found]
 
 
 def test_a_sound_after_a_word_is_not_the_word_again() -> None:
@@ -454,6 +476,7 @@ def test_many_streams_decide_as_one_each(scores: list[list[Row]], random: Random
         (4, 16, 16, 32, 20),
         (4, 16, 16, 33, None),  # the word ended 32 rows ago
         (4, 16, 15, 1, None),  # its posterior may not have risen yet
+        (4, 15, 17, 1, None),  # what begins 19 rows after the word is part of it
         (17, 4, 16, 1, 21),
         (17, 3, 16, 1, None),  # a pause of 60 ms is within a word
         (3, 17, 16, 1, None),  # what is shorter than 80 ms is no word
