@@ -312,10 +312,11 @@ def test_a_posterior_as_high_as_the_release_is_not_low(low: float, expected: int
     assert expected == len(detect(scores, Decider(LABELS, {}, config)))
 
 
-def test_without_the_labels_silence_and_unknown() -> None:
-    """A model may know keywords only; then there is no context to look at."""
-    decider = Decider(("yes", "no"), {}, CONFIG)
-    row = np.array([[0.95, 0.05]], np.float32)
+@pytest.mark.parametrize("labels", [("yes", "no"), ("yes",)])
+def test_without_the_labels_silence_and_unknown(labels: tuple[str, ...]) -> None:
+    """A model may know keywords only, or one alone; then there is no context to look at."""
+    decider = Decider(labels, {}, CONFIG)
+    row = np.array([[0.95, 0.05]], np.float32)[:, : len(labels)]
     found = [decider.update(row) for _ in range(20)]
     assert 1 == sum(map(len, found))
 
