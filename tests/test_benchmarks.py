@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,9 @@ from benchmarks.product import footprint, latency, peers, scanning
 from benchmarks.product.peers import Peer, Running, Stream, score
 from benchmarks.studies import before, floor, growth
 from benchmarks.studies.macs import arithmetic
+from kws import AudioFile
 from kws.config import SAMPLE_RATE
+from kws.demo import RECORDING
 from kws.errors import KwsError
 
 
@@ -200,6 +203,20 @@ class TestPeers:
             replies = [running.process(tmp_path / "a.raw") for _ in range(2)]
         assert [[], []] == [each["found"] for each in replies]
         assert all(each["cpu_s"] >= 0.0 for each in replies)
+
+    def test_parts_of_a_file_are_one_stream(self, tmp_path: Path) -> None:
+        """A word that lies across a cut is detected, and the end of the file begins anew."""
+        with AudioFile(RECORDING) as source:
+            audio = np.concatenate(list(source))[: 6 * SAMPLE_RATE]
+        path = tmp_path / "a.raw"
+        path.write_bytes(audio.tobytes())
+        cuts = range(0, audio.nbytes + 640, 640)  # every 20 ms: no word lies within one
+        with closing(Running(Peer("ours", "kws", "stream.onnx"))) as running:
+            whole = running.process(path)["found"]
+            for _ in range(2):
+                parts = [running.process(path, part)["found"] for part in pairwise(cuts)]
+                assert [word for word, _ in whole] == [word for part in parts for word, _ in part]
+        assert whole
 
     def test_a_spotter_that_does_not_start(self) -> None:
         """It is named rather than waited for."""
