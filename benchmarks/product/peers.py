@@ -301,7 +301,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = program("product.peers", __doc__)
     parser.add_argument("--clips", type=int, default=20, help="at most, of each word")
     parser.add_argument("--minutes", type=float, default=15.0, help="of speech without keywords")
-    add_rounds(parser, 12)
+    add_rounds(parser, 15)
     return keep(
         parser,
         arguments,
