@@ -292,7 +292,8 @@ def test_keywords_are_speech_until_one_is_detected() -> None:
         assert expected == len(detect(unsure + [(height, 0.0, 0.0)] * 5 + [REST] * 30)), height
 
     after_no = [REST] * 30 + [NO] * 18 + [(0.84, 0.0, 0.0)] * 5 + [REST] * 30
-    assert ["no", "yes"] == words(detect(after_no))
+    for at_once in (1, 3, 100):
+        assert ["no", "yes"] == words(detect(after_no, at_once=at_once)), at_once
     assert [] == detect(after_no, Decider(LABELS, {"no": 0.97}, CONFIG))  # which is not detected
 
 
@@ -527,6 +528,10 @@ def test_a_row_of_context_is_as_loud_as_the_400_ms_up_to_it() -> None:
     counted = np.flatnonzero(weights[0])
     assert list(range(6, 26)) == counted.tolist()
     assert weights[0, counted] == pytest.approx(0.6)  # 10 dB below: 6 of the 10 dB from 16 to 6
+    words_of_two = np.repeat(np.array([[60.0], [50.0]], np.float32), 5, axis=1)
+    both = context_weights(np.repeat(context, 2, axis=0), words_of_two, config)
+    assert both[0].tolist() == weights[0].tolist()  # each by its own word
+    assert both[1, counted] == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("context_ms", [20, 40, 60])
