@@ -15,7 +15,7 @@ PACKAGE = ROOT / "kws"
 
 # Each module may import those of earlier lines only. What is not named here stands above them all.
 LAYERS = (
-    {"errors", "config", "text", "screen"},
+    {"errors", "config", "text"},
     {"model.files"},
     {
         "guard",
@@ -66,7 +66,7 @@ PACKAGES = {
     "cli": {"demo", "recordings", "evaluation", "monitoring", "scanning", "bench", "app", "train"},
 }
 # Of the modules above, training takes the front end and what loads models.
-TRAIN = {"errors", "config", "text", "screen", "frontend", "model"}
+TRAIN = {"errors", "config", "text", "frontend", "model"}
 # What stands beside kws, and what each may import besides kws and itself.
 BESIDE = {
     "kws": set[str](),

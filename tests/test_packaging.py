@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from kws import __version__, cli
 
 ROOT = Path(__file__).parent.parent
-BASE = {"numpy", "onnxruntime", "sounddevice", "soundfile", "soxr", "webrtcvad-wheels"}
+BASE = {"numpy", "onnxruntime", "rich", "sounddevice", "soundfile", "soxr", "webrtcvad-wheels"}
 BACKPORTS = {"tomli"}  # for Python 3.10 alone
 
 

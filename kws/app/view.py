@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -19,10 +19,13 @@ from kws.audio.events import SourceEvent
 from kws.config import SAMPLE_RATE, STEP_MS
 from kws.decision import Detection
 from kws.model.manifest import Manifest
-from kws.screen import Line, Screen, fitted, open_screen
 from kws.text import printable
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.segment import Segments
+    from rich.style import Style
+
     from kws.detector import Int16Array
     from kws.frontend import FloatArray
 
@@ -39,6 +42,7 @@ METER, NARROW_METER = 20, 14  # characters
 BAR = 10  # characters
 
 Clock = Callable[[], float]
+Line: TypeAlias = list[tuple[str, str]]  # what is written, and how
 
 
 @dataclass(frozen=True)
@@ -66,9 +70,11 @@ class LiveView:
     mark in it is the word's threshold, and a bar that reaches the mark is green.
     """
 
-    def __init__(self, screen: Screen, clock: Clock = time.monotonic) -> None:
-        self._screen, self._clock = screen, clock
-        self._glyphs = UNICODE if screen.is_unicode else ASCII
+    def __init__(self, console: Console, clock: Clock = time.monotonic) -> None:
+        from rich.live import Live
+
+        self._console, self._clock = console, clock
+        self._glyphs = UNICODE if console.encoding.lower().startswith("utf") else ASCII
         self._words: _Words | None = None  # once ready
         self._peak = _Held(clock)
         self._load = _Load(clock)
@@ -79,19 +85,21 @@ class LiveView:
         self._paused = False
         self._trouble = ""  # what the source said, while it delivers nothing
         self._drawn = -math.inf
+        self._widths: list[int] = []  # of the lines drawn last
+        self._live = Live(
+            get_renderable=self.render, console=console, auto_refresh=False, transient=True
+        )
 
     def put(self, event: Event) -> None:
         """See Output."""
         self._draw()  # for the width that the terminal has now
         if isinstance(event, Ready):
             self._words = _Words(event.manifest, event.thresholds, self._clock)
-            self._screen.say(opening(event))
-            self._screen.start()
+            self._say(opening(event))
+            self._live.start()
         elif isinstance(event, Detection) and self._words:
             self._words.detected(event.keyword)
-            self._screen.say(
-                self._detection(event, self._words.thresholds[event.keyword]), "bold green"
-            )
+            self._say(self._detection(event, self._words.thresholds[event.keyword]), "bold green")
         elif isinstance(event, Paused | Resumed):
             self._paused = isinstance(event, Paused)
         elif isinstance(event, SourceEvent):
@@ -99,11 +107,11 @@ class LiveView:
             if event.kind in ("gone", "waiting", "back"):
                 self._trouble = printable(event.message) if event.kind != "back" else ""
             if event.kind != "waiting":  # which comes with every attempt
-                self._screen.say(printable(event.message), "yellow")
+                self._say(printable(event.message), "yellow")
         elif isinstance(event, End):
-            self._screen.stop()
+            self._live.stop()
             if event.reason != "failed":  # the error says it all
-                self._screen.say(closing(event))
+                self._say(closing(event))
             return
         self._draw()
 
@@ -124,17 +132,43 @@ class LiveView:
 
     def close(self) -> None:
         """See Output: the cursor comes back."""
-        self._screen.stop()
+        self._live.stop()
+
+    def _say(self, line: str, style: str = "") -> None:
+        self._console.print(line, style=style, highlight=False, markup=False, emoji=False)
 
     def _draw(self) -> None:
-        if self._screen.is_drawing:
+        if self._live.is_started:
             self._drawn = self._clock()
-            self._screen.draw(self.render())
+            self._mend_wrapped()
+            self._live.refresh()
 
-    def render(self) -> list[Line]:
+    def _mend_wrapped(self) -> None:
+        """A terminal that became narrower has wrapped the lines; erase what that added."""
+        from rich.control import Control
+        from rich.segment import ControlType
+
+        width = self._console.width
+        added = sum(-(-each // width) - 1 for each in self._widths if each)
+        if added > 0:
+            up = ((ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2))
+            self._console.control(Control(*up * added))
+
+    def render(self) -> Segments:
         """The lines as they are now, for the terminal's present size."""
-        width, height = self._screen.size
-        return fitted(self._lines(width), width, height)
+        from rich.segment import Segment, Segments
+
+        width, height = self._console.size
+        styles: dict[str, Style | None] = {"": None}
+        lines = []
+        for parts in self._lines(width)[: max(1, height - 1)]:
+            for _, style in parts:
+                if style not in styles:
+                    styles[style] = self._console.get_style(style)
+            line = [Segment(text, styles[style]) for text, style in parts]
+            lines.append(Segment.adjust_line_length(line, width - 1, pad=False))
+        self._widths = [Segment.get_line_length(line) for line in lines]
+        return Segments(part for line in lines for part in (*line, Segment.line()))
 
     def _lines(self, width: int) -> list[Line]:
         narrow = width < NARROW
@@ -206,7 +240,7 @@ class LiveView:
     def _detection(self, detection: Detection, threshold: float) -> str:
         over = f"+{100 * (detection.score / threshold - 1):.0f} %"
         word = f"{when(detection)}  {self._glyphs.detected} {detection.keyword}"
-        if self._screen.size[0] < NARROW:
+        if self._console.width < NARROW:
             return f"{word}  {detection.score:.2f} ({over})"
         return f"{word:<24} score {detection.score:.2f}, threshold {threshold:.2f} ({over})"
 
@@ -294,5 +328,9 @@ class _Load:
 
 def open_view() -> LiveView | None:
     """The live view where standard output is a terminal that can show it, else None."""
-    screen = open_screen(sys.stdout)
-    return None if screen is None else LiveView(screen)
+    if not sys.stdout.isatty():
+        return None
+    from rich.console import Console
+
+    console = Console()
+    return None if console.is_dumb_terminal else LiveView(console)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
+import sys
 from collections.abc import Iterator, Sequence
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -24,24 +24,33 @@ COLUMNS = (
 
 def print_tables(found: dict[str, Any]) -> None:
     """Print everything to standard output."""
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False)
+    # A pipe has no width of its own; there a line that is cut or folded helps nobody.
+    if not console.is_terminal:
+        console = Console(file=sys.stdout, highlight=False, markup=False, width=160)
     machine = found["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    print(f"{machine['processor']}, {machine['cores']} cores, {machine['system']}")
+    console.print(f"{machine['processor']}, {machine['cores']} cores, {machine['system']}")
     governor = f", governor {machine['governor']}" if machine["governor"] else ""
     load = "unknown" if machine["load_average"] is None else machine["load_average"]
-    print(f"Python {machine['python']}, {versions}; load average {load}{governor}")
-    _print(f"\nmodel {found['model']}", _artefacts(found))
-    print("us: one call of the network. ms/s: processor time per second of audio, whole detector.")
-    _print("\nstage by stage, while the gate is open", _stages(found))
-    _print("\nnetwork on several threads, us per call (p50)", _threads(found))
-    _print("\nbatches, hours of audio per second", _throughput(found))
+    console.print(f"Python {machine['python']}, {versions}; load average {load}{governor}")
+    _print(console, f"\nmodel {found['model']}", _artefacts(found))
+    console.print(
+        "us: one call of the network. ms/s: processor time per second of audio, whole detector."
+    )
+    _print(console, "\nstage by stage, while the gate is open", _stages(found))
+    _print(console, "\nnetwork on several threads, us per call (p50)", _threads(found))
+    _print(console, "\nbatches, hours of audio per second", _throughput(found))
     for name, reason in found["not_run"].items():
-        print(f"{name} was not measured: {reason}")
+        console.print(f"{name} was not measured: {reason}", soft_wrap=True)
     noise = found["noise"]
     if noise["noisy"]:
-        print(
+        console.print(
             f"NOISY: rounds differ by {noise['median_spread']:.0%} and other programs took "
-            f"{noise['median_waiting']:.0%} of the time; close them and measure again."
+            f"{noise['median_waiting']:.0%} of the time; close them and measure again.",
+            soft_wrap=True,
         )
 
 
@@ -62,17 +71,19 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield prefix + key, value
 
 
-def _print(title: str, rows: Sequence[Sequence[str]]) -> None:
+def _print(console: Any, title: str, rows: Sequence[Sequence[str]]) -> None:
     """Print a table; the first row is its head."""
+    from rich.table import Table
+
     if len(rows) < 2:
         return
-    print(title)
-    head = zip_longest(*(name.split("\n") for name in rows[0]), fillvalue="")
-    lines = [*head, *rows[1:]]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for first, *rest in lines:
-        cells = [first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])]
-        print("  ".join(cells).rstrip())
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for index, name in enumerate(rows[0]):
+        table.add_column(name, justify="left" if index == 0 else "right", no_wrap=True)
+    for row in rows[1:]:
+        table.add_row(*row)
+    console.print(title)
+    console.print(table)
 
 
 def _artefacts(found: dict[str, Any]) -> list[list[str]]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import argparse
 import csv
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kws.screen import progress
 from kws.text import printable
 
 if TYPE_CHECKING:
@@ -45,8 +46,8 @@ def _convert(options: argparse.Namespace) -> int:
     from kws.errors import writing
     from kws.recordings.convert import convert
 
-    with progress("recordings") as bar, writing(options.out):
-        written, problems = convert(options.folder, options.out, bar.update)
+    with _progress() as advance, writing(options.out):
+        written, problems = convert(options.folder, options.out, advance)
     print(f"{written} recordings in {options.out}")
     for problem in problems:
         print(f"  not converted: {problem}")
@@ -58,8 +59,8 @@ def _check(options: argparse.Namespace) -> int:
     from kws.recordings.datacheck import check_data
 
     corpus = find_corpus(corpus_root(options.folder))
-    with progress("recordings") as bar:
-        report = check_data(corpus, bar.update)
+    with _progress() as advance:
+        report = check_data(corpus, advance)
     if options.csv:
         _write_csv(report, options.csv)
     if options.json:
@@ -67,6 +68,18 @@ def _check(options: argparse.Namespace) -> int:
     else:
         _print(report, options.all)
     return 1 if report.shared_speakers or report.of("unusable") else 0
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr, shown on a terminal only; yields what tells it how many of how many."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("recordings", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def _write_csv(report: DataReport, file: Path) -> None:

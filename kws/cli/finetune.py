@@ -11,8 +11,6 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from kws.screen import progress
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `kws finetune`."""
@@ -46,6 +44,9 @@ def run(options: argparse.Namespace) -> int:
     used."""
     import shlex
 
+    from rich.console import Console
+    from rich.progress import Progress
+
     from kws.errors import BackendUnavailable
 
     try:
@@ -69,8 +70,12 @@ def run(options: argparse.Namespace) -> int:
         config = replace(config, epochs=options.epochs)
     for word, (learned, kept) in words.clips.items():
         print(f"{word}: {learned} recordings to learn from, {kept} to measure on")
-    with progress("training", config.epochs) as bar:
-        scores = finetune(base, words, options.out, config, bar.update)
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("training", total=config.epochs)
+        scores = finetune(
+            base, words, options.out, config, lambda epoch: progress.update(task, completed=epoch)
+        )
     print("\nrecognised of the recordings kept to measure on")
     for label, recall in scores.recall.items():
         print(f"  {label:<16} {100 * recall:6.1f} %")

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kws.cli.options import add_keywords, count
-from kws.screen import progress
 from kws.text import printable
 
 if TYPE_CHECKING:
@@ -93,8 +92,8 @@ def _recordings(paths: Sequence[Path]) -> tuple[list[str], list[Problem]]:
             unreadable += inner.unreadable
         elif path.is_fifo() or path.is_char_device():
             raise DataError(
-                f"{path} is a pipe or a device, which the processes of a scan cannot share: save "
-                f"it to a file first, or run: kws listen --input {path}"
+                f"{path} is a pipe or a device, which the processes of a scan cannot share: save it "
+                f"to a file first, or run: kws listen --input {path}"
             )
         else:
             found.append(path)
@@ -137,14 +136,23 @@ def _scan(paths: list[str], settings: Any, engine: Engine, keep: Any) -> float:
     """Scan with a progress bar on a terminal; returns the wall seconds that it took."""
     import time
 
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
     from kws.scanning.scan import bundled
 
     begin = time.monotonic()
-    with progress("recordings", len(paths)) as bar:
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("recordings", total=len(paths))
         for results in engine.scan(bundled(paths, engine.workers), settings):
             for scanned in results:
                 keep(scanned)
-            bar.advance(len(results))
+            bar.advance(task, len(results))
     return time.monotonic() - begin
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -20,7 +21,6 @@ from kws.config import LABELS, SILENCE, UNKNOWN, FeatureConfig
 from kws.errors import ModelError
 from kws.frontend import SparseFilters, frame_count
 from kws.model.manifest import find_manifest, read_artefact, read_manifest
-from kws.screen import progress
 from kws.train import augment, checkpoint
 from kws.train.architectures import AnyConfig, AnyNetwork, build
 from kws.train.board import Board
@@ -356,10 +356,10 @@ def _run_epoch(
         own.append(learner.step(batch, rate, taught, min(1.0, step / trusted)))
         if teacher_step is not None:
             others.append(teacher_step)
-        bar.advance()
+        advance()
 
     waiting: Batch | None = None
-    with progress(f"epoch {epoch + 1}/{config.epochs}", per_epoch) as bar:
+    with _Progress(epoch, config.epochs, per_epoch) as advance:
         for index, batch in enumerate(batches):
             if teacher is not None:
                 step = epoch * per_epoch + index
@@ -498,3 +498,25 @@ def _truncate_log(path: Path, epochs: int) -> None:
     """Drop lines of epochs that the last checkpoint does not know: they are run again."""
     lines = path.read_text(encoding="utf-8").splitlines()[:epochs] if path.exists() else []
     path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+
+
+class _Progress:
+    """A progress bar over the batches of one epoch, shown on a terminal only."""
+
+    def __init__(self, epoch: int, epochs: int, batches: int) -> None:
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            transient=True,
+        )
+        self._bar.disable = not self._bar.console.is_terminal
+        self._task = self._bar.add_task(f"epoch {epoch + 1}/{epochs}", total=batches)
+
+    def __enter__(self) -> Any:
+        self._bar.start()
+        return lambda: self._bar.advance(self._task)
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
