@@ -92,8 +92,8 @@ def _recordings(paths: Sequence[Path]) -> tuple[list[str], list[Problem]]:
             unreadable += inner.unreadable
         elif path.is_fifo() or path.is_char_device():
             raise DataError(
-                f"{path} is a pipe or a device, which the processes of a scan cannot share: save it "
-                f"to a file first, or run: kws listen --input {path}"
+                f"{path} is a pipe or a device, which the processes of a scan cannot share: save "
+                f"it to a file first, or run: kws listen --input {path}"
             )
         else:
             found.append(path)
