@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -83,6 +84,11 @@ class SoundServer:
         assert self._process is not None
         self._process.kill()
         self._process.wait()
+
+    def hang(self) -> None:
+        """Let it reply to nobody any more."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
 
     def run(self, *command: str) -> str:
         """Run a program against the server and return what it printed."""

@@ -1,7 +1,5 @@
 """`python -m kws`, the same as `kws`."""
 
-import sys
+from kws.cli import script
 
-from kws.cli import main
-
-sys.exit(main())
+script()

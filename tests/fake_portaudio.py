@@ -16,6 +16,9 @@ class FakePortAudio:
     class PortAudioError(Exception):
         pass
 
+    class CallbackAbort(Exception):
+        pass
+
     def __init__(self) -> None:
         self.refuses: dict[tuple[int, int], int] = {}  # (rate, channels) -> PortAudio's error code
         self.signal: np.ndarray | None = None  # (frames, channels) float32, over and over
@@ -69,7 +72,11 @@ class FakePortAudio:
                 if not stream.closed and self.signal is not None:
                     taken = np.arange((count - 1) * frames, count * frames) % len(self.signal)
                     block = np.rint(self.signal[taken][:, : key[1]] * 32768).astype("<i2")
-                    self.deliver(stream, block)
+                    try:
+                        self.deliver(stream, block)
+                    except self.CallbackAbort:
+                        stream.end()
+                        return
 
         def close(ignore_errors: bool = True) -> None:
             stream.closed = True

@@ -31,6 +31,7 @@ LAYERS = (
         "audio.gap",
         "audio.header",
         "audio.samples",
+        "audio.wakeup",
         "model.manifest",
         "model.onnx_file",
         "model.tflite_file",

@@ -6,16 +6,19 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from typing import Any
 
 import numpy as np
 import pytest
 from fake_portaudio import FakePortAudio
+from interrupted import ends, interrupt, tear
 
 from kws.audio import Device, Gap, Microphone, SourceEvent, input_devices
 from kws.audio.desktop import DesktopSource, Server, parse_sources
 from kws.audio.devices import find
 from kws.audio.errors import DeviceError
+from kws.audio.wakeup import Wakeup
 from kws.cli import main
 from kws.config import SAMPLE_RATE
 
@@ -269,8 +272,8 @@ class TestListening:
         Closing again is fine."""
         waits = threading.Event()
 
-        class LongWait(threading.Event):
-            def wait(self, timeout: float | None = None) -> bool:
+        class LongWait(Wakeup):
+            def wait(self, _: float = -1.0) -> bool:
                 waits.set()
                 return super().wait(60.0)
 
@@ -287,6 +290,37 @@ class TestListening:
         microphone.close()
         assert list(microphone) == []
         assert all(stream.closed for stream in portaudio.streams)
+
+    @pytest.mark.parametrize("raises", [True, False])
+    def test_a_signal_anywhere(
+        self, raises: bool, portaudio: FakePortAudio, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Wherever in the loop its handler raises or closes the microphone, nothing hangs."""
+        monkeypatch.setattr("kws.audio.capture.LAST_BLOCK", 0.0)
+        block = np.zeros((3528, 2), np.int16)
+        at, reached = 0, True
+        while reached:
+            at += 1
+            microphone = Microphone()
+            stream = portaudio.streams[-1]
+
+            def run(microphone: Microphone = microphone) -> None:
+                with closing(iter(microphone)) as blocks:  # type: ignore[type-var]
+                    for _ in range(2):
+                        next(blocks, None)
+
+            def deliver(stream: Any = stream) -> None:
+                with suppress(FakePortAudio.CallbackAbort):
+                    while True:
+                        time.sleep(0.01)
+                        portaudio.deliver(stream, block)
+
+            delivery = threading.Thread(target=deliver, daemon=True)
+            delivery.start()
+            reached = interrupt(run, tear if raises else microphone.close, at)
+            assert ends(microphone.close), f"it cannot be closed after place {at}"
+            assert ends(delivery.join), f"PortAudio's thread hangs after place {at}"
+        assert at > 10
 
     def test_closed_while_a_block_is_read(
         self, portaudio: FakePortAudio, monkeypatch: pytest.MonkeyPatch

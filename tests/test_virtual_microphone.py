@@ -297,6 +297,21 @@ def test_devices_are_listed_anew_only_without_streams(sound: SoundServer) -> Non
     assert sound.run(sys.executable, "-c", RESCAN).split() == ["False", "refused", "True"]
 
 
+def test_a_server_that_hangs(sound: SoundServer) -> None:
+    """A sound server that replies to nobody does not keep the program from ending."""
+    process = sound.start_program("-m", "kws", "listen", "--json")
+    assert process.stdout is not None
+    assert "ready" in process.stdout.readline()
+    sound.hang()
+    process.send_signal(signal.SIGTERM)
+    try:
+        output, errors = process.communicate(timeout=MINUTE)
+    finally:
+        process.kill()
+    assert (0, "") == (process.returncode, errors)
+    assert '"reason": "signal"' in output
+
+
 def test_a_server_that_starts_later(sound: SoundServer) -> None:
     """A microphone can be opened although PortAudio looked for devices before there was one."""
     sound.kill()

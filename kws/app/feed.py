@@ -16,6 +16,7 @@ from kws.audio.convert import Converter, Int16Array
 from kws.audio.gap import Gap
 from kws.audio.samples import ENCODINGS, RawFormat
 from kws.audio.source import Closing
+from kws.audio.wakeup import Wakeup
 from kws.config import SAMPLE_RATE
 from kws.errors import AudioError
 
@@ -53,9 +54,10 @@ class AudioFeed(Closing):
         self._channels, self._max_age = channels, max_age
         self._format = RawFormat(sample_format, rate, channels)
         self._rest = b""  # of a frame of which not all bytes have come
+        self._wake = Wakeup()  # who iterates: audio or the end has come
+        self._lock = threading.RLock()  # of all that follows
         self._converter = Converter(rate)
         self._blocks: deque[tuple[float, Int16Array]] = deque()  # when it came, and what
-        self._changed = threading.Condition()
         self._dropped = 0  # samples since the last block that was given on
         self._ended = False
         self._put = 0  # samples at 16 kHz so far
@@ -69,42 +71,42 @@ class AudioFeed(Closing):
         (frames,) or (frames, channels) and holds int16, int32, uint8, or floats in [-1, 1].
         """
         block = self._frames(audio)
-        with self._changed:
+        with self._lock:
             if self._ended:
                 raise AudioError(f"{self.name} has ended; make a new AudioFeed")
             self._add(self._converter.convert(block))
 
     def end(self) -> None:
         """No more audio comes: whoever iterates gets what is left and then ends."""
-        with self._changed:
+        with self._lock:
             if not self._ended:
                 self._add(self._converter.convert(np.zeros((0, self._channels), np.float32), True))
                 self._ended = True
-                self._changed.notify_all()
+                self._wake.set()
 
     def close(self) -> None:
         """End at once: what was not processed is left out; may be called twice."""
-        with self._changed:
+        with self._lock:
             self._blocks.clear()
             self._ended = True
-            self._changed.notify_all()
+            self._wake.set()
 
     def unix_time(self, stream_seconds: float) -> float:
         """When that second of the present iteration came, in Unix seconds."""
-        with self._changed:
+        with self._lock:
             ago = (self._put - self._begun) / SAMPLE_RATE - stream_seconds
             return self._latest - ago
 
     def __iter__(self) -> Iterator[Int16Array | Gap]:
-        with self._changed:
+        with self._lock:
             self._begun = self._put - sum(len(block) for _, block in self._blocks)
             self._dropped = 0
         while (block := self._next()) is not None:
             yield block
 
     def _next(self) -> Int16Array | Gap | None:
-        with self._changed:
-            while True:
+        while True:
+            with self._lock:
                 self._drop_old()
                 if self._dropped:
                     dropped, self._dropped = self._dropped, 0
@@ -113,7 +115,7 @@ class AudioFeed(Closing):
                     return self._blocks.popleft()[1]
                 if self._ended:
                     return None
-                self._changed.wait()
+            self._wake.wait()
 
     def _add(self, block: Int16Array) -> None:
         if len(block):
@@ -121,7 +123,7 @@ class AudioFeed(Closing):
             self._blocks.append((time.monotonic(), block))
             self._put += len(block)
             self._latest = time.time()
-            self._changed.notify_all()
+            self._wake.set()
 
     def _drop_old(self) -> None:
         if self._max_age is None:

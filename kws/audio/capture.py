@@ -18,12 +18,15 @@ from kws.audio.devices import Target, no_device
 from kws.audio.errors import DeviceError
 from kws.audio.portaudio import LOCK, load_sounddevice, quiet
 from kws.audio.source import reason
+from kws.audio.wakeup import Wakeup
 
 BLOCK_MS = 80  # shorter ones cost more: a fifth of the time was measured with 80 against 20 ms
 
 # s: a sound server that starts anew after a loss may deliver its blocks by up to one later than
 # before, and says so. What it says beyond that is a guess, and wrong while it catches up.
 LONGEST_WAIT = BLOCK_MS / 1000
+
+LAST_BLOCK = 0.25  # s that closing waits for one more block
 
 # PortAudio's error codes.
 REFUSES_RATE, REFUSES_CHANNELS, UNAVAILABLE = -9997, -9998, -9985
@@ -53,6 +56,7 @@ class Capture:
         self._wake = wake
         self._finished = finished
         self._closing = False
+        self._over = Wakeup()
         counts = [count for count in target.channels if count >= least_channels]
         if not counts:
             raise DeviceError(
@@ -77,6 +81,7 @@ class Capture:
     def _try(self, rate: int, channels: int) -> Exception | None:
         """Open the device so; returns PortAudio's refusal, or None."""
         sounddevice = load_sounddevice()
+        self._abort = sounddevice.CallbackAbort
         self.rate = rate
         self.channels = channels
         frames = rate * BLOCK_MS // 1000
@@ -106,6 +111,8 @@ class Capture:
         return None
 
     def _copy(self, data: Any, _frames: int, times: Any, status: Any) -> None:
+        if self._closing:
+            raise self._abort
         slot = self.written % self._slots
         self._ring[slot] = bytearray(data)
         self._arrivals[slot] = arrival = clock.now()
@@ -117,6 +124,7 @@ class Capture:
 
     def _end(self) -> None:
         self.ended = True
+        self._over.set()
         if not self._closing:
             self._finished()
 
@@ -142,9 +150,20 @@ class Capture:
         """Whether the sound system lost audio before one of these blocks."""
         return any(self._overflows[number % self._slots] for number in range(first, last + 1))
 
-    def close(self) -> None:
-        """Release the device."""
+    def finish(self) -> None:
+        """Take no further block; returns at once. PortAudio's thread ends with the next one."""
         self._closing = True
+
+    def close(self) -> None:
+        """Release the device.
+
+        Under Linux PortAudio cancels its thread, wherever that is. If it waited for Python's
+        global lock, no thread of the process would ever get that again: so it ends by itself, at
+        the next block, and is only cancelled where it waits for a device that delivers none.
+        """
+        self.finish()
+        if not self.ended:
+            self._over.wait(LAST_BLOCK)
         with LOCK:
             if not self._stream.closed:
                 self._stream.abort(ignore_errors=True)

@@ -24,6 +24,7 @@ from kws.audio.level import Level
 from kws.audio.portaudio import rescan
 from kws.audio.reader import Reader
 from kws.audio.source import Closing
+from kws.audio.wakeup import Wakeup
 from kws.config import SAMPLE_RATE
 from kws.errors import AudioError
 
@@ -90,8 +91,8 @@ class Microphone(Closing):
         self._max_age = LONGEST_AGE if max_age is None else max_age
         self._on_event = on_event
         self._events: deque[SourceEvent] = deque()
-        self._wake = threading.Event()  # the loop: a block, an event or the end has come
-        self._attention = threading.Event()  # the keeper: something may be wrong
+        self._wake = Wakeup()  # the loop: a block, an event or the end has come
+        self._attention = Wakeup()  # the keeper: something may be wrong
         self._changed = False  # the sound server's list has changed
         self._closed = False
         self._failure: AudioError | None = None
@@ -156,6 +157,7 @@ class Microphone(Closing):
         self._closed = True
         self._wake.set()
         self._attention.set()
+        self._capture.finish()
         if threading.current_thread() is not self._keeper:
             self._keeper.join(timeout=2.0)  # a sound system that hangs must not hang us
         self._reader.close()
@@ -176,13 +178,13 @@ class Microphone(Closing):
                 self._tell_all()
                 yield from items
         finally:
+            self._wake.set()  # for a loop that has begun meanwhile: one set ends only one wait
             if self._closed:  # in the middle of a block, which took up again what close() released
                 self._reader.close()
 
     def _wait(self) -> bool:
         """Until there is something to read; False when it has been closed."""
         while True:
-            self._wake.clear()
             self._tell_all()
             if self._closed:
                 return False
@@ -269,7 +271,6 @@ class Microphone(Closing):
         while True:
             before = clock.now()
             self._attention.wait(TICK)
-            self._attention.clear()
             if self._closed:
                 return ""
             if capture.ended:
@@ -296,7 +297,6 @@ class Microphone(Closing):
             delay = DELAYS[min(attempt, len(DELAYS) - 1)]
             attempt += 1
             if self._attention.wait(delay):
-                self._attention.clear()
                 self._changed = False
             if self._closed:
                 return

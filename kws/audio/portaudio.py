@@ -6,6 +6,7 @@ initialised, and writes lines of its own to standard error, also from a thread o
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import gc
 import logging
@@ -15,12 +16,14 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from types import ModuleType
 from typing import Any
 
 from kws.audio.errors import DeviceError
 
 LOCK = threading.RLock()  # held around every call into PortAudio
+PATIENCE = 1.0  # s that the end of the process waits for such a call
 
 # What PortAudio, ALSA and JACK write, each of them a line, with empty ones in between.
 NOISE = re.compile(
@@ -43,7 +46,32 @@ def load_sounddevice() -> ModuleType:
             "OS run: sudo apt-get install libportaudio2 (--input FILE and --demo work without it)",
         ) from error
     module: ModuleType = sounddevice
+    _prepare_exit(module)
     return module
+
+
+@cache
+def _prepare_exit(sounddevice: Any) -> None:
+    """Let the end of the process wait for no sound system that hangs.
+
+    sounddevice terminates PortAudio at exit, which closes what is open. A thread that closes a
+    stream must not meet that. A call that never returns, or a stream that nobody could close in
+    time, may mean that this would not return either.
+    """
+
+    def leave() -> None:  # registered behind sounddevice's own clean-up, so that it runs before it
+        if hangs():
+            sounddevice._initialized = 0
+
+    atexit.register(leave)
+
+
+def hangs() -> bool:
+    """Whether, at the end of the process, something of the sound system is left unfinished.
+
+    No call into PortAudio can begin any more, but for those of this thread.
+    """
+    return not LOCK.acquire(timeout=PATIENCE) or _redirect.holders > 0
 
 
 def rescan() -> bool:
@@ -96,15 +124,15 @@ class _Redirect:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._holders = 0
+        self.holders = 0  # calls into PortAudio, and open streams
         self._pointer: Any = None
         self._terminal: int | None = None  # FILE *
         self._pipe: int | None = None  # FILE *
 
     def acquire(self) -> None:
         with self._lock:
-            self._holders += 1
-            if self._holders == 1:
+            self.holders += 1
+            if self.holders == 1:
                 if self._pipe is None and platform.libc_ver()[0] == "glibc":
                     self._open()
                 if self._pipe is not None:
@@ -112,8 +140,8 @@ class _Redirect:
 
     def release(self) -> None:
         with self._lock:
-            self._holders -= 1
-            if self._holders == 0 and self._pipe is not None:
+            self.holders -= 1
+            if self.holders == 0 and self._pipe is not None:
                 self._pointer.value = self._terminal
 
     def _open(self) -> None:

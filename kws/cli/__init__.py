@@ -12,8 +12,10 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import os
 import sys
 from types import ModuleType
+from typing import NoReturn
 
 from kws import __version__
 from kws.cli import terminal
@@ -66,6 +68,15 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     finally:
         terminal.abandon()
+
+
+def script() -> NoReturn:
+    """What the command and `python -m kws` run: `main`, and the end of the process."""
+    code = main()
+    portaudio = sys.modules.get("kws.audio.portaudio")
+    if portaudio is not None and portaudio.hangs():
+        os._exit(code)  # a thread of PortAudio's that calls Python while that is taken down crashes
+    sys.exit(code)
 
 
 def _run(arguments: list[str]) -> int:

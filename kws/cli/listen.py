@@ -140,16 +140,19 @@ def _listen(options: Options, signals: StopSignals, servers: Sequence[Server]) -
         session = Session(outputs, signals)
         told = (systemd, *servers, display)
         observers = [each for each in told if isinstance(each, Observer)]
-        running = _running(servers, session.mute)
-        outputs.replace([], running)
-        for url in [url for each in running for url in each.start()]:
-            if not options.quiet:
-                write_note(f"Serving {url}")
-        with closing(_Parts(setup, session, outputs)) as parts:
+        with signals.shield():  # torn, the start of a thread may hold up the end of the program
+            running = _running(servers, session.mute)
+            outputs.replace([], running)
+            for url in [url for each in running for url in each.start()]:
+                if not options.quiet:
+                    write_note(f"Serving {url}")
+            parts = _Parts(setup, session, outputs)
+        with closing(parts):
             while parts.run(observers).reason == "reload":
                 signals.clear()
                 try:
-                    parts.change(_Setup.of(options.reread()))
+                    with signals.shield():
+                        parts.change(_Setup.of(options.reread()))
                 except KwsError as error:
                     logger.error(
                         "the configuration is not read again, the old one goes on: %s", error
