@@ -132,7 +132,8 @@ class SoundServer:
             yield written
         finally:
             written.close()
-            self.run("pactl", "unload-module", module.strip())
+            with suppress(subprocess.CalledProcessError):  # the server may have been killed
+                self.run("pactl", "unload-module", module.strip())
 
 
 class Written:

@@ -203,6 +203,29 @@ def test_sound_server_killed_and_restarted(sound: SoundServer) -> None:
     assert listener.events == ["ready", "gone", "waiting", "back"]
 
 
+def test_the_clock_after_a_restart(sound: SoundServer) -> None:
+    """What is played once the sound server is back stands where the wall's clock says."""
+    with sound.plugged_in("usb", "Büro USB Mic") as microphone:
+        listener = Running(sound.start_program(PROGRAM, "usb mic"))
+        listener.event("ready")
+        listener.hears_again()
+        played = microphone.play(CLICK)
+        listener.click(0)
+        sound.kill()
+        listener.event("gone")
+    time.sleep(2.0)
+    sound.start()
+    with sound.plugged_in("usb", "Büro USB Mic") as microphone:
+        listener.event("back")
+        time.sleep(1.0)
+        begin = microphone.play(CLICK)
+        first, second = listener.click(0), listener.click(1)
+        went_by = second["click"] - first["click"]
+        assert went_by == pytest.approx(begin - played, abs=WRONG)
+        assert second["time"] == pytest.approx(begin, abs=LATE)
+        assert listener.end() == ""
+
+
 def test_a_handler_of_nine_seconds(sound: SoundServer) -> None:
     """What was said meanwhile does not fire; what comes afterwards does, with the right times."""
     audio = np.concatenate(list(AudioFile(RECORDING)))[: 19 * SAMPLE_RATE]
