@@ -18,6 +18,7 @@ FLOOR = -100.0  # dBFS, what digital silence counts as
 FULL_SCALE = 32768.0
 CLIPPED = 32_700  # magnitude from which a sample counts as cut off; some converters stop short
 PATIENCE = 5.0  # s for which something must be so before it is reported
+EVERY = 0.5  # s between two looks for it, each of which goes through the last seconds
 
 OFFSET = 0.02  # of full scale
 SILENT = -70.0  # dBFS: a peak below is no live microphone, or one that is turned down
@@ -82,6 +83,7 @@ class LevelWatch:
         self._last = _Measured(0.0, FLOOR, FLOOR, 0.0, True, False)
         self._recent: deque[_Measured] = deque()
         self._seconds = 0.0  # of audio in _recent
+        self._unjudged = EVERY  # s since the last look
         self._understood = False  # speech has been loud enough: from now on quiet means silence
         self._enough = LOW  # dBFS: a peak that ends "quiet"
 
@@ -96,6 +98,7 @@ class LevelWatch:
         self._understood |= last.peak >= LOW
         self._recent.append(last)
         self._seconds += seconds
+        self._unjudged += seconds
         while self._seconds - self._recent[0].seconds >= PATIENCE - 1e-6:
             self._seconds -= self._recent.popleft().seconds
         if self.trouble is not None and not self._goes_on(last):
@@ -104,7 +107,8 @@ class LevelWatch:
             self._recent.clear()
             self._seconds = 0.0
             yield kind, sentence
-        elif self.trouble is None and self._seconds >= PATIENCE - 1e-6:
+        elif self.trouble is None and self._seconds >= PATIENCE - 1e-6 and self._unjudged >= EVERY:
+            self._unjudged = 0.0
             self.trouble = self._judge()
             if self.trouble is not None:
                 yield self.trouble, TROUBLES[self.trouble][1]
