@@ -124,7 +124,7 @@ def _watch(soak: Soak, seconds: float) -> str:
             return f"it ended with {soak.process.returncode} after {passed:.0f} s"
         if time.monotonic() - soak.last_detection > QUIET:
             return f"nothing was detected for {QUIET:.0f} s"
-        if passed > (disturbed + 1) * EVERY:
+        if passed > (disturbed + 1) * EVERY and "ready" in soak.counts:
             disturbed += 1
             resident = resident_bytes(soak.process.pid)
             print(f"{passed:5.0f} s  {resident / 1e6:.1f} MB  {soak.counts}", end="  ", flush=True)
