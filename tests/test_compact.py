@@ -22,8 +22,8 @@ from kws.train.recipe import RECIPES
 KEPT = Path(__file__).parent.parent / "export" / "checkpoints"
 
 
-@pytest.mark.parametrize("name", ["large", "lessons", "verifier-lessons", "verifier-talk"])
-def test_what_ships_is_kept(name: str) -> None:
+@pytest.mark.parametrize("name", ["large", "lessons", "small", "verifier-lessons", "verifier-talk"])
+def test_what_was_trained_is_kept(name: str) -> None:
     """In a small file, with the options of its recipe."""
     path = KEPT / f"{name}.pt"
     assert path.stat().st_size < 2_000_000

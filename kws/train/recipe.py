@@ -56,7 +56,7 @@ RECIPES = {
         ),
     ),
     "wide": Recipe(
-        "the same of 488,000 weights, trained twice as long",
+        "the same of 488,000 weights, trained longer; no better (docs/lab-notes.md)",
         FitConfig(
             epochs=46,
             seed=82,
