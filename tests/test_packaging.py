@@ -100,7 +100,7 @@ def test_version_and_command() -> None:
     """The metadata's version is the package's, and `kws` starts the command line."""
     assert metadata.version("kws") == __version__
     (script,) = (e for e in metadata.distribution("kws").entry_points if e.name == "kws")
-    assert script.load() is cli.main
+    assert script.load() is cli.script
 
 
 def test_changelog_names_the_version() -> None:
