@@ -74,6 +74,14 @@ class Running:
         """That click, counted from 0."""
         return self.wait_for(lambda line: line.get("number") == number)
 
+    def check_clock(self, first: float, second: float) -> None:
+        """Two clicks played at these Unix times: the stream's clock against the wall's between
+        them, whatever was lost, and the time that is told of the second."""
+        clicks = self.click(0), self.click(1)
+        went_by = clicks[1]["click"] - clicks[0]["click"]
+        assert went_by == pytest.approx(second - first, abs=WRONG)
+        assert clicks[1]["time"] == pytest.approx(second, abs=LATE)
+
     def hears_again(self) -> dict[str, Any]:
         """The second block that comes from now on."""
         first = self.wait_for(lambda line: "samples" in line, len(self.lines))
@@ -150,11 +158,7 @@ def test_ten_stalls(sound: SoundServer) -> None:
                     pass
         begin = microphone.play(CLICK)
         for listener in listeners:
-            first, second = listener.click(0), listener.click(1)
-            # The stream's clock against the wall's, over all stalls.
-            went_by = second["click"] - first["click"]
-            assert went_by == pytest.approx(begin - before, abs=WRONG)
-            assert second["time"] == pytest.approx(begin, abs=LATE)
+            listener.check_clock(before, begin)
             assert listener.end() == ""
             assert set(listener.events) == {"ready", "lost"}
             assert sum(line.get("gap", 0) for line in listener.lines) > 4 * SAMPLE_RATE
@@ -178,10 +182,7 @@ def test_unplugged_and_plugged_in(sound: SoundServer) -> None:
         assert not any("samples" in line for line in listener.lines[before:-1])
         time.sleep(1.0)
         begin = microphone.play(CLICK)
-        first, second = listener.click(0), listener.click(1)
-        went_by = second["click"] - first["click"]
-        assert went_by == pytest.approx(begin - played, abs=WRONG)
-        assert second["time"] == pytest.approx(begin, abs=LATE)
+        listener.check_clock(played, begin)
         assert back["seconds"] > 2.0
         assert listener.end() == ""
     assert listener.events[:4] == ["ready", "gone", "waiting", "back"]
@@ -219,10 +220,7 @@ def test_the_clock_after_a_restart(sound: SoundServer) -> None:
         listener.event("back")
         time.sleep(1.0)
         begin = microphone.play(CLICK)
-        first, second = listener.click(0), listener.click(1)
-        went_by = second["click"] - first["click"]
-        assert went_by == pytest.approx(begin - played, abs=WRONG)
-        assert second["time"] == pytest.approx(begin, abs=LATE)
+        listener.check_clock(played, begin)
         assert listener.end() == ""
 
 
