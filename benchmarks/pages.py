@@ -32,7 +32,7 @@ PAGES = {
     ),
     "streaming": Page(
         "Detection on streams",
-        "False accepts, misses and delay of every preset, the gate, processor time and memory.",
+        "False accepts, misses and delay of every preset, what the gate costs, and memory.",
     ),
     "rooms": Page(
         "Difficult rooms and voices",
@@ -98,6 +98,11 @@ PAGES = {
     "before": Page(
         "Processor time beside an earlier commit's",
         "The default model of both, and pymicro-wakeword, taking turns on the same audio.",
+    ),
+    "recomputation": Page(
+        "What streaming saves",
+        "The network with its state from hop to hop, beside its whole window for each row of "
+        "posteriors.",
     ),
     "growth": Page(
         "Many streams, wider networks, other hops",
@@ -176,7 +181,6 @@ HEADINGS = {
     "memory": "memory of a process that listens for an hour",
     "methods": "ways to train",
     "mistakes": "misses and false accepts",
-    "ms per second of audio": "in ms per second of audio",
     "ms_per_second": "in ms per second of audio",
     "not_installed": "extras that could not be installed",
     "not_measured": "what was not measured",
@@ -184,8 +188,6 @@ HEADINGS = {
     "one_call_of_the_network": "one call of the network",
     "operating_points": "presets",
     "paired_processor_time": "processor time",
-    "processor_time": "processor time",
-    "relative processor time": "relative, paired by round",
     "relative_processor_time": "relative, paired by round",
     "stages_while_the_gate_is_open": "stages while the gate is open",
     "standard_deviation_over_seeds": "standard deviation over the seeds",

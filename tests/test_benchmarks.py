@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from benchmarks.environments import EnvironmentFailed, environment, install
 from benchmarks.product import footprint, latency, peers, scanning
 from benchmarks.product.peers import Peer, Running, Stream, score
-from benchmarks.studies import before, floor, growth
+from benchmarks.studies import before, floor, growth, recomputation
 from benchmarks.studies.macs import arithmetic
 from kws import AudioFile
 from kws.config import SAMPLE_RATE
@@ -87,6 +87,17 @@ def test_an_earlier_commit() -> None:
     assert not tree.exists()
     with pytest.raises(KwsError, match="no-such-commit"), before.checked_out("no-such-commit"):
         pass
+
+
+def test_recomputation() -> None:
+    """Every way has its time and its ratio to streaming, the network alone to itself."""
+    with AudioFile(RECORDING) as source:
+        speech = np.concatenate(list(source))[: 3 * SAMPLE_RATE // 2]
+    found = recomputation.measure(speech, 6)["paired_processor_time"]
+    assert 5 == len(found)
+    for name in (recomputation.STREAMING, recomputation.ALONE):
+        assert 1.0 == found[name]["relative_processor_time"]["median"]
+    assert all(row["ms_per_second"]["median"] > 0.0 for row in found.values())
 
 
 def test_growth(tmp_path: Path) -> None:

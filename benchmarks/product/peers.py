@@ -246,13 +246,17 @@ def at_our_false_accepts(
 
 def timed_audio(data: Path, seconds: float = 30.0) -> dict[str, Int16Array]:
     """What processor time is measured on: spoken orders with their pauses, read speech, which is
-    dense, and digital silence."""
+    dense, digital silence, and a room in which somebody speaks for a tenth of the time."""
     samples = round(seconds * SAMPLE_RATE)
-    audio = {
-        "speech": speech_of(data, "orders")[:samples],
+    speech = speech_of(data, "orders")[:samples]
+    quiet_room = np.random.default_rng(SEED).normal(0, 3, len(speech)).astype(np.int16)
+    spoken = len(speech) // 10
+    return {
+        "speech": speech,
         "read_speech": speech_of(data, "librispeech", files=20)[:samples],
+        "silence": np.zeros(len(speech), np.int16),
+        "a_tenth_speech": np.concatenate((quiet_room[spoken:], speech[:spoken])),
     }
-    return {**audio, "silence": np.zeros(len(audio["speech"]), np.int16)}
 
 
 def write_raw(folder: Path, audio: Mapping[str, Int16Array]) -> dict[str, Path]:
