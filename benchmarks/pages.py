@@ -188,6 +188,7 @@ HEADINGS = {
     "one_call_of_the_network": "one call of the network",
     "operating_points": "presets",
     "paired_processor_time": "processor time",
+    "processor_time": "processor time",
     "relative_processor_time": "relative, paired by round",
     "stages_while_the_gate_is_open": "stages while the gate is open",
     "standard_deviation_over_seeds": "standard deviation over the seeds",
