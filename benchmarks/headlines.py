@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from benchmarks.difficult import card_table, short_table
+from benchmarks.product import installations
 from benchmarks.text import Row, megabytes, share, table
 from benchmarks.timed import timed_text, too_noisy
 from kws.evaluation.intervals import rate_text
@@ -194,22 +195,22 @@ def _whole_program(results: Results) -> Iterator[Row]:
 
 
 def _sizes(results: Results) -> Iterator[Row]:
-    figures = _figures(results, "footprint")
-    if not figures:
-        return
-    here = _link("footprint")
-    yield ("the wheel, with every format of the models", megabytes(figures["wheel_bytes"]), here)
-    installed = figures["installed"]["base"]["installed_bytes"]
-    yield ("installed with all that it needs", megabytes(installed), here)
-    resident = figures["start_up"].get("base stream.onnx", {}).get("resident_bytes")
-    if resident:
-        yield ("memory of a process that listens", megabytes(resident), here)
+    if figures := _figures(results, "footprint"):
+        wheel = megabytes(figures["wheel_bytes"])
+        yield ("the wheel, with every format of the models", wheel, _link("footprint"))
+    if figures := _figures(results, "installations"):
+        base = figures["ways"][installations.BASE]
+        for text, key in (
+            ("installed with all that it needs", "installed_bytes"),
+            ("memory of `kws listen` at its most", "resident_bytes"),
+        ):
+            yield (text, megabytes(base[key]), _link("installations"))
 
 
 def _archive(results: Results) -> Iterator[Row]:
     row = _figures(results, "scanning").get("ways", {}).get("kws scan, 2 processes")
-    if row and not too_noisy(row):
-        speed = f"{row['times_real_time']:.0f} times real time"
+    if row and not too_noisy(row["times_real_time"]):
+        speed = timed_text(row["times_real_time"], "{:.0f}", " times real time")
         yield ("an archive on two cores", speed, _link("scanning"))
 
 

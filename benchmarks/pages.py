@@ -64,10 +64,7 @@ PAGES = {
     "cuda": Page(
         "On an NVIDIA GPU", "The networks on CUDA: one call each, and batches of 1 to 4096."
     ),
-    "footprint": Page(
-        "Size and start-up",
-        "The wheel, fresh installations with each extra, start-up and memory.",
-    ),
+    "footprint": Page("Size of each extra", "The wheel, and fresh installations with each extra."),
     "installations": Page(
         "Ways to install",
         "Size, memory and start of each command that docs/install.md names, in fresh environments.",
@@ -182,6 +179,7 @@ HEADINGS = {
     "methods": "ways to train",
     "mistakes": "misses and false accepts",
     "ms_per_second": "in ms per second of audio",
+    "multiplications_per_second": "multiplications per second of one core",
     "not_installed": "extras that could not be installed",
     "not_measured": "what was not measured",
     "not_run": "files that did not run here",
@@ -192,11 +190,12 @@ HEADINGS = {
     "relative_processor_time": "relative, paired by round",
     "stages_while_the_gate_is_open": "stages while the gate is open",
     "standard_deviation_over_seeds": "standard deviation over the seeds",
-    "start_up": "start-up and memory by environment and file",
-    "streams": "streams in one pool",
-    "streams_with_verifier": "streams in one pool, with verifier",
+    "start_up": "start-up",
+    "import_kws_s": "`import kws` in a fresh process, in seconds",
+    "streams": "many streams",
+    "streams_with_verifier": "many streams, with verifier",
     "survivors": "survivors",
-    "taken_out": "before and after work was taken out of a graph",
+    "taken_out": "the stream graph before and after work was taken out of it",
     "targets": "what was fed",
     "threads": "threads of the network alone",
     "unseen_in_a_stream": "words never trained on, in a stream",

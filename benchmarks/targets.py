@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.product import installations
 from benchmarks.text import Row, share
-from benchmarks.timed import too_noisy
+from benchmarks.timed import timed_text, too_noisy
 from kws.evaluation.intervals import poisson_interval, rate_text, share_interval
 
 Figures = Mapping[str, Any]  # of one measurement
@@ -126,11 +126,8 @@ def _beside_pymicro(ours: str, kind: str) -> Callable[[Figures], Measured | None
 
 
 def _pool(figures: Figures) -> Measured | None:
-    row = figures["streams"]["32 streams"]
-    name = "times_cheaper_than_separate"
-    return (
-        None if too_noisy(row) else _ratio(*(row[f"{name}{end}"] for end in ("", "_low", "_high")))
-    )
+    row = figures["streams"]["32 streams"]["a Detector for each"]["relative_processor_time"]
+    return None if too_noisy(row) else _ratio(row["median"], *row["interval_95"])
 
 
 def _ratio(middle: float, low: float, high: float) -> Measured:
@@ -144,6 +141,12 @@ def _peak_mb(figures: Figures) -> Measured:
 def _way(command: str, key: str) -> Callable[[Figures], Measured]:
     """Of a way to install, in MB."""
     return lambda figures: _plain(figures["ways"][command][key] / 1e6, "{:.0f} MB")
+
+
+def _import_kws(figures: Figures) -> Measured | None:
+    row = figures["import_kws_s"]
+    low, high = row["interval_95"]
+    return None if too_noisy(row) else Measured(low, high, timed_text(row, "{:.4f}", " s"))
 
 
 def _start_up(key: str) -> Callable[[Figures], Measured]:
@@ -242,6 +245,7 @@ TARGETS = (
         0.015,
         form="{:.1%}",
     ),
+    Target("`import kws` in a fresh process", "latency", _import_kws, 0.02, form="{:g} s"),
     Target(
         "start of `kws listen` until the first block of audio",
         "listening",

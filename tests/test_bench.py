@@ -18,7 +18,7 @@ from kws.bench.measure import Effort, measure
 from kws.bench.stages import stages
 from kws.bench.startup import cold_start
 from kws.bench.table import print_tables
-from kws.bench.timing import Round, alternate, compare, ratio, spread, summarise, time_calls
+from kws.bench.timing import Round, alternate, compare, spread, summarise, time_calls
 from kws.cli import main
 from kws.demo import RECORDING
 from kws.errors import BackendUnavailable, KwsError
@@ -67,12 +67,6 @@ class TestTiming:
         assert 0.0 == spread([3.0]) == spread([]) == spread([0.0, 0.0])
         assert 0.5 == spread([1.0, 2.0, 1.5, 2.0, 2.0])
 
-    def test_ratio_is_paired(self) -> None:
-        """Rounds are compared with their own partners, so that a common drift cancels."""
-        assert (2.0, 2.0, 2.0) == ratio([2.0, 4.0, 20.0], [1.0, 2.0, 10.0])
-        with pytest.raises(ValueError, match="zip"):
-            ratio([1.0], [1.0, 2.0])
-
     def test_compare_times_every_candidate(self) -> None:
         """Keys of any kind come back with as many calls as were requested."""
         found = compare({("x", 1): lambda: None, ("y", 2): lambda: None}, rounds=2, calls=5)
@@ -92,6 +86,10 @@ class TestMeasure:
             row["provider"],
         )
         assert row["network"]["p50_us"] <= row["network"]["p95_us"] <= row["network"]["p99_us"]
+        for timed in (row, row["network"], *found["threads"], *found["throughput"]):
+            for name, values in timed["by_round"].items():
+                assert TINY.rounds == len(values)
+                assert min(values) <= timed[name] <= max(values)
         assert row["peak_bytes"] is None or row["peak_bytes"] > 10_000_000
         assert {"resample", "front end", "vad", "decision"} == found["stages"].keys()
         assert {1, 2} == {each["batch"] for each in found["throughput"]}
@@ -192,6 +190,7 @@ class TestCommand:
         assert 0 == main(["bench", "--quick", "--model", str(tones), *arguments])
         with table.open(newline="") as file:
             (row,) = csv.DictReader(file)
+        assert not any("by_round" in name for name in row)
         assert float(row["network_p50_us"]) > 0.0
         assert b"\x89PNG" == picture.read_bytes()[:4]
 

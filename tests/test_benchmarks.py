@@ -72,12 +72,13 @@ class TestArithmetic:
 
 def test_floor_of_the_shipped_model() -> None:
     """Every ONNX file has a floor beside what was measured."""
-    found = floor.measure(None, rounds=1, calls=2)
+    found = floor.measure(None, rounds=6, calls=1)
     assert "stream.onnx" in found["graphs"]
     for row in found["graphs"].values():
-        assert row["floor_us"] > 0
-        assert row["measured_us"] > 0
-    assert found["taken_out"]
+        assert row["floor_us"]["median"] > 0
+        assert row["measured_us"]["median"] > 0
+        assert 6 == row["times_the_floor"]["rounds"]
+    assert found["taken_out"]["us_per_second_after"]["median"] > 0
 
 
 def test_an_earlier_commit() -> None:
@@ -103,14 +104,18 @@ def test_recomputation() -> None:
 def test_growth(tmp_path: Path) -> None:
     """Three curves with the points that were requested, and a picture of each."""
     pytest.importorskip("matplotlib", reason="curves are drawn with matplotlib")
-    found = growth.measure(0.3, 1, streams=(1, 2), widths=(8, 16), steps=(1, 3))
-    assert ["1 streams", "2 streams"] == list(found["streams"])
+    found = growth.measure(0.3, 6, streams=(1, 2), widths=(8, 16), steps=(1, 3))
+    assert ["1 stream", "2 streams"] == list(found["streams"])
+    ways = ["a Detector for each", "a Detector for each, on one model", "one DetectorPool"]
+    for point in found["streams"].values():
+        assert ways == list(point)
+        assert 1.0 == point[ways[-1]]["relative_processor_time"]["median"]
     stages = found["a_pool_of_2"]
-    assert ["webrtcvad", "front end", "network", "the rest"] == list(stages)
-    assert 1.0 == pytest.approx(sum(stage["share"] for stage in stages.values()))
+    assert ["one DetectorPool", "front end", "network", "the rest"] == list(stages)
+    assert all(6 == stage["share"]["rounds"] for stage in stages.values())
     small, large = found["width"].values()
     assert small["parameters"] < large["parameters"]
-    assert [20, 60] == [point["hop_ms"] for point in found["hop"].values()]
+    assert ["20 ms", "60 ms"] == list(found["hop"])
     growth.draw(found, tmp_path)
     assert {"growth_streams.png", "growth_width.png", "growth_hop.png"} == {
         path.name for path in tmp_path.iterdir()
@@ -120,27 +125,33 @@ def test_growth(tmp_path: Path) -> None:
 def test_latency_tables(tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The figures of kws bench as rows with names, and a picture."""
     pytest.importorskip("matplotlib", reason="the picture is drawn with matplotlib")
-    tiny = latency.QUICK.__class__(1, 2, 0.1, (1,), (1,))
-    monkeypatch.setattr(latency, "QUICK", tiny)
+    monkeypatch.setattr(latency, "FULL", latency.FULL.__class__(6, 1, 0.1, (1,), (1,)))
     out = tmp_path / "latency.json"
-    assert 0 == latency.main(["--quick", "--model", str(tones), "--out", str(out)])
+    assert 0 == latency.main(["--model", str(tones), "--out", str(out)])
     found = json.loads(out.read_text())["figures"]
     assert "window.onnx cpu" in found["artefacts"]
-    assert "window.onnx cpu 1" in found["batches"]
+    assert latency.STARTS == found["import_kws_s"]["rounds"]
+    assert 6 == found["batches"]["window.onnx cpu 1"]["hours_per_second"]["rounds"]
     assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.filterwarnings("default")
-def test_scanning(tmp_path: Path) -> None:
+def test_scanning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every way finds the same keywords in the same recordings."""
+    monkeypatch.setattr(
+        scanning,
+        "alternate",
+        lambda runs, rounds: {name: [run()] * rounds for name, run in runs.items()},
+    )
     for number in range(6):
         write_tone(tmp_path / f"speech/orders/{number}.wav", "low")
     out = tmp_path / "scanning.json"
-    assert 0 == scanning.main(["--data", str(tmp_path), "--quick", "--out", str(out)])
+    rounds = ["--most", "6", "--rounds", "6"]
+    assert 0 == scanning.main(["--data", str(tmp_path), *rounds, "--out", str(out)])
     content = json.loads(out.read_text())
     ways = content["figures"]["ways"]
     assert content["figures"]["keywords_spotted"] > 0
-    assert "python -m benchmarks.product.scanning --data $KWS_DATA --quick" == content["command"]
+    assert 1.0 == ways["kws scan, 1 process"]["relative_speed"]["median"]
     assert {"a detector, file by file", "kws scan, 1 process, 8 at once"} < ways.keys()
     assert all(way["same_detections"] for way in ways.values())
 

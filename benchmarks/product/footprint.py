@@ -1,45 +1,25 @@
-"""`python -m benchmarks.product.footprint`: what an installation takes, in fresh environments.
+"""`python -m benchmarks.product.footprint`: the room that kws and each of its extras take.
 
-The wheel is built and installed alone and with each extra in turn; nothing of this checkout or
-environment is seen by what is measured. Which torch an extra brings, and so how much, is pip's
-choice: see docs/install.md.
+The wheel is built and installed alone and with each extra in turn, in fresh environments. Which
+torch an extra brings, and so how much, is pip's choice: see docs/install.md. What the ways to
+install take in memory and time: benchmarks.product.installations.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from benchmarks.environments import EnvironmentFailed, install, new_environment, python_of
+from benchmarks.environments import EnvironmentFailed, install, new_environment
 from benchmarks.program import keep, program
 from benchmarks.results import ROOT
-from kws.model.manifest import find_manifest, read_manifest
 
 EXTRAS = ("", "tflite", "report", "cluster", "gpu", "train", "export")
-STARTS = 5  # processes whose median counts
-ARTEFACTS = ("stream.onnx", "window.onnx", "window.int8.tflite")
-
-MEMORY_AFTER = """
-import sys
-from pathlib import Path
-import numpy as np
-from kws import Detector, load_model
-detector = Detector(load_model(artefact=sys.argv[1]))
-for _ in range(20):
-    detector.process(np.zeros(16_000, np.int16))
-status = Path("/proc/self/status")
-lines = status.read_text().splitlines() if status.exists() else []
-print(next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmRSS")), None))
-"""
 
 
 def build_wheel(folder: Path) -> Path:
@@ -54,7 +34,7 @@ def build_wheel(folder: Path) -> Path:
 
 
 def measure_extra(wheel: Path, extra: str, folder: Path) -> dict[str, Any]:
-    """Bytes, packages and start-up times of one fresh environment."""
+    """Bytes and packages of one fresh environment."""
     python = new_environment(folder)
     before, own = bytes_below(folder), packages(python)
     named = f"kws[{extra}] @ {wheel.as_uri()}" if extra else str(wheel)
@@ -62,33 +42,7 @@ def measure_extra(wheel: Path, extra: str, folder: Path) -> dict[str, Any]:
     return {
         "installed_bytes": bytes_below(folder) - before,
         "packages": packages(python) - own,
-        "import_kws_s": _seconds(python, "import kws") - _seconds(python, "pass"),
-        "import_detector_s": _seconds(python, "from kws import Detector, load_model")
-        - _seconds(python, "pass"),
     }
-
-
-def measure_artefacts(python: Path, manifest: Path) -> dict[str, Any]:
-    """Start-up and memory of the files of the default model that run in an environment."""
-    rows = {}
-    for key in ARTEFACTS:
-        if key not in read_manifest(manifest).artefacts:
-            continue
-        module = ("-m", "kws.bench.startup", _manifest_of(python), key, "cpu")
-        try:
-            starts = [json.loads(run(python, *module)) for _ in range(STARTS)]
-            resident = run(python, "-c", MEMORY_AFTER, key).strip()
-        except EnvironmentFailed:
-            continue  # the runtime of this file is not part of this environment
-        rows[key] = {
-            **{
-                name: float(np.median([start[name] for start in starts]))
-                for name in ("import_s", "load_s", "first_second_s")
-            },
-            "resident_bytes": None if resident == "None" else int(resident),
-            "peak_bytes": starts[0]["peak_bytes"],
-        }
-    return rows
 
 
 def measure(extras: Sequence[str]) -> dict[str, Any]:
@@ -96,8 +50,8 @@ def measure(extras: Sequence[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         wheel = build_wheel(folder)
-        figures: dict[str, Any] = {"wheel_bytes": wheel.stat().st_size, "installed": {}}
-        figures["start_up"], figures["not_installed"] = {}, {}
+        figures: dict[str, Any] = {"wheel_bytes": wheel.stat().st_size}
+        figures |= {"installed": {}, "not_installed": {}}
         for extra in extras:
             name = extra or "base"
             print(f"installing {name}")
@@ -105,22 +59,12 @@ def measure(extras: Sequence[str]) -> dict[str, Any]:
                 figures["installed"][name] = measure_extra(wheel, extra, folder / "env")
             except EnvironmentFailed as error:
                 figures["not_installed"][name] = str(error)
-                continue
-            if extra in ("", "tflite"):
-                started = measure_artefacts(python_of(folder / "env"), find_manifest())
-                figures["start_up"] |= {f"{name} {key}": row for key, row in started.items()}
     return figures
 
 
 def packages(python: Path) -> int:
     """How many packages an environment has."""
     return len(run(python, "-m", "pip", "list", "--format", "freeze").splitlines())
-
-
-def _manifest_of(python: Path) -> str:
-    return run(
-        python, "-c", "from kws.model.manifest import find_manifest; print(find_manifest())"
-    ).strip()
 
 
 def run(python: Path, *arguments: str) -> str:
@@ -132,16 +76,6 @@ def run(python: Path, *arguments: str) -> str:
     if done.returncode != 0:
         raise EnvironmentFailed((done.stderr.strip() or "no message").splitlines()[-1])
     return done.stdout
-
-
-def _seconds(python: Path, program: str) -> float:
-    """Median wall time of a process that runs a program, after one that warms the disk cache."""
-    times = []
-    for _ in range(STARTS + 1):
-        begin = time.perf_counter()
-        run(python, "-c", program)
-        times.append(time.perf_counter() - begin)
-    return float(np.median(times[1:]))
 
 
 def bytes_below(folder: Path) -> int:

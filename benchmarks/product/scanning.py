@@ -19,12 +19,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from benchmarks.program import keep, program
+from benchmarks.timed import add_rounds, timed, timed_ratio
 from kws import Detector, load_model
 from kws.audio import AudioFile
-from kws.bench.timing import alternate, ratio, spread
+from kws.bench.timing import alternate
 from kws.demo import RECORDING
 from kws.errors import DataError
 from kws.recordings.data import find_recordings
@@ -71,10 +70,10 @@ def scan(engine: Engine, paths: Sequence[str], settings: ScanSettings = DEFAULT)
 
 
 def measure(paths: Sequence[str], rounds: int) -> dict[str, Any]:
-    """Wall time of each way, its speed once started, and its ratio to one process."""
+    """Wall time of each way's start, its speed after that, and its ratio to one process's."""
     results: dict[str, list[Scanned]] = {}
 
-    def timed(name: str, work: Way) -> Callable[[], tuple[float, float]]:
+    def scanned(name: str, work: Way) -> Callable[[], tuple[float, float]]:
         def run() -> tuple[float, float]:
             begin = time.perf_counter()
             work(paths[:2])
@@ -88,7 +87,7 @@ def measure(paths: Sequence[str], rounds: int) -> dict[str, Any]:
         ways = _ways(stack)
         for work in ways.values():
             work(paths[:2])  # workers import and load once
-        found = alternate({name: timed(name, work) for name, work in ways.items()}, rounds)
+        found = alternate({name: scanned(name, work) for name, work in ways.items()}, rounds)
     first = next(iter(results.values()))
     audio_seconds = sum(each.seconds for each in first)
     after = audio_seconds - sum(each.seconds for each in first[:2])
@@ -101,17 +100,11 @@ def measure(paths: Sequence[str], rounds: int) -> dict[str, Any]:
     }
     for name, rows in found.items():
         after_start = [whole - start for start, whole in rows]
-        middle, low, high = ratio(single, after_start)
         figures["ways"][name] = {
-            "seconds": float(np.median([whole for _, whole in rows])),
-            "start_seconds": float(np.median([start for start, _ in rows])),
-            "spread": spread(after_start),
-            "times_real_time": after / float(np.median(after_start)),
-            "hours_per_second": after / 3600 / float(np.median(after_start)),
-            "times_one_process": middle,
-            "times_one_process_low": low,
-            "times_one_process_high": high,
             "same_detections": _same(first, results[name]),
+            "start_s": timed([start for start, _ in rows]),
+            "times_real_time": timed([after / seconds for seconds in after_start]),
+            "relative_speed": timed_ratio(single, after_start),
         }
     return figures
 
@@ -162,18 +155,16 @@ def _same(expected: Sequence[Scanned], actual: Sequence[Scanned]) -> bool:
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = program("product.scanning", __doc__)
-    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--most", type=int, default=100, help="recordings (100)")
-    parser.add_argument("--quick", action="store_true", help="one round of 20 recordings")
+    add_rounds(parser, 9)
     return keep(parser, arguments, _measure)
 
 
 def _measure(options: argparse.Namespace) -> dict[str, Any]:
-    most, rounds = (20, 1) if options.quick else (options.most, options.rounds)
-    paths = [str(path) for path in find_recordings(options.data / ARCHIVE)][:most]
+    paths = [str(path) for path in find_recordings(options.data / ARCHIVE)][: options.most]
     if len(paths) < 3:
         raise DataError(f"expected at least 3 recordings in {options.data / ARCHIVE}")
-    return measure([*paths, str(RECORDING)], rounds)
+    return measure([*paths, str(RECORDING)], options.rounds)
 
 
 if __name__ == "__main__":

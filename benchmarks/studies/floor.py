@@ -1,30 +1,29 @@
 """`python -m benchmarks.studies.floor`: how far each network is from what one core could do.
 
 The least time of a graph is its multiplications at the rate of a plain matrix product, float or
-int8, on one thread. What is measured beyond that is split into what its nodes cost, each at the
-price of a node that does nothing, and the rest: small matrices, copies, element by element work.
-All are measured in the same alternating rounds.
+int8, on one thread. Beside it stands what its nodes cost, each at the price of a node that does
+nothing, as a share of what is measured; the rest are small matrices, copies, element by element
+work. All are measured in the same alternating rounds; ratios and shares are paired by round.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks.results import FOLDER, write_result
+from benchmarks.program import keep, program
 from benchmarks.studies.macs import arithmetic
+from benchmarks.timed import add_rounds, timed, timed_ratio
 from export.onnx_graph import write_onnx
 from export.shipped import read_network
 from kws.bench.graph import bound_run
-from kws.bench.timing import compare
-from kws.errors import KwsError
+from kws.bench.timing import alternate, time_calls
 from kws.model.manifest import find_manifest, read_artefact, read_manifest
 
 SIZE = 512  # of the plain matrix product: large enough for its rate, small enough for the cache
@@ -96,41 +95,55 @@ def measure(model: str | None, rounds: int, calls: int) -> dict[str, Any]:
         "stream as defined": bound_run(defined, "cpu", 1, 1),
     }
     runs |= {key: bound_run(content, "cpu", 1, 1) for key, content in contents.items()}
-    timings = compare(runs, rounds, calls)
-    node = max(0.0, timings["many nodes"].p50 - timings["one node"].p50) / NODES
-    rates = {kind: SIZE**3 / timings[kind].p50 for kind in ("float", "int8")}
-    figures: dict[str, Any] = {
-        "float_macs_per_second": rates["float"],
-        "int8_macs_per_second": rates["int8"],
-        "one_node_us": 1e6 * node,
+    found = alternate({name: partial(time_calls, run, calls) for name, run in runs.items()}, rounds)
+    us = {name: [1e6 * each.median for each in taken] for name, taken in found.items()}
+    node = [
+        max(0.0, many - one) / NODES
+        for many, one in zip(us["many nodes"], us["one node"], strict=True)
+    ]
+    before, after = (
+        [each * _calls_per_second(content) for each in us[name]]
+        for name, content in (
+            ("stream as defined", defined),
+            ("stream.onnx", contents["stream.onnx"]),
+        )
+    )
+    return {
+        "multiplications_per_second": {
+            kind: timed([1e6 * SIZE**3 / each for each in us[kind]]) for kind in ("float", "int8")
+        },
+        "one_node_us": timed(node),
         "graphs": {
-            key: _row(content, rates["int8" if ".int8" in key else "float"], node, timings[key].p50)
+            key: _row(content, us["int8" if ".int8" in key else "float"], node, us[key])
             for key, content in contents.items()
         },
+        "taken_out": {
+            "us_per_second_before": timed(before),
+            "us_per_second_after": timed(after),
+            "times_less": timed_ratio(before, after),
+        },
     }
-    figures["taken_out"] = {
-        "stream graph, us per second of audio": _before_after(
-            timings["stream as defined"].p50 * _calls_per_second(defined),
-            timings["stream.onnx"].p50 * _calls_per_second(contents["stream.onnx"]),
-        ),
-    }
-    return figures
 
 
-def _row(content: bytes, rate: float, node: float, seconds: float) -> dict[str, Any]:
+def _row(
+    content: bytes, product: Sequence[float], node: Sequence[float], taken: Sequence[float]
+) -> dict[str, Any]:
+    """One graph by what it counts and, of rounds in us, what it takes: `product` of the plain
+    matrix product, `node` of one node that does nothing, `taken` of the graph."""
     counted = arithmetic(content)
-    floor = counted.macs / rate
+    floor = [each * counted.macs / SIZE**3 for each in product]
+    nodes = [counted.nodes * each for each in node]
+    shares = [min(1.0, least / whole) for least, whole in zip(nodes, taken, strict=True)]
     return {
         "macs": counted.macs,
         "elementwise_results": counted.elementwise,
         "weight_bytes": counted.weight_bytes,
         "moved_bytes": counted.moved_bytes,
         "nodes": counted.nodes,
-        "measured_us": 1e6 * seconds,
-        "floor_us": 1e6 * floor,
-        "times_the_floor": seconds / floor,
-        "share_of_nodes": min(1.0, counted.nodes * node / seconds),
-        "share_of_the_rest": max(0.0, 1.0 - (floor + counted.nodes * node) / seconds),
+        "measured_us": timed(taken),
+        "floor_us": timed(floor),
+        "times_the_floor": timed_ratio(taken, floor),
+        "share_of_nodes": timed(shares),
     }
 
 
@@ -140,26 +153,13 @@ def _calls_per_second(content: bytes) -> float:
     return 100.0 / float(shape.dim[1].dim_value)
 
 
-def _before_after(before: float, after: float) -> dict[str, float]:
-    return {"before": 1e6 * before, "after": 1e6 * after, "times_less": before / after}
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.studies.floor", description=__doc__)
+    parser = program("studies.floor", __doc__, recordings=False)
     parser.add_argument("--model", help="a packaged model's name, a folder or a manifest")
-    parser.add_argument("--rounds", type=int, default=11)
-    parser.add_argument("--calls", type=int, default=200)
-    parser.add_argument("--out", type=Path, default=FOLDER / "floor.json")
-    options = parser.parse_args(arguments)
-    try:
-        figures = measure(options.model, options.rounds, options.calls)
-    except KwsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    write_result(options.out, "python -m benchmarks.studies.floor", figures)
-    print(f"written: {options.out}")
-    return 0
+    parser.add_argument("--calls", type=int, default=100)
+    add_rounds(parser, 15)
+    return keep(parser, arguments, lambda given: measure(given.model, given.rounds, given.calls))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """`python -m benchmarks.studies.growth`: cost against the number of streams, the width and the hop.
 
 All points of a curve are measured in the same alternating rounds; processor time is per second of
-audio and stream. A pool stands beside detectors that have loaded a model each (separate) and beside
-detectors that were given one model (shared), and have but a state of their own. A picture of each
-curve lies beside the result. What the largest pool spends its time on stands there too. The curves
-leave the verifier out, whose cost grows with the candidates, not with these; how much it adds while
-somebody says a command every two seconds is told apart.
+audio and stream. A pool stands beside detectors that have loaded a model each and beside detectors
+that were given one model, and have but a state of their own; ratios are paired by round. A picture
+of each curve lies beside the result. What the largest pool spends its time on, with the gate held
+open, stands there too. The curves leave the verifier out, whose cost grows with the candidates, not
+with these; how much it adds while somebody says a command every two seconds is told apart.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from benchmarks.results import FOLDER, write_result
+from benchmarks.program import keep, program
+from benchmarks.timed import add_rounds, timed, timed_ratio
 from export.build import STREAM_STEPS
 from export.network import Block, FoldedNetwork, Layer
 from export.shipped import read_network
 from export.stream_graph import write_stream
 from kws import Detector, load_model
 from kws.audio import AudioFile, Int16Array
-from kws.bench.timing import alternate, compare, ratio, spread
+from kws.bench.timing import alternate
 from kws.config import SAMPLE_RATE
 from kws.demo import RECORDING
-from kws.errors import KwsError
 from kws.frontend import log_mel_of_frames
 from kws.model.batched import open_streams
 from kws.model.load import Model
@@ -43,14 +43,17 @@ from kws.model.manifest import (
     write_manifest,
 )
 from kws.pool import DetectorPool
-from kws.vad import SpeechGate
 
 STREAMS = (1, 2, 4, 8, 16, 32, 64)
 WIDTHS = (24, 48, 96, 144, 192)
 STEPS = (1, 2, 3, 4, 5, 10)  # rows of posteriors in a call, 20 ms each
 BLOCK = 320 * STREAM_STEPS  # samples, a call of the network
+CALLS = 100  # of a stage in a round
+SEPARATE, SHARED = "a Detector for each", "a Detector for each, on one model"
+POOL = "one DetectorPool"
 
 Curve = dict[str, dict[str, Any]]
+Key = TypeVar("Key", bound=Hashable)
 
 
 def streams_curve(
@@ -62,54 +65,69 @@ def streams_curve(
     for count in counts:
         shifted = [np.roll(audio, number * 7_919) for number in range(count)]
         own = [load_model(model.path, artefact=model.artefact) for _ in range(count)]
-        runs[count, "separate"] = _separate([Detector(o, verify=verify) for o in own], shifted)
-        runs[count, "shared"] = _separate(
+        runs[count, SEPARATE] = _separate([Detector(o, verify=verify) for o in own], shifted)
+        runs[count, SHARED] = _separate(
             [Detector(model, verify=verify) for _ in range(count)], shifted
         )
-        runs[count, "pool"] = _pooled(DetectorPool(model, count, verify=verify), shifted)
-    found = alternate(runs, rounds + 1)
-    curve = {}
-    for count in counts:
-        pool = found[count, "pool"][1:]
-        point = {"streams": count, "pool_ms_per_second": float(np.median(pool))}
-        for name in ("separate", "shared"):
-            taken = found[count, name][1:]
-            middle, low, high = ratio(taken, pool)
-            point |= {
-                f"{name}_ms_per_second": float(np.median(taken)),
-                f"times_cheaper_than_{name}": middle,
-                f"times_cheaper_than_{name}_low": low,
-                f"times_cheaper_than_{name}_high": high,
+        runs[count, POOL] = _pooled(DetectorPool(model, count, verify=verify), shifted)
+    found = _rounds(runs, rounds)
+    return {
+        f"{count} stream{'s' if count > 1 else ''}": {
+            way: {
+                "ms_per_second": timed(found[count, way]),
+                "relative_processor_time": timed_ratio(found[count, way], found[count, POOL]),
             }
-        curve[f"{count} streams"] = point
-    return curve
+            for way in (SEPARATE, SHARED, POOL)
+        }
+        for count in counts
+    }
 
 
-def pool_stages(model: Model, count: int, pool_ms: float, rounds: int) -> Curve:
-    """What each stage of a pool takes of `pool_ms`, for so many streams that are never silent.
+def pool_stages(model: Model, count: int, seconds: float, rounds: int) -> Curve:
+    """What each stage takes of a pool of so many streams that are never silent.
 
-    The rest are decisions, blocks that come in, and the networks of a few streams that catch up.
+    The rest are decisions, blocks that come in, and what each stream keeps of its audio.
     """
-    manifest, network = model.manifest, open_streams(model, count)
-    config = manifest.features
+    network = open_streams(model, count)
+    config = model.manifest.features
     hop = network.frames * config.hop  # samples
-    audio = _audio(count * (hop + config.window) / SAMPLE_RATE).reshape(count, -1)
-    hops = [np.ascontiguousarray(row[:hop]) for row in audio]
-    framed = np.lib.stride_tricks.sliding_window_view(audio, config.window, axis=1)
+    audio = _audio(seconds)
+    shifted = [np.roll(audio, number * 7_919) for number in range(count)]
+    stretch = np.stack([each[: hop + config.window] for each in shifted])
+    framed = np.lib.stride_tricks.sliding_window_view(stretch, config.window, axis=1)
     framed = framed[:, : hop : config.hop].reshape(-1, config.window).copy()
     features = log_mel_of_frames(framed, config).reshape(count, network.frames, -1)
-    gates = [SpeechGate(manifest.vad) for _ in hops]
-    calls: dict[str, Callable[[], object]] = {
-        "webrtcvad": lambda: [gate.is_open(each) for gate, each in zip(gates, hops, strict=True)],
-        "front end": lambda: log_mel_of_frames(framed, config),
-        "network": lambda: network.posteriors(range(count), features),
+    runs = {
+        POOL: _pooled(DetectorPool(model, count, vad=False, verify=False), shifted),
+        "front end": _stage(lambda: log_mel_of_frames(framed, config), hop, count),
+        "network": _stage(lambda: network.posteriors(range(count), features), hop, count),
     }
-    taken = {
-        name: 1e3 * timing.cpu * SAMPLE_RATE / hop / count
-        for name, timing in compare(calls, rounds, 100).items()
+    found = _rounds(runs, rounds)
+    found["the rest"] = [
+        whole - sum(stages) for whole, *stages in zip(*found.values(), strict=True)
+    ]
+    return {
+        name: {"ms_per_second": timed(taken), "share": timed_ratio(taken, found[POOL])}
+        for name, taken in found.items()
     }
-    taken["the rest"] = pool_ms - sum(taken.values())
-    return {name: {"ms_per_second": each, "share": each / pool_ms} for name, each in taken.items()}
+
+
+def _stage(call: Callable[[], object], samples: int, streams: int) -> Callable[[], float]:
+    """ms of processor time per second and stream of a call for so many samples of each."""
+
+    def run() -> float:
+        begin = time.process_time()
+        for _ in range(CALLS):
+            call()
+        taken = time.process_time() - begin
+        return 1e3 * taken * SAMPLE_RATE / (CALLS * samples * streams)
+
+    return run
+
+
+def _rounds(runs: Mapping[Key, Callable[[], float]], rounds: int) -> dict[Key, list[float]]:
+    """What each run takes in alternating rounds, after one that warms up."""
+    return {key: values[1:] for key, values in alternate(runs, rounds + 1).items()}
 
 
 def width_curve(manifest: Manifest, widths: Sequence[int], seconds: float, rounds: int) -> Curve:
@@ -121,9 +139,8 @@ def width_curve(manifest: Manifest, widths: Sequence[int], seconds: float, round
     )
     return {
         f"{width} channels": {
-            "channels": width,
             "parameters": sum(x.weights.size + x.bias.size for x in networks[width].layers),
-            **_point(found[width]),
+            "ms_per_second": timed(found[width]),
         }
         for width in widths
     }
@@ -133,7 +150,7 @@ def hop_curve(manifest: Manifest, steps: Sequence[int], seconds: float, rounds: 
     """The shipped network, called for so many steps at once; a detection waits for the call."""
     network = read_network(manifest, find_manifest(manifest.name).parent)
     found = _detectors(manifest, {count: (network, count) for count in steps}, seconds, rounds)
-    return {f"{20 * count} ms": {"hop_ms": 20 * count, **_point(found[count])} for count in steps}
+    return {f"{20 * count} ms": {"ms_per_second": timed(found[count])} for count in steps}
 
 
 def random_network(shape: FoldedNetwork, width: int) -> FoldedNetwork:
@@ -180,7 +197,7 @@ def _detectors(
             write_manifest(made, folder / "model.json")
             detector = Detector(load_model(folder))
             runs[key] = _separate([detector], [audio])
-        return {key: each[1:] for key, each in alternate(runs, rounds + 1).items()}
+        return _rounds(runs, rounds)
 
 
 def _separate(detectors: list[Detector], audio: list[Int16Array]) -> Callable[[], float]:
@@ -215,10 +232,6 @@ def _per_second(taken: float, audio: list[Int16Array]) -> float:
     return 1e3 * taken / sum(len(samples) / SAMPLE_RATE for samples in audio)
 
 
-def _point(values: list[float]) -> dict[str, float]:
-    return {"ms_per_second": float(np.median(values)), "spread": spread(values)}
-
-
 def _audio(seconds: float) -> Int16Array:
     """The demonstration, over and over: words, with pauses in which the gate closes."""
     once = np.concatenate(list(AudioFile(RECORDING)))
@@ -229,24 +242,20 @@ def draw(figures: Mapping[str, Curve], folder: Path) -> None:
     """A picture of each curve, growth_<name>.png."""
     from matplotlib.figure import Figure
 
-    separate_and_pool = {
-        "separate_ms_per_second": "a Detector for each",
-        "shared_ms_per_second": "the same, on one model",
-        "pool_ms_per_second": "one DetectorPool",
-    }
     lines = {
-        "streams": ("streams", separate_and_pool),
-        "width": ("channels", {"ms_per_second": ""}),
-        "hop": ("hop_ms", {"ms_per_second": ""}),
+        "streams": ("streams", (SEPARATE, SHARED, POOL)),
+        "width": ("channels", ("",)),
+        "hop": ("hop, ms", ("",)),
     }
     for name, (across, curves) in lines.items():
         figure = Figure(figsize=(5.5, 3.6), layout="constrained")
         axes = figure.subplots()
         points = list(figures[name].values())
-        places = [point[across] for point in points]
-        for curve, label in curves.items():
-            axes.plot(places, [point[curve] for point in points], "o-", label=label)
-        axes.set_xlabel({"hop_ms": "hop, ms"}.get(across, across))
+        places = [int(point.partition(" ")[0]) for point in figures[name]]
+        for curve in curves:
+            taken = [(point[curve] if curve else point)["ms_per_second"] for point in points]
+            axes.plot(places, [each["median"] for each in taken], "o-", label=curve)
+        axes.set_xlabel(across)
         axes.set_ylabel("processor time per second and stream, ms")
         axes.set_ylim(bottom=0)
         if len(curves) > 1:
@@ -254,26 +263,6 @@ def draw(figures: Mapping[str, Curve], folder: Path) -> None:
             axes.set_xticks(places, map(str, places))
             axes.legend(loc="center right")
         figure.savefig(folder / f"growth_{name}.png", dpi=110)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.studies.growth", description=__doc__
-    )
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=6.0, help="of audio in each round")
-    parser.add_argument("--out", type=Path, default=FOLDER / "growth.json")
-    options = parser.parse_args(arguments)
-    try:
-        figures = measure(options.seconds, options.rounds)
-    except KwsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    write_result(options.out, "python -m benchmarks.studies.growth", figures)
-    draw(figures, options.out.parent)
-    print(f"written: {options.out}")
-    return 0
 
 
 def measure(
@@ -286,15 +275,27 @@ def measure(
     """The three curves of the default model, and the stages of its largest pool."""
     manifest = read_manifest(find_manifest())
     model = load_model(artefact="stream.onnx")
-    by_streams = streams_curve(model, streams, seconds, rounds)
-    pool_ms = by_streams[f"{streams[-1]} streams"]["pool_ms_per_second"]
     return {
-        "streams": by_streams,
+        "streams": streams_curve(model, streams, seconds, rounds),
         "streams_with_verifier": streams_curve(model, streams[-2:], seconds, rounds, verify=True),
-        f"a_pool_of_{streams[-1]}": pool_stages(model, streams[-1], pool_ms, rounds),
+        f"a_pool_of_{streams[-1]}": pool_stages(model, streams[-1], seconds, rounds),
         "width": width_curve(manifest, widths, seconds, rounds),
         "hop": hop_curve(manifest, steps, seconds, rounds),
     }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = program("studies.growth", __doc__, recordings=False)
+    parser.add_argument("--seconds", type=float, default=6.0, help="of audio in each round")
+    add_rounds(parser, 11)
+    return keep(parser, arguments, _measure)
+
+
+def _measure(options: argparse.Namespace) -> dict[str, Any]:
+    figures = measure(options.seconds, options.rounds)
+    draw(figures, options.out.parent)
+    return figures
 
 
 if __name__ == "__main__":

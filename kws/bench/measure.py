@@ -35,6 +35,7 @@ from kws.model.load import Model, load_model
 from kws.model.manifest import Manifest, find_manifest, read_artefact, read_manifest
 
 BLOCK = SAMPLE_RATE * BLOCK_MS // 1000  # samples
+BY_ROUND = "by_round"  # the values of each round, of which a figure is the median
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,10 @@ def _row(timing: Timing, stage: Stage) -> dict[str, Any]:
         "cpu_ms_per_second": 1e3 * timing.cpu * stage.per_second,
         "spread": timing.spread,
         "waiting": timing.waiting,
+        BY_ROUND: {
+            "p50_us": [1e6 * each for each in timing.medians],
+            "cpu_ms_per_second": [1e3 * each * stage.per_second for each in timing.cpus],
+        },
     }
 
 
@@ -142,7 +147,13 @@ def _artefacts(
             measured[key, provider, "speech"],
             measured[key, provider, "silence"],
         )
-        starts = [cold_start(path, key, provider) for _ in range(min(3, effort.rounds))]
+        starts = [cold_start(path, key, provider) for _ in range(effort.rounds)]
+        times = ("import_s", "load_s", "first_second_s")
+        by_round = {
+            "cpu_ms_per_second_of_speech": [1e3 * each.cpu for each in on_speech],
+            "cpu_ms_per_second_of_silence": [1e3 * each.cpu for each in on_silence],
+            **{name: [start[name] for start in starts] for name in times},
+        }
         rows.append(
             {
                 "artefact": key,
@@ -151,16 +162,12 @@ def _artefacts(
                 "provider": provider,
                 "file_bytes": model.manifest.artefacts[key].bytes,
                 "network": _row(networks[key, provider], network(model)),
-                "cpu_ms_per_second_of_speech": 1e3 * float(np.median([r.cpu for r in on_speech])),
-                "cpu_ms_per_second_of_silence": 1e3 * float(np.median([r.cpu for r in on_silence])),
+                **{name: float(np.median(values)) for name, values in by_round.items()},
                 "real_time_factor": float(np.median([r.durations[0] for r in on_speech]))
                 / (len(speech) / SAMPLE_RATE),
                 "spread": spread([r.cpu for r in on_speech]),
-                **{
-                    name: float(np.median([start[name] for start in starts]))
-                    for name in ("import_s", "load_s", "first_second_s")
-                },
                 "peak_bytes": starts[0]["peak_bytes"],
+                BY_ROUND: by_round,
             }
         )
     return rows
@@ -207,7 +214,13 @@ def _threads(
     }
     timings = compare(calls, effort.rounds, effort.calls)
     return [
-        {"artefact": key, "threads": threads, "p50_us": 1e6 * t.p50, "cpu_us": 1e6 * t.cpu}
+        {
+            "artefact": key,
+            "threads": threads,
+            "p50_us": 1e6 * t.p50,
+            "cpu_us": 1e6 * t.cpu,
+            BY_ROUND: {"p50_us": [1e6 * each for each in t.medians]},
+        }
         for (key, threads), t in timings.items()
     ]
 
@@ -229,14 +242,16 @@ def _throughput(
                     rows.append({"artefact": key, "provider": provider, "error": str(error)})
                     break
                 calls = max(2, effort.calls // (4 * batch))
-                timing = summarise([time_calls(run, calls) for _ in range(min(3, effort.rounds))])
+                timing = summarise([time_calls(run, calls) for _ in range(effort.rounds)])
+                hours = batch / per_second / 3600
                 rows.append(
                     {
                         "artefact": key,
                         "provider": provider,
                         "batch": batch,
                         "p50_us": 1e6 * timing.p50,
-                        "hours_per_second": batch / per_second / timing.p50 / 3600,
+                        "hours_per_second": hours / timing.p50,
+                        BY_ROUND: {"hours_per_second": [hours / each for each in timing.medians]},
                     }
                 )
     return rows

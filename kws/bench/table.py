@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from kws.bench.measure import BY_ROUND
+
 # Heads of two lines, so that a terminal of 80 columns holds them.
 COLUMNS = (
     ("artefact", "{artefact}"),
@@ -65,6 +67,8 @@ def write_csv(found: dict[str, Any], path: Path) -> None:
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in tree.items():
+        if key == BY_ROUND:
+            continue
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{key}_")
         else:

@@ -26,6 +26,8 @@ class Timing:
     spread: float  # of the rounds' medians: (largest - smallest) / median
     waiting: float  # share of the wall time in which this process did not run
     calls: int
+    medians: tuple[float, ...]  # of each round
+    cpus: tuple[float, ...]  # processor time per call, of each round
 
     @property
     def p50(self) -> float:
@@ -79,13 +81,16 @@ def summarise(rounds: Sequence[Round]) -> Timing:
     """The rounds of one candidate as one timing."""
     durations = np.concatenate([each.durations for each in rounds])
     total = float(durations.sum())
+    medians, cpus = (tuple(each.median for each in rounds), tuple(each.cpu for each in rounds))
     cpu = sum(each.cpu * len(each.durations) for each in rounds)
     return Timing(
         quantiles={q: float(np.percentile(durations, q)) for q in QUANTILES},
-        cpu=float(np.median([each.cpu for each in rounds])),
-        spread=spread([each.median for each in rounds]),
+        cpu=float(np.median(cpus)),
+        spread=spread(medians),
         waiting=max(0.0, 1.0 - cpu / total) if total > 0.0 else 0.0,
         calls=len(durations),
+        medians=medians,
+        cpus=cpus,
     )
 
 
@@ -105,9 +110,3 @@ def spread(values: Sequence[float]) -> float:
     """(largest - smallest) / median; 0.0 of fewer than two values."""
     median = float(np.median(values)) if len(values) > 1 else 0.0
     return (max(values) - min(values)) / median if median > 0.0 else 0.0
-
-
-def ratio(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float, float]:
-    """(median, smallest, largest) of ours / theirs, paired by round."""
-    ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
-    return float(np.median(ratios)), min(ratios), max(ratios)
