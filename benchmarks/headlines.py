@@ -109,32 +109,6 @@ def cost(results: Results) -> str:
     return table(("what", "measured", "from"), rows) if rows else ""
 
 
-def seeds(results: Results) -> str:
-    """Mean and standard deviation over runs that differ in their seed alone."""
-    rows = []
-    for name, text in (
-        ("stream_seeds", "without verifier"),
-        ("stream_seeds_verified", "with verifier"),
-    ):
-        figures = _figures(results, name)
-        if not figures:
-            continue
-        for scene in ("silence", "noise 10 dB"):
-            key = f"{scene}, missed"
-            deviation = figures["standard_deviation_over_seeds"][key]
-            mean = f"{figures['mean'][key]:.1%} ± {deviation:.1%}"
-            rows.append((f"commands missed, {SCENES[scene]}, {text}", mean, _link(name)))
-        if "by_run" in figures:
-            runs = [_false_accepts(run) or "" for run in figures["by_run"].values()]
-            rows.append((f"false accepts, {text}", "; ".join(runs), _link(name)))
-    if figures := _figures(results, "seeds"):
-        for key, text in (("clean", "speakers never trained on"), ("10 dB", "at 10 dB SNR")):
-            mean = figures["mean"]["the first run's options"][key]
-            deviation = figures["standard_deviation_over_seeds"]["the first run's options"][key]
-            rows.append((f"accuracy, {text}", f"{mean:.1%} ± {deviation:.1%}", _link("seeds")))
-    return table(("short runs from nothing", "mean ± deviation", "from"), rows) if rows else ""
-
-
 def _false_accepts(point: Mapping[str, Any]) -> str | None:
     count, hours = point.get(f"{QUIET}, false accepts"), point.get(f"{QUIET}, hours")
     return None if count is None or not hours else rate_text(count, hours)

@@ -111,16 +111,7 @@ PAGES = {
     ),
     "ablation": Page(
         "What each training option is worth",
-        "Short runs that differ in one option.",
-    ),
-    "seeds": Page("What a seed is worth on clips", "Runs that differ in their seed alone."),
-    "stream_seeds": Page(
-        "What a seed is worth on streams",
-        "The same runs, exported, without verifier.",
-    ),
-    "stream_seeds_verified": Page(
-        "What a seed is worth on streams, with verifier",
-        "The same runs, each with a verifier.",
+        "Short runs that differ in one option, and some in their seed alone.",
     ),
     "ensemble": Page("Several networks together", "Majority vote, average and weighted average."),
     "finetune": Page(
@@ -190,6 +181,7 @@ HEADINGS = {
     "relative_processor_time": "relative, paired by round",
     "stages_while_the_gate_is_open": "stages while the gate is open",
     "standard_deviation_over_seeds": "standard deviation over the seeds",
+    "seconds_to_start": "seconds from the start of the process to the first block of audio",
     "start_up": "start-up",
     "import_kws_s": "`import kws` in a fresh process, in seconds",
     "streams": "many streams",

@@ -31,8 +31,6 @@ COMMANDS = {
     "cuda": "python -m benchmarks.product.latency --cuda",
     "accuracy_accurate": "python -m benchmarks.product.accuracy --model accurate",
     "fuzz": "make fuzz",
-    "seeds": "python -m benchmarks.studies.ablation RUN... --out benchmarks/results/seeds.json",
-    "stream_seeds_verified": "python -m benchmarks.studies.stream_seeds RUN... --verifier RUN",
 }
 README, CARD = ROOT / "README.md", ROOT / "kws" / "models" / "README.md"
 BEGIN = "<!-- written by: python -m benchmarks.report -->"
@@ -102,16 +100,14 @@ def results_page(results: Results) -> str:
         "Written by `python -m benchmarks.report`. In brackets stands what the measurement allows "
         "with 95 % confidence: of counted events Poisson's interval, of shares Wilson's, of times "
         "the median's, with the lowest and the highest of the rounds. Times whose interval is "
-        f"wider than {NOISY_SPREAD:.0%} of the median are not published, nor those of a few rounds "
-        "that spread by more, nor what was measured with uncommitted changes or on models that no "
-        "longer ship. The "
-        "recordings are a development set: speakers, words and noises that training never had, but "
-        "on which settings were chosen.",
+        f"wider than {NOISY_SPREAD:.0%} of the median are not published, nor what was measured "
+        "with uncommitted changes or on models that no longer ship. The recordings are a "
+        "development set: speakers, words and noises that training never had, but on which "
+        "settings were chosen.",
         _section("On streams", headlines.streams(clean), _streams_note()),
         _section("Difficult rooms and voices", headlines.difficult(clean)),
         _section("On clips of one second", headlines.clips(clean)),
         _section("Single words, cost and size", headlines.cost(clean)),
-        _section("How much a seed matters", headlines.seeds(clean)),
         _section("Targets", _targets(clean), "Met is what the interval allows to say."),
         _section("Pages and commands", _pages(clean), "`KWS_DATA` names the recordings."),
         _section("Not published", _missing(results), "Measure these again on a clean commit."),

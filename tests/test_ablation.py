@@ -1,8 +1,6 @@
-"""Ablation, seeds and ensemble: runs of a handful of weights on a handful of tones."""
+"""Ablation and ensemble: runs of a handful of weights on a handful of tones."""
 
 import json
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +14,10 @@ pytest.importorskip("pyroomacoustics", reason="rooms are simulated with pyroomac
 from benchmarks import held_out  # noqa: E402
 from benchmarks.pages import page  # noqa: E402
 from benchmarks.results import read_results  # noqa: E402
-from benchmarks.studies import ablation, effects, ensemble, stream_seeds  # noqa: E402
+from benchmarks.studies import ablation, effects, ensemble  # noqa: E402
 from benchmarks.studies.checkpoints import Conditions, measure  # noqa: E402
 from kws.config import FeatureConfig  # noqa: E402
 from kws.evaluation.evalset import EvaluationSet  # noqa: E402
-from kws.model.load import Model  # noqa: E402
-from kws.model.manifest import find_manifest  # noqa: E402
 from kws.train import checkpoint  # noqa: E402
 from kws.train.network import Network, NetworkConfig  # noqa: E402
 
@@ -231,83 +227,3 @@ def test_ensemble_is_measured_like_its_members(
     for found in (*figures["members"].values(), *figures["combinations"].values()):
         assert 0.0 <= found["unseen taken"] <= 1.0
         assert 0.0 <= found["clean"] <= 1.0
-
-
-def fake_export(status: int) -> Callable[[list[str]], int]:
-    """An exporter that delivers the model that ships, whatever it is given."""
-
-    def export(arguments: list[str]) -> int:
-        folder = Path(arguments[arguments.index("--out") + 1])
-        if "--together-with" in arguments:
-            assert arguments[0].endswith("C/last.pt")
-            assert folder / "commands.json" == Path(arguments[-1])
-            shutil.copy(find_manifest("accurate"), folder / "both.json")
-            return status
-        assert "--calibrate" in arguments
-        for path in find_manifest(None).parent.glob("commands.*"):
-            shutil.copy(path, folder)
-        return status
-
-    return export
-
-
-@pytest.mark.parametrize("verified", [False, True])
-def test_seeds_in_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verified: bool) -> None:
-    """Runs of other seeds alone are exported, measured and told as a mean and a deviation."""
-    rates = iter((0.1, 0.2, 0.6))
-    rate = "conversation and noise, false accepts"
-
-    def figures(model: Model, *_: Any, verify: bool) -> dict[str, Any]:
-        assert "commands" == model.manifest.name
-        assert verified == verify
-        missed = next(rates)
-        return {
-            "thresholds": {"yes": 0.5},
-            rate: 2.0,
-            "silence, missed": missed,
-            "silence, word error rate": 1.0,
-        }
-
-    monkeypatch.setattr(stream_seeds, "export", fake_export(0))
-    monkeypatch.setattr(stream_seeds, "scenes_of", lambda *_: {})
-    calibrated: list[list[str]] = []
-    monkeypatch.setattr(stream_seeds, "calibrate", lambda options: calibrated.append(options) or 0)
-    monkeypatch.setattr(stream_seeds, "default_point", figures)
-    runs = [write_run(tmp_path / f"seed{seed}", seed) for seed in range(3)]
-    name = "stream_seeds_verified" if verified else "stream_seeds"
-    monkeypatch.setattr(stream_seeds, "FOLDER", tmp_path / "results")
-    wanted = ["--verifier", str(tmp_path / "C" / "last.pt")] if verified else []
-    assert 0 == stream_seeds.main([*map(str, runs), "--data", str(tmp_path), *wanted])
-    assert (3 if verified else 0) == len(calibrated)
-    assert all(Path(options[-1]).name == "both.json" for options in calibrated)
-    content = read_results(tmp_path / "results")[name]
-    command = "python -m benchmarks.studies.stream_seeds seed0 seed1 seed2"
-    assert command + (" --verifier C/last.pt" if verified else "") == content["command"]
-    assert {rate: 2.0, "silence, missed": 0.3} == content["figures"]["mean"]
-    deviations = content["figures"]["standard_deviation_over_seeds"]
-    assert deviations == {rate: 0.0, "silence, missed": pytest.approx(0.26458, abs=1e-5)}
-    assert "| silence, missed | 0.3 |" in page(name, content)
-
-
-def test_seeds_in_streams_are_of_equal_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """One run, a seed twice, another option, or one that cannot be exported: one line each."""
-    monkeypatch.setattr(stream_seeds, "export", fake_export(1))
-    first = write_run(tmp_path / "first", 0)
-    second = write_run(tmp_path / "second", 1)
-    same = write_run(tmp_path / "same", 0)
-    dry = write_run(tmp_path / "dry", 2, sampler={"room": 0.0, "noisy": 0.6})
-    for runs, message in (
-        ([first], "two runs or more, each of another seed, got 1 of the seeds 0"),
-        ([first, same], "got 2 of the seeds 0, 0"),
-        ([first, dry], "dry has sampler.room 0"),
-        ([first, tmp_path / "nothing"], "nothing"),
-        ([first, second], "could not be exported"),
-    ):
-        arguments = [*map(str, runs), "--data", str(tmp_path), "--out", str(tmp_path / "x.json")]
-        assert 1 == stream_seeds.main(arguments)
-        printed = capsys.readouterr().err
-        assert message in printed
-        assert 1 == printed.count("\n")
-    assert not (tmp_path / "x.json").exists()

@@ -17,13 +17,12 @@ from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen
 from typing import Any
 
-import numpy as np
-
 from benchmarks.environments import EnvironmentFailed, install, new_environment
 from benchmarks.product.footprint import build_wheel, bytes_below, packages, run
 from benchmarks.program import keep, program
 from benchmarks.results import ROOT
 from benchmarks.text import megabytes, table, write_between
+from benchmarks.timed import timed, timed_ratio
 from kws.demo import RECORDING
 from kws.model.runtimes import disable_telemetry
 
@@ -41,7 +40,7 @@ WAYS: dict[str, tuple[str, ...]] = {
     ),
 }
 PAGE = ROOT / "docs" / "install.md"
-STARTS = 5  # whose median counts
+STARTS = 9
 IMPORTS = """
 import numpy
 try:
@@ -67,8 +66,8 @@ def measure_way(wheel: Path, arguments: Sequence[str], folder: Path) -> dict[str
     with listening(python) as process:  # whose modules are compiled by now
         lines = process.stdout or ()
         figures["resident_bytes"] = max((peak_bytes(process.pid) for _ in lines), default=0)
-    figures["start_s"] = float(np.median([listening for listening, _ in starts]))
-    figures["start_over_imports"] = float(np.median([here / bare for here, bare in starts]))
+    figures["start_s"] = timed([listening for listening, _ in starts])
+    figures["start_over_imports"] = timed_ratio(*zip(*starts, strict=True))
     return figures
 
 

@@ -14,7 +14,6 @@ import fcntl
 import json
 import os
 import pty
-import statistics
 import struct
 import subprocess
 import sys
@@ -158,8 +157,8 @@ def processor_time(
     return {"paired_processor_time": rows, "not_run": not_run}
 
 
-def start_up(sound: SoundServer, starts: int) -> dict[str, float]:
-    """Seconds from the start of a process to its first block of audio, medians.
+def start_up(sound: SoundServer, starts: int) -> dict[str, Any]:
+    """Seconds from the start of a process to its first block of audio.
 
     Of one start more, the first, which compiles modules and fills the disk's cache.
     """
@@ -181,9 +180,9 @@ def start_up(sound: SoundServer, starts: int) -> dict[str, float]:
         barest.append(time.monotonic() - begin)
     ours, barest = ours[1:], barest[1:]
     return {
-        "kws_listen_s": statistics.median(ours),
-        "barest_program_s": statistics.median(barest),
-        "difference_s": statistics.median(a - b for a, b in zip(ours, barest, strict=True)),
+        "kws listen": timed(ours),
+        "the barest program": timed(barest),
+        "difference": timed([a - b for a, b in zip(ours, barest, strict=True)]),
     }
 
 
@@ -201,7 +200,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--seconds", type=float, default=12.0, help="of silence and of talk a round (default: 12)"
     )
-    parser.add_argument("--starts", type=int, default=5)
     return keep(parser, arguments, _measure)
 
 
@@ -214,13 +212,14 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
         sound.plugged_in("talker", "Talker", BLOCK_MS) as microphone,
     ):
         sound.run("pactl", "set-default-source", "talker")
-        figures: dict[str, Any] = {"start_up": start_up(sound, options.starts)}
+        figures: dict[str, Any] = {"seconds_to_start": start_up(sound, options.rounds)}
         talk = speaker(microphone, options.data)
         figures |= processor_time(sound, talk, options.rounds, options.seconds)
     for name, row in figures["paired_processor_time"].items():
         shares = (f"{kind} {timed_text(row[kind]['share_of_a_core'], '{:.2%}')}" for kind in row)
         print(name, *shares, sep="; ")
-    print(figures["start_up"])
+    for name, row in figures["seconds_to_start"].items():
+        print(name, timed_text(row, unit=" s"), sep="; ")
     return figures
 
 

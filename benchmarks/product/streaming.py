@@ -107,22 +107,17 @@ def quality(
             point = OperatingPoint.of(model, sensitivity=sensitivity, isolated=mode == MODES[0])
             points[f"{mode} {sensitivity}"] = _point(Evaluator(model, point), everything, recorded)
     if default.point.verified:
-        points["isolated medium, without verifier"] = default_point(model, scenes, folder, False)
+        alone = Evaluator(model, OperatingPoint.of(model, verify=False))
+        recorded_alone, quiet_alone = _record(alone, scenes, folder)
+        points["isolated medium, without verifier"] = _point(
+            alone, _with_total(quiet_alone), recorded_alone
+        )
     shown = default.settings() | {
         "negatives": {name: default.false_accepts(each) for name, each in everything.items()},
         "scenes": {name: default.outcome(each).figures() for name, each in recorded.items()},
         "det": list(det_curve(default, recorded, quiet)),
     }
     return points, shown
-
-
-def default_point(
-    model: Model, scenes: Mapping[str, Scene], folder: Path, verify: bool
-) -> dict[str, Any]:
-    """Figures of the default operating point, with the model's verifier or without."""
-    evaluator = Evaluator(model, OperatingPoint.of(model, verify=verify))
-    recorded, quiet = _record(evaluator, scenes, folder)
-    return _point(evaluator, _with_total(quiet), recorded)
 
 
 def _record(

@@ -4,8 +4,7 @@
 under the conditions of benchmarks.product.accuracy. Runs of equal options are one row, whatever
 their seed: the mean over them, and their standard deviation. Their epochs may differ by a tenth,
 as those of runs that were given equal time. The first run's row is what the others are compared
-with. Runs that differ in their seed alone say what a headline is worth; with `--out
-benchmarks/results/seeds.json` they stand beside the ablation."""
+with."""
 
 from __future__ import annotations
 
@@ -188,8 +187,6 @@ def main(arguments: list[str] | None = None) -> int:
     named = [run.resolve().name for run in options.runs]
     if options.checkpoint != CHECKPOINT:
         named += ["--checkpoint", options.checkpoint]
-    if options.out.resolve().parent == FOLDER.resolve() and options.out.stem != "ablation":
-        named += ["--out", f"benchmarks/results/{options.out.name}"]
     write_result(options.out, f"python -m benchmarks.studies.ablation {' '.join(named)}", figures)
     if figures["difference_from_the_first_in_points"]:
         effects.picture(figures).savefig(options.out.with_suffix(".png"), dpi=100)
