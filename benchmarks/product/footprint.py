@@ -19,7 +19,10 @@ from benchmarks.environments import EnvironmentFailed, install, new_environment
 from benchmarks.program import keep, program
 from benchmarks.results import ROOT
 
-EXTRAS = ("", "tflite", "report", "cluster", "gpu", "train", "export")
+EXTRAS = (
+    *("", "tflite", "report", "cluster", "web", "mqtt", "wyoming", "zeroconf"),
+    *("gpu", "train", "export"),  # large
+)
 
 
 def build_wheel(folder: Path) -> Path:
