@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parent.parent
-PACKAGE = ROOT / "kws"
+from import_graph import PACKAGE, ROOT, imports, source
 
 # Each module may import those of earlier lines only. What is not named here stands above them all.
 LAYERS = (
@@ -76,36 +72,6 @@ BESIDE = {
     "benchmarks": {"export"},
 }
 HEAVY = {"torch", "tensorboard", "onnx", "onnxscript"}
-
-
-def imports(path: Path, everywhere: bool = True) -> Iterator[str]:
-    """The modules that a file imports, dotted; TYPE_CHECKING blocks do not run and are left out.
-
-    Without `everywhere`, only those that importing the file itself imports.
-    """
-
-    def walk(node: ast.AST) -> Iterator[str]:
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
-                continue
-            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) and not everywhere:
-                continue
-            if isinstance(child, ast.Import):
-                yield from (alias.name for alias in child.names)
-            elif isinstance(child, ast.ImportFrom):
-                assert child.level == 0, f"{path}: imports are absolute"
-                yield child.module or ""
-                yield from (f"{child.module}.{alias.name}" for alias in child.names)
-            else:
-                yield from walk(child)
-
-    return walk(ast.parse(path.read_text(encoding="utf-8")))
-
-
-def source(module: str) -> Path:
-    """The file of a module of kws, dotted without `kws`."""
-    path = PACKAGE.joinpath(*module.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 def imported_stages(module: str) -> set[str]:

@@ -12,6 +12,7 @@ from fuzzing import Result, processor_seconds
 
 FIRMWARE = Path(__file__).parent.parent.parent / "firmware_demo"
 NAME = "C library"
+FILES = ("firmware_demo/src/*", "firmware_demo/include/*", "firmware_demo/generated/*.[ch]")
 
 
 class NoFuzzer(Exception):

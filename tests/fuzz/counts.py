@@ -1,54 +1,38 @@
-"""What fuzz.json holds: what every target was fed so far, on code and models as they are."""
+"""What fuzz.json holds: what every target was fed so far, on the code that it fuzzes as it is."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import c_library
 from fuzzing import OUTCOMES, Result
+from import_graph import reached
 
 from benchmarks.results import ROOT, write_result
 
-# What is fuzzed: files whose change makes earlier counts void.
-CODE = {
-    "kws": ("kws/**/*.py", "kws/models/*.onnx", "kws/models/*.tflite", "kws/models/*.json"),
-    "firmware": (
-        "firmware_demo/src/*",
-        "firmware_demo/include/*",
-        "firmware_demo/generated/*.[ch]",
-    ),
-}
 COLUMNS = ("inputs", *OUTCOMES, "findings", "minutes", "processor_minutes")
 
 
-def code() -> dict[str, str]:
-    """A digest of each part of CODE."""
-    return {part: _digest(patterns) for part, patterns in CODE.items()}
-
-
-def _digest(patterns: tuple[str, ...]) -> str:
-    digest = hashlib.sha256()
-    for path in sorted(path for pattern in patterns for path in ROOT.glob(pattern)):
+def digest(modules: Iterable[str], patterns: Iterable[str]) -> str:
+    """Of the modules of kws, of all that they import, and of other files of the repository."""
+    paths = {path for pattern in patterns for path in ROOT.glob(pattern)} | reached(modules)
+    found = hashlib.sha256()
+    for path in sorted(paths):
         content = hashlib.sha256(path.read_bytes()).hexdigest()
-        digest.update(f"{path.relative_to(ROOT).as_posix()} {content}\n".encode())
-    return digest.hexdigest()[:12]
+        found.update(f"{path.relative_to(ROOT).as_posix()} {content}\n".encode())
+    return found.hexdigest()[:12]
 
 
-def part_of(name: str) -> str:
-    """Which part of CODE a target fuzzes."""
-    return "firmware" if name == c_library.NAME else "kws"
+def add(path: Path, name: str, result: Result, fuzzed: Mapping[str, str]) -> None:
+    """Add what came of a target to the file.
 
-
-def add(path: Path, name: str, result: Result, fuzzed: dict[str, str]) -> None:
-    """Add what came of a target to the file; what it holds of other code than `fuzzed` is dropped.
-
-    Several processes may add to one file.
+    `fuzzed` has the digest of every target: what the file holds of others is dropped. Several
+    processes may add to one file.
     """
     with _locked(path):
         rows = _kept(path, fuzzed)
@@ -60,14 +44,14 @@ def add(path: Path, name: str, result: Result, fuzzed: dict[str, str]) -> None:
         row["minutes"] += result.seconds / 60
         row["processor_minutes"] += result.processor / 60
         longest = max(each["minutes"] for each in rows.values())
-        figures = {"code": fuzzed, "targets": rows}
+        figures = {"code": {each: fuzzed[each] for each in rows}, "targets": rows}
         new = path.with_suffix(".new")
         write_result(new, f"make fuzz MINUTES={longest:.2g}", figures)
         new.replace(path)
 
 
-def _kept(path: Path, fuzzed: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """The rows of code that has not changed."""
+def _kept(path: Path, fuzzed: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """The rows of targets whose code has not changed."""
     if not path.exists():
         return {}
     figures = json.loads(path.read_text(encoding="utf-8"))["figures"]
@@ -75,7 +59,7 @@ def _kept(path: Path, fuzzed: dict[str, str]) -> dict[str, dict[str, Any]]:
     return {
         name: row
         for name, row in figures["targets"].items()
-        if of.get(part_of(name)) == fuzzed[part_of(name)]
+        if name in fuzzed and of.get(name) == fuzzed[name]
     }
 
 

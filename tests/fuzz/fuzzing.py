@@ -36,6 +36,9 @@ class Target:
     run: Callable[[bytes], str]  # one of OUTCOMES, or KwsError where the input is refused
     # Changes an input in a way of its own; what changes bytes is used as well.
     change: Callable[[bytes, random.Random], bytes] | None = None
+    # What is fuzzed: modules of kws, of which each leads to what it imports, and other files.
+    modules: Sequence[str] = ()
+    files: Sequence[str] = ()  # patterns, from the root of the repository
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """`make fuzz MINUTES=60`: every target for so long, the counts into a file, findings beside it.
 
-What a target was fed before, on the same code and models, is added to: hours can be run in several
-sittings, each stopped at any time, and at low priority (`nice make fuzz`).
+What a target was fed before is added to, where what it fuzzes has not changed since: hours can be
+run in several sittings, each stopped at any time, and at low priority (`nice make fuzz`).
 """
 
 from __future__ import annotations
@@ -37,6 +37,14 @@ def targets() -> dict[str, Target]:
     return {target.name: target for module in modules for target in module.TARGETS}
 
 
+def code() -> dict[str, str]:
+    """The digest of what each target fuzzes, by name."""
+    digests = {
+        name: counts.digest(target.modules, target.files) for name, target in targets().items()
+    }
+    return digests | {c_library.NAME: counts.digest((), c_library.FILES)}
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns 1 where something was found."""
     known = [*targets(), c_library.NAME]
@@ -68,7 +76,7 @@ class Sitting:
     out: Path
     findings: Path
     seed: int
-    code: dict[str, str] = field(default_factory=counts.code)
+    code: dict[str, str] = field(default_factory=code)
     parent: int = field(default_factory=os.getpid)
 
 

@@ -197,8 +197,20 @@ def run_journal(content: bytes) -> str:
 
 
 TARGETS = [
-    Target("recording", recordings, run_recording, change_header),
-    Target("pipe", pipes, run_pipe, change_header),
-    Target("list", lists, run_list),
-    Target("journal", journals, run_journal),
+    Target(
+        "recording",
+        recordings,
+        run_recording,
+        change_header,
+        modules=("kws.audio.file", "kws.recordings.data"),
+    ),
+    Target(
+        "pipe",
+        pipes,
+        run_pipe,
+        change_header,
+        modules=("kws.audio.pipe", "kws.audio.samples"),
+    ),
+    Target("list", lists, run_list, modules=("kws.recordings.data",)),
+    Target("journal", journals, run_journal, modules=("kws.scanning.journal",)),
 ]

@@ -410,10 +410,38 @@ def _peak() -> int:
 run_onnx = run_network("onnx", check_onnx, import_onnxruntime)
 run_tflite = run_network("tflite", check_tflite, import_tflite)
 
+NETWORKS = ("kws.model.trial", "kws.model.runtimes")
 TARGETS = [
-    Target("manifest", manifests, run_manifest, change_json),
-    Target("labels", label_lists, run_labels),
-    Target("onnx", onnx_files, run_onnx, change_onnx),
-    Target("tflite", tflite_files, run_tflite, change_tflite),
-    Target("checkpoint", checkpoints, run_checkpoint, change_checkpoint),
+    Target(
+        "manifest",
+        manifests,
+        run_manifest,
+        change_json,
+        modules=("kws.model.manifest", "kws.cli.info"),
+        files=("kws/models/*.json",),
+    ),
+    Target("labels", label_lists, run_labels, modules=("kws.cli.import", "kws.model.manifest")),
+    Target(
+        "onnx",
+        onnx_files,
+        run_onnx,
+        change_onnx,
+        modules=(*NETWORKS, "kws.model.onnx_file"),
+        files=("kws/models/*.onnx",),
+    ),
+    Target(
+        "tflite",
+        tflite_files,
+        run_tflite,
+        change_tflite,
+        modules=(*NETWORKS, "kws.model.tflite_file"),
+        files=("kws/models/*.tflite",),
+    ),
+    Target(
+        "checkpoint",
+        checkpoints,
+        run_checkpoint,
+        change_checkpoint,
+        modules=("kws.train.checkpoint",),
+    ),
 ]

@@ -12,8 +12,9 @@ from typing import Any
 
 import counts
 import pytest
-from c_library import NoFuzzer, build, fuzz_c_library
+from c_library import FILES, NoFuzzer, build, fuzz_c_library
 from fuzzing import Result, Target, fuzz
+from import_graph import PACKAGE, reached
 
 from benchmarks.results import ROOT
 
@@ -65,25 +66,72 @@ def test_what_breaks_a_promise_of_the_c_library_is_found(tmp_path: Path) -> None
 
 def test_sittings_add_up(tmp_path: Path) -> None:
     """Counts of the same code are added to; those of code that has changed are dropped."""
-    out, code = tmp_path / "fuzz.json", {"kws": "1", "firmware": "1"}
+    out = tmp_path / "fuzz.json"
+    fuzzed = {"list": "1", "journal": "2", "C library": "3", "never run": "4"}
     for name in ("list", "journal", "C library"):
-        counts.add(out, name, made(10), code)
-    counts.add(out, "list", made(5), code)
+        counts.add(out, name, made(10), fuzzed)
+    counts.add(out, "list", made(5), fuzzed)
     kept = json.loads(out.read_text())
     assert "make fuzz MINUTES=3" == kept["command"]
     assert {"list": 15, "journal": 10, "C library": 10} == inputs_of(kept)
+    assert {"list": "1", "journal": "2", "C library": "3"} == kept["figures"]["code"]
     expected = {"inputs": 15, "refused": 5, "ran": 10, "stopped": 0, "findings": 1}
     assert {**expected, "minutes": 3.0, "processor_minutes": 1.5} == kept["figures"]["targets"][
         "list"
     ]
-    counts.add(out, "list", made(1), {**code, "kws": "2"})
+    counts.add(out, "list", made(1), {"list": "5", "C library": "3"})
     assert {"list": 1, "C library": 10} == inputs_of(json.loads(out.read_text()))
 
 
-def test_the_code_that_is_fuzzed_is_known_again() -> None:
-    """Of every part there are files, and their digest stays."""
-    assert counts.code() == counts.code()
-    assert all(list(ROOT.glob(pattern)) for part in counts.CODE.values() for pattern in part)
+def test_what_a_target_fuzzes_is_known_again() -> None:
+    """Its digest stays, and follows a file that one of its modules imports, and no other one."""
+    path = "kws/audio/header.py"  # which a recording's module imports and a list of labels does not
+    assert PACKAGE.parent / path in reached(["kws.audio.file"])
+    assert PACKAGE.parent / path not in reached(["kws.cli.import"])
+    assert counts.digest(["kws.audio.file"], ()) == counts.digest(["kws.audio.file"], [path])
+    assert counts.digest(["kws.cli.import"], ()) != counts.digest(["kws.cli.import"], [path])
+    assert all(list(ROOT.glob(each)) for target in targets() for each in target.files)
+    assert all(list(ROOT.glob(each)) for each in FILES)
+
+
+# Prints the files of whatever Python code ran while a target took its inputs, in one process.
+USED = """
+import resource, sys
+import run, targets_audio, targets_models
+
+def here(action):
+    action()
+    return "ran"
+
+resource.setrlimit = lambda *_: None
+targets_audio.in_child = targets_models.in_child = here
+target = run.targets()[sys.argv[1]]
+used = set()
+for content in target.seeds():
+    sys.setprofile(lambda frame, event, argument: used.add(frame.f_code.co_filename))
+    target.run(content)
+    sys.setprofile(None)
+print(*used, sep="\\n")
+"""
+
+
+@pytest.mark.parametrize("target", targets(), ids=lambda target: target.name)
+def test_all_that_a_target_runs_is_what_it_fuzzes(target: Target) -> None:
+    """It runs no module of kws whose change would leave its counts as they are."""
+    for package in NEEDS.get(target.name, ()):
+        pytest.importorskip(package, reason=f"{package} is not installed")
+    pytest.importorskip("resource", reason="no limits of processes here")
+    here = Path(__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-c", USED, target.name],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, here.parent, here)))},
+        capture_output=True,
+        text=True,
+    )
+    assert 0 == done.returncode, done.stderr
+    ran = {path for path in map(Path, done.stdout.splitlines()) if PACKAGE in path.parents}
+    assert ran
+    assert set() == ran - reached(target.modules)
 
 
 def made(inputs: int) -> Result:
