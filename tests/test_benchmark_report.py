@@ -240,6 +240,21 @@ def test_targets_of_other_kinds() -> None:
             assert rows[1][1:] == ("at least 8", "9.00 (8.50 to 9.30)", "yes")
 
 
+@pytest.mark.parametrize(
+    ("slowest", "row"),
+    [(0.6, ("0.6 s", "yes")), (0.7, ("0.7 s", "no")), (None, ("not reached", "no"))],
+)
+def test_the_slowest_keyword_decides(slowest: float | None, row: tuple[str, str]) -> None:
+    """How fast a word may be said again is promised of every keyword."""
+    seconds = {"all": 0.5, "yes": 0.5, "stop": slowest}
+    words = {name: {"90_%_from_s": each} for name, each in seconds.items()}
+    figures = {"of_words_detected_when_said_once": words}
+    ((_, limit, measured, met),) = targets.rows({"repetition": result(figures)})
+    assert "at most 0.6 s" == limit
+    assert measured.startswith(row[0])
+    assert row[1] == met
+
+
 def test_targets_of_cost() -> None:
     """Sizes and times alone; ratios to another program by the range that both allow."""
 

@@ -134,11 +134,13 @@ def _print(figures: dict[str, Any]) -> None:
 
 
 def _print_repetition(figures: dict[str, Any]) -> None:
-    shortest = figures["shortest_s"]
-    print(f"\n{'the same word four times, from onset to onset':<48}{'detected':>9}")
+    once, shortest = figures["once"]["detected"], figures["shortest_s"]
+    print(f"\n{'the same word four times, from onset to onset':<48}{'detected':>9}{'again':>9}")
+    print(f"{'said once':<48}{_percent(once):>9}")
     for name, row in figures["distances"].items():
-        print(f"{name:<48}{_percent(row['detected']):>9}")
-    print(f"90 % of the words are detected from {_seconds(shortest)} on")
+        print(f"{name:<48}{_percent(row['detected']):>9}{_percent(row['again']):>9}")
+    print("again: of the words that are detected when they are said once,")
+    print(f"90 % are detected each time from {_seconds(shortest)} on")
 
 
 def _print_negatives(sources: dict[str, Any]) -> None:

@@ -21,8 +21,8 @@ _BEFORE, _AFTER = 0.05, 0.15
 _AFTER_LONG = 0.05  # ... behind a word that is too long for its distance
 
 
-def repeated(clips: Iterable[tuple[str, Int16Array]], distance: float) -> Scene:
-    """Each clip's word TIMES in a row, cut out, `distance` seconds from onset to onset.
+def repeated(clips: Iterable[tuple[str, Int16Array]], distance: float, times: int = TIMES) -> Scene:
+    """Each clip's word so many times in a row, cut out, `distance` seconds from onset to onset.
 
     A word that is longer follows itself after a pause of 0.1 s.
     """
@@ -36,7 +36,7 @@ def repeated(clips: Iterable[tuple[str, Int16Array]], distance: float) -> Scene:
         last = min(end + _samples(_AFTER), max(end + _samples(_AFTER_LONG), room))
         cut = clip[first:last] * (LOUDNESS / max(loudness(clip), 1.0))
         apart = max(_samples(distance), len(cut))
-        for _ in range(TIMES):
+        for _ in range(times):
             onset = length + start - first
             spoken.append(Spoken(word, onset / SAMPLE_RATE, (onset + end - start) / SAMPLE_RATE))
             parts += [cut, np.zeros(apart - len(cut))]
@@ -60,20 +60,54 @@ def shortest(detected: Mapping[float, float]) -> float | None:
     return found
 
 
-def figures(words: Mapping[float, Sequence[tuple[str, bool]]]) -> dict[str, Any]:
-    """Of each distance's words, whether they were detected: shares, in all and of each word."""
-    rows: dict[str, Any] = {}
-    for distance, outcomes in words.items():
-        names = sorted({word for word, _ in outcomes})
-        rows[f"{distance:g} s"] = {
-            "detected": float(np.mean([hit for _, hit in outcomes])),
-            "words": {
-                name: float(np.mean([hit for word, hit in outcomes if word == name]))
-                for name in names
-            },
+def figures(
+    words: Mapping[float, Sequence[tuple[str, bool]]], once: Sequence[tuple[str, bool]]
+) -> dict[str, Any]:
+    """Of each distance's words, whether they were detected: shares, in all and of each word.
+
+    `words` are TIMES for each clip, one clip after the other; `once` are the same clips' words said
+    once. A clip that is missed then is missed at any distance: `again` are the shares of the other
+    clips' words, and the shortest distances are theirs.
+    """
+    names = sorted({word for word, _ in once})
+    alone = [hit for _, hit in once for _ in range(TIMES)]
+
+    def shares(outcomes: Sequence[tuple[str, bool]], name: str | None) -> dict[str, float | None]:
+        """Of one word, or of all."""
+        some = [
+            (hit, known)
+            for (word, hit), known in zip(outcomes, alone, strict=True)
+            if name in (None, word)
+        ]
+        return {
+            "detected": _share([hit for hit, _ in some]),
+            "again": _share([hit for hit, known in some if known]),
         }
-    shares = {distance: rows[f"{distance:g} s"]["detected"] for distance in words}
-    return {"times": TIMES, "distances": rows, "shortest_s": shortest(shares)}
+
+    def shortest_of(name: str | None) -> float | None:
+        again = {distance: shares(words[distance], name)["again"] for distance in words}
+        return shortest({distance: each for distance, each in again.items() if each is not None})
+
+    return {
+        "times": TIMES,
+        "once": {
+            "detected": _share([hit for _, hit in once]),
+            "words": {name: _share([hit for word, hit in once if word == name]) for name in names},
+        },
+        "distances": {
+            f"{distance:g} s": {
+                **shares(outcomes, None),
+                "words": {name: shares(outcomes, name) for name in names},
+            }
+            for distance, outcomes in words.items()
+        },
+        "shortest_s": shortest_of(None),
+        "shortest_of_each_s": {name: shortest_of(name) for name in names},
+    }
+
+
+def _share(hits: Sequence[bool]) -> float | None:
+    return float(np.mean(hits)) if hits else None
 
 
 def _samples(seconds: float) -> int:

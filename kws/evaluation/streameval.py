@@ -157,13 +157,16 @@ class Evaluator:
 
     def repetition(self, clips: Sequence[tuple[str, Int16Array]]) -> dict[str, Any]:
         """How many of a word said several times in a row are detected, ever closer together."""
-        outcomes = {}
         spoken = [(word, audio) for word, audio in clips if word in self._keywords]
-        for distance in DISTANCES if spoken else ():
-            scene = repeated(spoken, distance)
-            hits = {word for word, _ in self.outcome(self.record(scene)).hits}
-            outcomes[distance] = [(each.word, each in hits) for each in scene.spoken]
-        return repetition_figures(outcomes)
+        return repetition_figures(
+            {distance: self._detected(repeated(spoken, distance)) for distance in DISTANCES},
+            self._detected(repeated(spoken, DISTANCES[-1], times=1)),
+        )
+
+    def _detected(self, scene: Scene) -> list[tuple[str, bool]]:
+        """The words of a scene in their order, and whether each was detected."""
+        hits = {word for word, _ in self.outcome(self.record(scene)).hits}
+        return [(each.word, each in hits) for each in scene.spoken]
 
 
 def reported(folder: Path, keywords: Sequence[str]) -> dict[str, list[Path]]:
