@@ -96,14 +96,15 @@ def fuzz(
     seconds: float | None = None,
     keep: Path | None = None,
 ) -> Result:
-    """Run a target on so many inputs or for so long; findings are kept in a folder."""
+    """Run a target on so many inputs, or for so long and at least on one; findings are kept in a
+    folder."""
     draw = random.Random(f"{target.name} {seed}")
     result, begun, spent = Result(), time.monotonic(), processor_seconds()
     seeds = list(target.seeds())
     for content in seeds:
         target.run(content)  # an input to begin with that is refused would show nothing
     while (inputs is None or result.inputs < inputs) and (
-        seconds is None or time.monotonic() - begun < seconds
+        seconds is None or not result.inputs or time.monotonic() - begun < seconds
     ):
         content = draw.choice(seeds)
         if target.change is not None and draw.random() < 0.7:

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,16 @@ def test_targets_run_at_a_time(tmp_path: Path) -> None:
     for name, row in first.items():
         assert 0 < row["inputs"] < second[name]["inputs"]
         assert 0 < row["minutes"] < second[name]["minutes"]
+
+
+def test_a_busy_machine_feeds_something() -> None:
+    """An input is tried even where making those to begin with took all of the time."""
+
+    def slow() -> list[bytes]:
+        time.sleep(0.05)
+        return [b"a"]
+
+    assert 1 == fuzz(Target("slow", slow, lambda _: "ran"), seed=1, seconds=0.01).inputs
 
 
 def test_a_finding_is_found() -> None:
