@@ -78,7 +78,7 @@ PAGES = {
     "fuzz": Page(
         "Fuzzing",
         "Changed files given to what reads them. Refused: one line that says why. Ran: taken, and "
-        "nothing happened. Stopped: the process in which foreign networks are tried died, and "
+        "nothing happened. Stopped: the process in which imported networks are tried died, and "
         "nothing else. Findings: any other exception, or more than a minute of the processor. "
         "Minutes are by the clock, added up over several sittings, in which many targets share the "
         "processor; processor minutes are what a target had of it, its child processes included. "

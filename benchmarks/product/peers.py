@@ -244,7 +244,7 @@ def at_our_false_accepts(
     return best
 
 
-def timed_audio(data: Path, seconds: float = 30.0) -> dict[str, Int16Array]:
+def timed_audio(data: Path, seconds: float = 20.0) -> dict[str, Int16Array]:
     """What processor time is measured on: spoken orders with their pauses, read speech, which is
     dense, digital silence, and a room in which somebody speaks for a tenth of the time."""
     samples = round(seconds * SAMPLE_RATE)

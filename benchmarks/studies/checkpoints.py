@@ -43,7 +43,7 @@ class Trained:
 
 
 def read_checkpoint(path: Path) -> Trained:
-    """Raises ModelError where the file is none that fits this version."""
+    """Raises ModelError for a file that does not fit this version."""
     network, features, labels, state = checkpoint.load_network(path)
     front_end = LogMel(features)
 
