@@ -93,6 +93,22 @@ def test_rows_of_what_was_measured() -> None:
     assert report.readme_tables({}) == report.NOTHING
 
 
+def test_rows_of_sizes_and_of_archives() -> None:
+    """Sizes as MB, from the way to install that is advised; an archive's speed by its interval."""
+    ways = {installations.BASE: {"installed_bytes": 151_400_000, "resident_bytes": 74_900_000}}
+    speed = {"times_real_time": rounds(400.0, 390.0, 410.0)}
+    found = {
+        "footprint": result({"wheel_bytes": 2_900_000}),
+        "installations": result({"ways": ways}),
+        "scanning": result({"ways": {"kws scan, 2 processes": speed}}),
+    }
+    text = report.readme_tables(found)
+    assert "| 2.9 MB | [footprint](benchmarks/pages/footprint.md) |" in text
+    assert "| installed with all that it needs | 151.4 MB |" in text
+    assert "| memory of `kws listen` at its most | 74.9 MB |" in text
+    assert "| 400 times real time (390 to 410; rounds 195 to 820) |" in text
+
+
 def test_streams_have_a_column_per_preset() -> None:
     """False accepts are told as events, hours and interval; misses of counted words likewise."""
     point = {
