@@ -73,11 +73,14 @@ def streams_curve(
     found = _rounds(runs, rounds)
     return {
         f"{count} stream{'s' if count > 1 else ''}": {
-            way: {
-                "ms_per_second": timed(found[count, way]),
-                "relative_processor_time": timed_ratio(found[count, way], found[count, POOL]),
-            }
-            for way in (SEPARATE, SHARED, POOL)
+            POOL: {"ms_per_second": timed(found[count, POOL])},
+            **{
+                way: {
+                    "ms_per_second": timed(found[count, way]),
+                    "relative_processor_time": timed_ratio(found[count, way], found[count, POOL]),
+                }
+                for way in (SEPARATE, SHARED)
+            },
         }
         for count in counts
     }
@@ -106,8 +109,9 @@ def pool_stages(model: Model, count: int, seconds: float, rounds: int) -> Curve:
     found["the rest"] = [
         whole - sum(stages) for whole, *stages in zip(*found.values(), strict=True)
     ]
-    return {
-        name: {"ms_per_second": timed(taken), "share": timed_ratio(taken, found[POOL])}
+    whole = found.pop(POOL)
+    return {POOL: {"ms_per_second": timed(whole)}} | {
+        name: {"ms_per_second": timed(taken), "share_of_the_pool": timed_ratio(taken, whole)}
         for name, taken in found.items()
     }
 
@@ -239,7 +243,7 @@ def _audio(seconds: float) -> Int16Array:
 
 
 def draw(figures: Mapping[str, Curve], folder: Path) -> None:
-    """A picture of each curve, growth_<name>.png."""
+    """A picture of each curve with the intervals of its points, growth_<name>.png."""
     from matplotlib.figure import Figure
 
     lines = {
@@ -254,7 +258,11 @@ def draw(figures: Mapping[str, Curve], folder: Path) -> None:
         places = [int(point.partition(" ")[0]) for point in figures[name]]
         for curve in curves:
             taken = [(point[curve] if curve else point)["ms_per_second"] for point in points]
-            axes.plot(places, [each["median"] for each in taken], "o-", label=curve)
+            low, middle, high = np.transpose(
+                [np.insert(each["interval_95"], 1, each["median"]) for each in taken]
+            )
+            apart = (middle - low, high - middle)
+            axes.errorbar(places, middle, apart, marker="o", capsize=3, label=curve)
         axes.set_xlabel(across)
         axes.set_ylabel("processor time per second and stream, ms")
         axes.set_ylim(bottom=0)
