@@ -43,6 +43,7 @@ NEEDED = ("kws/models/commands.json", "kws/demo/commands.opus", "kws/py.typed")
 BY_HAND = (
     f"git tag --sign v{__version__} && git push origin v{__version__}",
     "twine upload dist/*.whl dist/*.tar.gz",
+    "the same of the wheels for each system, artifacts of the workflow on that tag",
     "attach all of dist/ to the release's page, with its part of CHANGELOG.md",
 )
 
@@ -110,7 +111,7 @@ def built(tools: Path) -> str:
 
 
 def build(tools: Path, folder: Path) -> list[Path]:
-    """Wheel and source, built in a folder from the files of the commit."""
+    """The wheel for all machines and the source, built in a folder from the files of the commit."""
     archive = subprocess.run(
         ["git", "archive", "HEAD"], cwd=ROOT, capture_output=True, check=True
     ).stdout
@@ -118,7 +119,7 @@ def build(tools: Path, folder: Path) -> list[Path]:
         files.extractall(folder, filter="data")
     _run(
         [tools / "python", "-m", "build", "--no-isolation", folder],
-        {"SOURCE_DATE_EPOCH": _git("log", "-1", "--format=%ct")},
+        {"SOURCE_DATE_EPOCH": _git("log", "-1", "--format=%ct"), "KWS_NATIVE": "0"},
     )
     return sorted((folder / "dist").iterdir())
 

@@ -76,7 +76,11 @@ class GatedStreams:
             Verifier(model, self._network.frames, streams) if verify and model.verifier else None
         )
         self._frontend = StreamingFrontend(
-            manifest.features, streams, self._network.frames, self._preroll + 1
+            manifest.features,
+            streams,
+            self._network.frames,
+            self._preroll + 1,
+            native=model.native_graph is not None,
         )
         self._begun = np.empty((streams, self.hop), np.int16)  # a hop of each, as far as it came
         self._waiting = [0] * streams  # samples of it

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from kws.config import FeatureConfig
 from kws.frontend import FloatArray, log_mel_of_frames
+from kws.native import LogMel
 
 Int16Array = NDArray[np.int16]
 
@@ -24,8 +25,13 @@ class StreamingFrontend:
     that begin before their stream does are 0.0, as if digital silence had gone before.
     """
 
-    def __init__(self, config: FeatureConfig, streams: int, frames: int, kept: int) -> None:
-        """A hop is `frames` frames long; the latest `kept` hops of each stream are kept."""
+    def __init__(
+        self, config: FeatureConfig, streams: int, frames: int, kept: int, native: bool = False
+    ) -> None:
+        """A hop is `frames` frames long; the latest `kept` hops of each stream are kept.
+
+        With `native` the native kernel computes them, which must be able to.
+        """
         self._config, self._frames, self._kept = config, frames, kept
         hop = frames * config.hop  # samples
         # So many frames of a hop begin before it, in hops whose audio must be there too.
@@ -44,6 +50,13 @@ class StreamingFrontend:
             writeable=False,
         )
         self._count = [0] * streams
+        self._native = LogMel(config, frames) if native else None
+        # Where the first frame of the hop in each place begins; the memory is never another.
+        begin = self._samples.ctypes.data
+        self._addresses = [
+            [begin + each * stream + place * hop * sample for place in range(self._places)]
+            for each in range(streams)
+        ]
 
     def reset(self, stream: int) -> None:
         """Forget the audio of one stream; its next hop is its first, number 0."""
@@ -63,20 +76,29 @@ class StreamingFrontend:
     def features(self, streams: Sequence[int], numbers: Sequence[int]) -> FloatArray:
         """Frames (streams, frames, width), float32, of one hop of each stream, by its number.
 
-        Bit for bit those of `log_mel` on the whole stream. Raises ValueError where a hop has not
-        come yet or its audio is no longer kept.
+        Those of `log_mel` on the whole stream, bit for bit unless the kernel computes them. Raises
+        ValueError where a hop has not come yet or its audio is no longer kept.
         """
         for stream, number in zip(streams, numbers, strict=True):
             count = self._count[stream]
             if not max(0, count - self._kept) <= number < count:
                 raise ValueError(f"hop {number} is not among the latest {self._kept} of {count}")
+        if self._native:
+            places = [
+                self._addresses[stream][number % self._places]
+                for stream, number in zip(streams, numbers, strict=True)
+            ]
+            return self._begun(np.stack([self._native.at(place) for place in places]), numbers)
         if len(streams) == 1:  # without the copy that picking several needs
             framed = self._framed[streams[0], numbers[0] % self._places]
         else:
             framed = self._framed[streams, np.array(numbers) % self._places]
             framed = framed.reshape(-1, self._config.window)
         features = log_mel_of_frames(framed, self._config)
-        features = features.reshape(len(streams), self._frames, -1)
+        return self._begun(features.reshape(len(streams), self._frames, -1), numbers)
+
+    def _begun(self, features: FloatArray, numbers: Sequence[int]) -> FloatArray:
+        """The features, in place, with silence for frames that begin before their stream."""
         for place, number in enumerate(numbers):
             if number * self._frames < self._early:
                 features[place, : self._early - number * self._frames] = 0.0

@@ -84,9 +84,10 @@ def test_same_detections_in_batches(shipped: Model, vad: bool) -> None:
     assert expected == process(DetectorPool(shipped, len(streams), **options), streams, 3_000)
 
 
-def test_a_batch_gives_the_rows_of_single_streams(shipped: Model) -> None:
+def test_a_batch_gives_the_rows_of_single_streams() -> None:
     """Streams in one call, some of them, then all, do not disturb each other."""
     generator = np.random.default_rng(0)
+    shipped = load_model(backend="onnx")
     together = open_streams(shipped, 3)
     assert isinstance(together, OnnxStreams)
     alone = [shipped.open_stream() for _ in range(3)]

@@ -95,10 +95,9 @@ def _model(name: str | None) -> Generator[Finding, None, Model | None]:
     except KwsError as error:
         yield Finding("model", "failed", "the model cannot be loaded", str(error))
         return None
-    runtime = "onnxruntime" if model.artefact.endswith(".onnx") else "TFLite"
     found = {each: version for each in RUNTIMES if (version := _version(each))}
     text = ", ".join(f"{each} {version}" for each, version in found.items())
-    yield Finding("runtime", "ok", f"{runtime} runs the model ({text})", values=found)
+    yield Finding("runtime", "ok", f"{model.runtime} runs the model ({text})", values=found)
     file = model.manifest.artefacts[model.artefact]
     yield Finding(
         "model",

@@ -53,8 +53,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _runtimes() -> dict[str, str]:
-    """The versions of those that are installed."""
-    found = {}
+    """The versions of those that are installed; the native kernel is of this package."""
+    from kws import native
+
+    found = {} if native.library() is None else {"native kernel": __version__}
     for name in RUNTIMES:
         try:
             found[name] = metadata.version(name)
@@ -81,7 +83,8 @@ def _model(path: Path) -> dict[str, Any]:
     try:
         manifest = read_manifest(path)
         facts |= facts_of(manifest)
-        facts["runs"] = load_model(path).artefact
+        loaded = load_model(path)
+        facts |= {"runs": loaded.artefact, "runtime": loaded.runtime}
     except KwsError as error:
         facts["error"] = str(error)
     return facts
@@ -135,7 +138,7 @@ def print_model(model: dict[str, Any]) -> None:
     if "error" in model:
         _row("ERROR", model["error"])
     else:
-        _row("runs", model["runs"])
+        _row("runs", f"{model['runs']} ({model['runtime']})")
 
 
 def _row(name: str, value: object) -> None:

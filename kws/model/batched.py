@@ -29,8 +29,9 @@ class Streams(Protocol):
 
 
 def open_streams(model: Model, count: int) -> Streams:
-    """So many streams through a model: in batches where its file is a stream graph of ONNX."""
-    if count > 1 and model.artefact.startswith("stream") and model.artefact.endswith(".onnx"):
+    """So many streams through a model: in batches where ONNX Runtime runs its stream graph."""
+    batches = model.artefact.startswith("stream") and model.artefact.endswith(".onnx")
+    if count > 1 and batches and model.native_graph is None:  # whose calls cost next to nothing
         return OnnxStreams(model.stream_graph, count)
     return SeparateStreams([model.open_stream() for _ in range(count)])
 

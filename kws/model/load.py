@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from kws.config import STEP_MS
-from kws.errors import ModelError
+from kws.errors import BackendUnavailable, ModelError
 from kws.frontend import FloatArray, frame_count, log_mel
 from kws.model.manifest import (
     MODELS,
@@ -23,8 +23,13 @@ from kws.model.manifest import (
     read_artefact,
     read_manifest,
 )
+from kws.model.native_layout import native_network
 from kws.model.runtimes import FORMATS, Backend, open_backend, preferred_formats
 from kws.model.streaming import OnnxStream, OnnxStreamGraph, Stream, TfliteStream, WindowStream
+from kws.native import Graph, computes, library
+from kws.native import Stream as NativeStream
+
+BACKENDS = {"native": "onnx", **{kind: kind for kind in FORMATS}}  # and the files that they run
 
 
 @dataclass(frozen=True)
@@ -35,12 +40,20 @@ class Model:
     path: Path  # of the manifest
     artefact: str  # key of the artefact that a detector runs, such as "stream.onnx"
     provider: str | None = None  # see kws.model.runtimes.open_backend
+    native: bool | None = None  # on the native kernel; None: where that computes the artefact
 
     @property
     def frames(self) -> int:
         """How many feature frames the network sees at once: those of one second."""
         features = self.manifest.features
         return frame_count(features.sample_rate, features)
+
+    @property
+    def runtime(self) -> str:
+        """What runs the artefact, in words."""
+        if self.native_graph is not None:
+            return "native kernel"
+        return "ONNX Runtime" if self.artefact.endswith(".onnx") else "TFLite"
 
     @property
     def window_artefact(self) -> str:
@@ -81,6 +94,8 @@ class Model:
     def open_stream(self) -> Stream:
         """A new stream through the network: by the stream graph, else window after window."""
         steps = self.steps
+        if self.native_graph is not None:
+            return NativeStream(self.native_graph)
         if self.artefact.startswith("stream"):
             if self.artefact.endswith(".onnx"):
                 return OnnxStream(self.stream_graph)
@@ -94,6 +109,36 @@ class Model:
             )
         query_steps = self.manifest.window_hop_ms // STEP_MS
         return WindowStream(self.backend, self.frames, features.width, steps, stride, query_steps)
+
+    @cached_property
+    def native_graph(self) -> Graph | None:
+        """The network as the native kernel takes it; None where that does not run it.
+
+        Raises BackendUnavailable and ModelError where it should and cannot.
+        """
+        features, demanded = self.manifest.features, self.native is True
+        if self.native is False or self.provider == "cuda":
+            return None
+        if library() is None:
+            if demanded:
+                raise BackendUnavailable(
+                    "the native kernel was not built for this machine; take the backend onnx, or "
+                    "install kws where there is a C compiler (docs/install.md)"
+                )
+            return None
+        with self._blamed(self.manifest.artefacts[self.artefact]):
+            network = None
+            if self.artefact == "stream.onnx" and computes(features):
+                content = self._content(self.manifest.artefacts[self.artefact], self.artefact)
+                network = native_network(content)
+            if network is None or network.bands != features.width:
+                if demanded:
+                    raise ModelError("the native kernel does not run it; take the backend onnx")
+                return None
+            graph = Graph(network, self.frames)
+            silence = np.zeros((graph.frames, graph.bands), np.float32)
+            _check(NativeStream(graph).posteriors(silence), graph.steps, self.manifest)
+        return graph
 
     @cached_property
     def stream_graph(self) -> OnnxStreamGraph:
@@ -160,8 +205,9 @@ def load_model(
 ) -> Model:
     """Load a packaged model by name, or any model by its folder or the path of its manifest.
 
-    `backend` is "onnx" or "tflite"; by default whichever the model comes with, ONNX first unless
-    TFLite's runtime alone is installed.
+    `backend` is "native", "onnx" or "tflite"; by default whichever the model comes with, ONNX first
+    unless TFLite's runtime alone is installed. An ONNX file of streaming inference in float runs
+    on the native kernel where that was built and computes it, unless the backend is "onnx".
     `artefact` is one of the manifest's keys, such as "window.int8.onnx", and leaves no choice;
     without it a detector takes the stream graph where there is one. `provider` is "cpu" (the
     default) or "cuda". Raises ModelError where the model is missing or damaged and
@@ -173,11 +219,11 @@ def load_model(
         raise ModelError(
             f"{path} has no artefact {artefact}; it has {', '.join(sorted(manifest.artefacts))}"
         )
-    if backend not in (None, *FORMATS):
-        raise ValueError(f"the backends are {', '.join(FORMATS)}, not {backend!r}")
-    formats = preferred_formats() if backend is None else [backend]
+    if backend not in (None, *BACKENDS):
+        raise ValueError(f"the backends are {', '.join(BACKENDS)}, not {backend!r}")
+    formats = preferred_formats() if backend is None else [BACKENDS[backend]]
     key = artefact or _choose(manifest, path, formats, ("stream", "window"))
-    loaded = Model(manifest, path, key, provider)
+    loaded = Model(manifest, path, key, provider, None if backend is None else backend == "native")
     loaded.open_stream()
     return loaded
 

@@ -125,51 +125,63 @@ _VARINTS = {"int", "small"}
 _WIDTHS = {"float": 4, "double": 8}
 
 
-class _Message:
+class Message:
     """A message that has been read: the values of each field by its number.
 
-    Whole numbers are integers. Numbers of arrays are not kept, but for the axes of shapes, which
-    are; of the others `count` tells how many there are.
+    Whole numbers are integers, and bytes are a view of the file's. Numbers of arrays are not kept,
+    but for the axes of shapes, which are; of the others `count` tells how many there are.
     """
 
     __slots__ = ("count", "values")
 
     def __init__(self) -> None:
-        self.values: dict[int, list[int | bytes | str | _Message]] = {}
+        self.values: dict[int, list[int | memoryview | str | Message]] = {}
         self.count: dict[int, int] = {}
 
-    def messages(self, number: int) -> Iterator[_Message]:
-        return (each for each in self.values.get(number, ()) if isinstance(each, _Message))
+    def messages(self, number: int) -> Iterator[Message]:
+        """Those of a field."""
+        return (each for each in self.values.get(number, ()) if isinstance(each, Message))
 
     def texts(self, number: int) -> list[str]:
+        """Those of a field."""
         return [each for each in self.values.get(number, ()) if isinstance(each, str)]
 
     def text(self, number: int) -> str:
+        """The only one of a field; empty where it is not given."""
         return next(iter(self.texts(number)), "")
 
     def integers(self, number: int) -> list[int]:
+        """Those of a field."""
         return [each for each in self.values.get(number, ()) if isinstance(each, int)]
 
     def integer(self, number: int) -> int:
+        """The only one of a field; 0 where it is not given."""
         return next(iter(self.integers(number)), 0)
 
+    def content(self, number: int) -> memoryview | None:
+        """The bytes of a field; None where it is not given."""
+        found = (each for each in self.values.get(number, ()) if isinstance(each, memoryview))
+        return next(found, None)
 
-def check_onnx(content: bytes) -> None:
+
+def check_onnx(content: bytes) -> Message:
     """Raise ModelError unless this is a complete ONNX file without external data or custom code.
 
     It has no weights in other files, no operators but ONNX Runtime's own and none that repeats for
-    as long as data say, and no tensor of more than MOST_NUMBERS numbers.
+    as long as data say, and no tensor of more than MOST_NUMBERS numbers. Returns its ModelProto.
     """
     # ONNX Runtime takes its own format for what has this mark, whatever else it may be.
     if content[4:8] == b"ORTM":
         raise ModelError("this is a file of ONNX Runtime's own format; give the ONNX file")
     try:
         reader = _Reader(memoryview(content))
-        _check_model(reader.message("ModelProto", 0, len(content), 0))
+        model = reader.message("ModelProto", 0, len(content), 0)
+        _check_model(model)
         if reader.odd:
             raise ValueError("a tag of more than 32 bits")
     except (IndexError, ValueError) as error:
         raise ModelError("this is not a complete ONNX file; export or download it again") from error
+    return model
 
 
 class _Reader:
@@ -180,11 +192,11 @@ class _Reader:
         self._fields = 0
         self.odd = False  # whether something was written as no program of good will writes it
 
-    def message(self, kind: str, start: int, end: int, depth: int) -> _Message:
+    def message(self, kind: str, start: int, end: int, depth: int) -> Message:
         if depth > DEEPEST:
             raise ValueError("nested too deeply")
         known, at = _KNOWN[kind], start
-        message = _Message()
+        message = Message()
         while at < end:
             self._fields += 1
             if self._fields > MOST_FIELDS:
@@ -224,7 +236,7 @@ class _Reader:
 
     def _of_length(
         self,
-        message: _Message,
+        message: Message,
         number: int,
         start: int,
         end: int,
@@ -236,7 +248,7 @@ class _Reader:
             text = bytes(self._content[start:end]).decode()
             message.values.setdefault(number, []).append(text)
         elif single == "bytes":
-            message.values.setdefault(number, []).append(b"")
+            message.values.setdefault(number, []).append(self._content[start:end])
             message.count[number] = message.count.get(number, 0) + end - start
         elif single in FIELDS:
             inner = self.message(single, start, end, depth + 1)
@@ -287,7 +299,7 @@ class _Reader:
 # What the fields say. Their numbers are those of onnx.proto.
 
 
-def _check_model(model: _Message) -> None:
+def _check_model(model: Message) -> None:
     graphs = list(model.messages(7))
     if not graphs or not model.integers(1):
         raise ValueError("no graph")
@@ -305,7 +317,7 @@ def _check_model(model: _Message) -> None:
             _check_node(node, own)
 
 
-def _check_graph(graph: _Message, own: frozenset[tuple[str, str]]) -> None:
+def _check_graph(graph: Message, own: frozenset[tuple[str, str]]) -> None:
     for tensor in graph.messages(5):
         _check_tensor(tensor)
     for sparse in graph.messages(15):
@@ -318,7 +330,7 @@ def _check_graph(graph: _Message, own: frozenset[tuple[str, str]]) -> None:
         _check_node(node, own)
 
 
-def _check_type(kind: _Message, name: str) -> None:
+def _check_type(kind: Message, name: str) -> None:
     for number in (1, 8):  # tensors, sparse ones
         for tensor in kind.messages(number):
             for shape in tensor.messages(2):
@@ -340,7 +352,7 @@ def _check_shape(axes: list[int], name: str) -> None:
         )
 
 
-def _check_node(node: _Message, own: frozenset[tuple[str, str]]) -> None:
+def _check_node(node: Message, own: frozenset[tuple[str, str]]) -> None:
     domain, name = node.text(7), node.text(4)
     if (domain, name) not in own:
         if domain not in DOMAINS or (domain == "com.microsoft" and name not in MICROSOFT):
@@ -357,7 +369,7 @@ def _check_node(node: _Message, own: frozenset[tuple[str, str]]) -> None:
         _check_attribute(attribute, own)
 
 
-def _check_attribute(attribute: _Message, own: frozenset[tuple[str, str]]) -> None:
+def _check_attribute(attribute: Message, own: frozenset[tuple[str, str]]) -> None:
     for number in (5, 10):  # one tensor, several
         for tensor in attribute.messages(number):
             _check_tensor(tensor)
@@ -372,14 +384,14 @@ def _check_attribute(attribute: _Message, own: frozenset[tuple[str, str]]) -> No
             _check_type(kind, attribute.text(1))
 
 
-def _check_sparse(sparse: _Message) -> None:
+def _check_sparse(sparse: Message) -> None:
     for number in (1, 2):  # values, indices
         for tensor in sparse.messages(number):
             _check_tensor(tensor)
     _check_shape(sparse.integers(3), "of few values")
 
 
-def _check_tensor(tensor: _Message) -> None:
+def _check_tensor(tensor: Message) -> None:
     name = tensor.text(8)
     if tensor.values.get(13) or tensor.integer(14) != 0:
         raise ModelError(

@@ -91,7 +91,8 @@ def run_manifest(content: bytes) -> str:
     assert manifest == read_manifest(folder() / "again.json")
     shown = io.StringIO()
     with contextlib.redirect_stdout(shown):
-        info.print_model({**info.facts_of(manifest), "path": "m.json", "runs": "window.onnx"})
+        runs = {"path": "m.json", "runs": "window.onnx", "runtime": "ONNX Runtime"}
+        info.print_model({**info.facts_of(manifest), **runs})
     for line in shown.getvalue().splitlines():
         assert line == printable(line), line
     for mode in ("isolated", "connected"):

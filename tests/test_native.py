@@ -1,0 +1,369 @@
+"""The native kernel: the same numbers as NumPy and ONNX Runtime, and nothing that it cannot run."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kws import Detector, DetectorPool, load_model, native
+from kws.audio import AudioFile
+from kws.config import FeatureConfig
+from kws.demo import RECORDING
+from kws.detector import Detection
+from kws.errors import BackendUnavailable, ModelError
+from kws.frontend import log_mel
+from kws.model import load
+from kws.model.manifest import MODELS
+from kws.model.native_layout import native_network
+from kws.model.streaming import OnnxStream, OnnxStreamGraph
+from kws.native import Block, Graph, LogMel, Network, Stream, build_backend
+
+onnx = pytest.importorskip("onnx", reason="the graphs are changed with onnx")
+
+needs_kernel = pytest.mark.skipif(
+    native.library() is None,
+    reason="the native kernel was not compiled: python -m kws.native.build_backend",
+)
+CONTENT = (MODELS / "commands.stream.onnx").read_bytes()
+
+
+def demonstration() -> np.ndarray[Any, np.dtype[np.int16]]:
+    with AudioFile(RECORDING) as source:
+        return np.concatenate(list(source))
+
+
+class Rows:
+    """An observer that keeps all posteriors."""
+
+    def __init__(self) -> None:
+        self.rows: list[Any] = []
+
+    def observe(self, audio: Any, rows: Any, fired: Any) -> None:
+        self.rows += rows
+
+
+def detect(backend: str, verify: bool) -> tuple[list[Detection], Any]:
+    """What a detector finds in the demonstration, and the posteriors on the way."""
+    rows = Rows()
+    detector = Detector(backend=backend, verify=verify, observer=rows)
+    found = list(detector.listen([demonstration()]))
+    return found, np.concatenate(rows.rows)
+
+
+@needs_kernel
+@pytest.mark.parametrize("verify", [False, True])
+def test_the_same_detections(verify: bool) -> None:
+    """The demonstration on both paths: the words at the same times, posteriors to 1e-4."""
+    found, rows = detect("native", verify)
+    expected, reference = detect("onnx", verify)
+    assert len(expected) >= 9
+    for ours, theirs in zip(found, expected, strict=True):
+        assert replace(ours, score=0.0) == replace(theirs, score=0.0)
+        assert ours.score == pytest.approx(theirs.score, abs=1e-4)
+    assert rows == pytest.approx(reference, abs=1e-4)
+
+
+@needs_kernel
+def test_many_streams() -> None:
+    """Streams of a pool give what each gives alone."""
+    audio = demonstration()
+    streams = [audio[start : start + 60_000] for start in range(0, 160_000, 40_000)]
+    pool = DetectorPool(streams=len(streams), backend="native")
+    together = pool.process(streams)
+    together = [each + pool.finish(number) for number, each in enumerate(together)]
+    detector = Detector(backend="native")
+    assert together == [list(detector.listen([each])) for each in streams]
+    assert any(together)
+
+
+@needs_kernel
+def test_the_network_of_the_shipped_model() -> None:
+    """Random features, and again after a reset: the posteriors of ONNX Runtime."""
+    network = native_network(CONTENT)
+    assert network is not None
+    stream = Stream(Graph(network, 100))
+    reference = OnnxStream(OnnxStreamGraph(CONTENT))
+    generator = np.random.default_rng(0)
+    for count in (40, 3):
+        for _ in range(count):
+            features = generator.uniform(0, 15, (stream.frames, 40)).astype(np.float32)
+            assert stream.posteriors(features) == pytest.approx(
+                reference.posteriors(features), abs=1e-5
+            )
+        stream.reset()
+        reference.reset()
+
+
+CONFIGURATIONS = {
+    "shipped": FeatureConfig(),
+    "small": FeatureConfig(window=400, hop=160, bands=20, fft_size=512),
+    "long": FeatureConfig(window=640, hop=320, bands=64, fft_size=1024),
+    "to the last bin": FeatureConfig(window=256, hop=100, bands=8, fft_size=256, high_hz=8000.0),
+}
+
+
+@needs_kernel
+@pytest.mark.parametrize("frames", [1, 7, 8, 9, 17])
+@pytest.mark.parametrize("config", CONFIGURATIONS.values(), ids=list(CONFIGURATIONS))
+def test_front_end(config: FeatureConfig, frames: int) -> None:
+    """Silence, hiss and the loudest noise: the features of NumPy."""
+    front_end = LogMel(config, frames)
+    generator = np.random.default_rng(frames)
+    for loudness in (0, 2, 3_000, 32_767):
+        audio = generator.integers(-loudness, loudness + 1, front_end.samples).astype(np.int16)
+        features = front_end.at(audio.ctypes.data)
+        assert features == pytest.approx(log_mel(audio, config), abs=1e-4)
+
+
+def test_configurations_without_a_front_end() -> None:
+    """What the kernel has no code for is refused before it is called."""
+    for config in (
+        FeatureConfig(coefficients=13),
+        FeatureConfig(window=481),
+        FeatureConfig(fft_size=600),
+    ):
+        assert not native.computes(config)
+        with pytest.raises(ValueError, match="does not compute"):
+            LogMel(config, 8)
+
+
+def random_network(
+    channels: int, steps: int, kernels: tuple[int, ...], overlap: int = 1, labels: int = 3
+) -> Network:
+    generator = np.random.default_rng(channels)
+
+    def weights(*shape: int) -> Any:
+        return generator.normal(0.0, 0.3, shape).astype(np.float32)
+
+    return Network(
+        bands=5,
+        stride=2,
+        steps=steps,
+        stem=weights((overlap + 1) * 2 * 5, channels),
+        stem_bias=weights(channels),
+        blocks=[
+            Block(weights(kernel, channels), weights(channels, channels), weights(channels))
+            for kernel in kernels
+        ],
+        pool=4,
+        classifier=weights(labels, channels),
+        classifier_bias=weights(labels),
+    )
+
+
+def by_hand(network: Network, features: Any) -> Any:
+    """Posteriors of all features (frames, bands), after what zeros gave before."""
+    inputs, step = len(network.stem), network.stride * network.bands
+    flat = np.concatenate((np.zeros(inputs - step, np.float32), features.ravel()))
+    value = np.stack([flat[at : at + inputs] for at in range(0, len(flat) - inputs + 1, step)])
+    value = np.maximum(value @ network.stem + network.stem_bias, 0.0)
+    for block in network.blocks:
+        kernel = len(block.depthwise)
+        padded = np.pad(value, [(kernel - 1, 0), (0, 0)])
+        mixed = sum(padded[k : k + len(value)] * block.depthwise[k] for k in range(kernel))
+        value = np.maximum(value + mixed @ block.pointwise + block.bias, 0.0)
+    padded = np.pad(value, [(network.pool - 1, 0), (0, 0)])
+    pooled = sum(padded[k : k + len(value)] for k in range(network.pool)) / network.pool
+    scores = np.exp(pooled @ network.classifier.T + network.classifier_bias)
+    return scores / scores.sum(axis=1, keepdims=True)
+
+
+@needs_kernel
+@pytest.mark.parametrize(
+    ("channels", "steps", "kernels", "overlap"),
+    [(16, 4, (3, 5), 1), (20, 3, (9,), 0), (33, 7, (), 2), (1, 1, (1, 2, 1), 1), (48, 9, (4,), 3)],
+)
+def test_other_sizes(channels: int, steps: int, kernels: tuple[int, ...], overlap: int) -> None:
+    """Channels that fill no tile, steps that fill no group, and blocks of any number."""
+    network = random_network(channels, steps, kernels, overlap)
+    stream = Stream(Graph(network, 1))
+    stream.state[:] = 0.0
+    calls = 5
+    features = np.random.default_rng(1).normal(0, 1, (calls * stream.frames, 5)).astype(np.float32)
+    rows = [
+        stream.posteriors(features[at : at + stream.frames])
+        for at in range(0, len(features), stream.frames)
+    ]
+    assert np.concatenate(rows) == pytest.approx(by_hand(network, features), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"stem": np.zeros((21, 16), np.float32)},
+        {"stem": np.zeros((0, 16), np.float32)},
+        {"stem_bias": np.zeros(15, np.float32)},
+        {"stem_bias": np.zeros(16)},
+        {"classifier": np.zeros((3, 17), np.float32)},
+        {"classifier_bias": np.zeros(4, np.float32)},
+        {"pool": 0},
+        {"pool": 1 << 20},
+        {"steps": 0},
+        {"blocks": [random_network(17, 1, (3,)).blocks[0]]},
+        {"blocks": random_network(16, 1, (3,)).blocks * 17},
+    ],
+)
+def test_shapes_that_do_not_fit(change: dict[str, Any]) -> None:
+    """They are refused before the kernel gets any address."""
+    network = random_network(16, 4, (3,))
+    with pytest.raises(ValueError, match="of these shapes"):
+        replace(network, **change)
+
+
+def change_operator(model: Any) -> None:
+    next(node for node in model.graph.node if node.op_type == "Relu").op_type = "Sigmoid"
+
+
+def change_weights_of_one_step(model: Any) -> None:
+    tensor = next(each for each in model.graph.initializer if each.name == "block0.depthwise")
+    weights = onnx.numpy_helper.to_array(tensor).copy()
+    weights[1, 2, 3] += 0.5
+    tensor.CopyFrom(onnx.numpy_helper.from_array(weights, tensor.name))
+
+
+def change_constant(name: str, content: Any) -> Callable[[Any], None]:
+    def change(model: Any) -> None:
+        tensor = next(each for each in model.graph.initializer if each.name == name)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(np.asarray(content), name))
+
+    return change
+
+
+def change_wiring(model: Any) -> None:
+    nodes = [node for node in model.graph.node if node.op_type == "Add"]
+    nodes[1].input[0] = nodes[0].input[0]
+
+
+def add_node(model: Any) -> None:
+    model.graph.node.append(onnx.helper.make_node("Relu", ["posteriors"], ["unused"]))
+
+
+def add_attribute(model: Any) -> None:
+    node = next(node for node in model.graph.node if node.op_type == "Gemm")
+    node.attribute.append(onnx.helper.make_attribute("alpha", 2.0))
+
+
+def change_opset(model: Any) -> None:
+    model.opset_import[0].version = 11
+
+
+CHANGES: dict[str, Callable[[Any], None]] = {
+    "operator": change_operator,
+    "weights of one step": change_weights_of_one_step,
+    "pool": change_constant("pool", np.full((4, 15), 1 / 12, np.float32)),
+    "windows": change_constant("windows_2", [[0, 1], [1, 2], [2, 3], [3, 3]]),
+    "state": change_constant("int_1_4_4_6_6_8_8_11", [1 << 40, 4, 4, 6, 6, 8, 8, 11]),
+    "kept": change_constant("kept", np.arange(48)),
+    "bias": change_constant("block1.bias", np.zeros(95, np.float32)),
+    "double": change_constant("block1.bias", np.zeros(96)),
+    "axis": change_constant("int_2", [1]),
+    "wiring": change_wiring,
+    "node more": add_node,
+    "attribute": add_attribute,
+    "opset": change_opset,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=list(CHANGES))
+def test_other_graphs(change: Callable[[Any], None]) -> None:
+    """A graph that departs from the known form anywhere is none for the kernel."""
+    model = onnx.load_from_string(CONTENT)
+    change(model)
+    assert native_network(model.SerializeToString()) is None
+
+
+def test_graphs_of_other_kinds() -> None:
+    """Int8, whole windows, and with the front end inside."""
+    for name in ("stream.int8", "window", "stream_audio"):
+        assert native_network((MODELS / f"commands.{name}.onnx").read_bytes()) is None
+
+
+@needs_kernel
+def test_choice_of_the_runtime() -> None:
+    """Native by default, and only where it runs the file."""
+    assert "native kernel" == load_model().runtime
+    assert "native kernel" == load_model(artefact="stream.onnx").runtime
+    assert "ONNX Runtime" == load_model(backend="onnx").runtime
+    assert "ONNX Runtime" == load_model(artefact="stream.int8.onnx").runtime
+    assert "ONNX Runtime" == load_model(artefact="window.onnx").runtime
+    with pytest.raises(ModelError, match=r"int8\.onnx: the native kernel does not run it"):
+        load_model(backend="native", artefact="stream.int8.onnx")
+
+
+def test_without_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it was not built ONNX Runtime takes its place, unless it was demanded."""
+    monkeypatch.setattr(load, "library", lambda: None)
+    assert "ONNX Runtime" == load_model().runtime
+    with pytest.raises(BackendUnavailable, match="not built for this machine; take the backend"):
+        load_model(backend="native")
+
+
+def test_a_library_of_another_kind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A file that is no library of this machine's is as good as none."""
+    (tmp_path / native.NAME).write_bytes(b"for another processor")
+    monkeypatch.setattr(native, "__file__", str(tmp_path / "__init__.py"))
+    assert native.library.__wrapped__() is None
+
+
+def wheel_with(monkeypatch: pytest.MonkeyPatch, folder: Path, wish: str) -> Path:
+    """The wheel of a copy of what it is built from."""
+    monkeypatch.setenv("KWS_NATIVE", wish)
+    root = Path(__file__).parent.parent
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(root / name, folder)
+    shutil.copytree(root / "kws", folder / "kws", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.chdir(folder)
+    return folder / build_backend.build_wheel(str(folder))
+
+
+def test_the_wheel_without_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """KWS_NATIVE=0 leaves the kernel out, even if one lies in the source tree."""
+    wheel = wheel_with(monkeypatch, tmp_path, "0")
+    assert wheel.name.endswith("-py3-none-any.whl")
+    assert native.NAME not in {Path(name).name for name in zipfile.ZipFile(wheel).namelist()}
+    assert [] == [
+        each for each in build_backend.get_requires_for_build_wheel() if "setuptools" in each
+    ]
+
+
+@needs_kernel
+def test_the_wheel_with_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An unpacked wheel of this platform has a list of its files that is right, and runs it."""
+    wheel = wheel_with(monkeypatch, tmp_path, "1")
+    assert not wheel.name.endswith("-any.whl")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", "x", wheel],
+        check=True,
+    )
+    program = "import kws; print(kws.__file__, kws.load_model().runtime)"
+    printed = subprocess.run(
+        [sys.executable, "-c", program],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path / "x",
+    ).stdout
+    assert f"{tmp_path / 'x' / 'kws' / '__init__.py'} native kernel\n" == printed
+
+
+def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Building goes on without the kernel, and says so, unless the kernel was demanded."""
+
+    def fails(folder: Path) -> Path:
+        raise OSError("no compiler")
+
+    monkeypatch.setattr(build_backend, "_compile", fails)
+    monkeypatch.delenv("KWS_NATIVE", raising=False)
+    assert build_backend.compile_kernel(tmp_path) is None
+    monkeypatch.setenv("KWS_NATIVE", "1")
+    with pytest.raises(OSError, match="no compiler"):
+        build_backend.compile_kernel(tmp_path)
