@@ -16,26 +16,31 @@ import pytest
 
 from kws import __version__
 from kws.demo import SPOKEN
+from kws.native import NAME, library
 
 ROOT = Path(__file__).parent.parent
 BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "kws")
 
 
-def build(folder: Path) -> Path:
-    """The folder of wheel and source, built from a copy so that no leftover gets in."""
+def build(folder: Path, native: str = "0") -> Path:
+    """The folder of wheel and source, built from a copy so that no leftover gets in.
+
+    `native` is KWS_NATIVE: "0" for the wheel without the native kernel, which runs everywhere.
+    """
     source = folder / "source"
     source.mkdir()
     for name in BUILT_FROM:
         path = ROOT / name
         if path.is_dir():
-            shutil.copytree(path, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+            ignored = shutil.ignore_patterns("__pycache__", NAME)
+            shutil.copytree(path, source / name, ignore=ignored)
         else:
             shutil.copy(path, source / name)
     subprocess.run(
         [sys.executable, "-m", "build", "--no-isolation", source],
         check=True,
         capture_output=True,
-        env={**os.environ, "SOURCE_DATE_EPOCH": "1800000000"},
+        env={**os.environ, "SOURCE_DATE_EPOCH": "1800000000", "KWS_NATIVE": native},
     )
     return source / "dist"
 
@@ -96,7 +101,9 @@ def test_content(wheel: Path) -> None:
     packed = set(zipfile.ZipFile(wheel).namelist())
     kept = (path for path in (ROOT / "kws").rglob("*") if path.is_file())
     expected = {
-        path.relative_to(ROOT).as_posix() for path in kept if "__pycache__" not in path.parts
+        path.relative_to(ROOT).as_posix()
+        for path in kept
+        if "__pycache__" not in path.parts and path.name != NAME
     }
     assert expected - packed == set()
     assert {name.split("/")[0] for name in packed} == {"kws", f"kws-{__version__}.dist-info"}
@@ -111,6 +118,18 @@ def test_the_same_bytes_twice(wheel: Path, tmp_path: Path) -> None:
     assert [f"kws-{__version__}-py3-none-any.whl", f"kws-{__version__}.tar.gz"] == names
     for name in names:
         assert (first / name).read_bytes() == (second / name).read_bytes(), name
+
+
+@pytest.mark.skipif(library() is None, reason="the native kernel was not compiled here")
+def test_the_same_bytes_with_the_kernel(tmp_path: Path) -> None:
+    """What the compiler makes does not depend on the folder either."""
+    built = []
+    for name in ("first", "in another folder"):
+        (tmp_path / name).mkdir()
+        built.append(build(tmp_path / name, native="1"))
+    first, second = ({path.name: path.read_bytes() for path in each.iterdir()} for each in built)
+    assert first == second
+    assert not any(name.endswith("-any.whl") for name in first)
 
 
 def test_no_torch(installed: Path, tmp_path: Path) -> None:
