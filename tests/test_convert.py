@@ -35,6 +35,18 @@ def test_everything_becomes_16_khz_mono(tmp_path: Path) -> None:
     assert "x/b.wav\n" == (tmp_path / "out" / "validation_list.txt").read_text()
 
 
+def test_channels_that_cancel(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """One channel inverted: the copy is as loud as each of them, and it is said."""
+    sound, rate = soundfile.read(write(tmp_path / "mono.wav", 16_000))
+    (tmp_path / "in" / "x").mkdir(parents=True)
+    soundfile.write(tmp_path / "in" / "x" / "a.wav", np.stack([sound, -sound], axis=1), rate)
+    with caplog.at_level(logging.WARNING):
+        convert(tmp_path / "in", tmp_path / "out")
+    mono, copy = read_recording(tmp_path / "mono.wav"), read_recording(tmp_path / "out/x/a.wav")
+    np.testing.assert_allclose(copy[640:], mono[640:], atol=1)  # after a fade from the mean
+    assert "cancel each other out" in caplog.text
+
+
 def test_narrow_recordings_are_mentioned(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """8 kHz can be converted, but not made whole."""
     write(tmp_path / "in" / "x" / "a.wav", 8_000)

@@ -117,7 +117,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "info --model {model}",
         "listen --demo",
         "listen --json --model {model} --input {data}/low/0_nohash_0.wav",
-        "scan {data} --out {out}/scan.jsonl --csv {out}/found.csv --model {model}",
+        "scan {data} --jobs 2 --out {out}/scan.jsonl --csv {out}/found.csv --model {model}",
         "bench --quick",
         "eval --data {data} --model {model}",
         "import {model}/m.onnx --labels low,high,silence,unknown --out {out}/taken",

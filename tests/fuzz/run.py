@@ -28,6 +28,7 @@ import counts  # noqa: E402
 from fuzzing import Result, Target, fuzz  # noqa: E402
 
 SLICE = 45.0  # seconds after which the counts are written
+LONG_SLICE = 600.0  # ... of libFuzzer, which runs all of its corpus at the start of each
 
 
 def targets() -> dict[str, Target]:
@@ -93,19 +94,20 @@ def _in_process(sitting: Sitting, name: str) -> bool:
 
 
 def _sit(sitting: Sitting, name: str) -> None:
-    """Fuzz one target as long as the parent lives, and write the counts every SLICE seconds."""
+    """Fuzz one target as long as the parent lives, and write the counts slice by slice."""
     try:
         run = _runner(name, sitting.findings)
     except c_library.NoFuzzer as error:
         print(f"{name}: left out: {error}")
         return
     draw, begun, inputs, found = Random(f"{name} {sitting.seed}"), time.monotonic(), 0, 0
+    most = LONG_SLICE if name == c_library.NAME else SLICE
     with suppress(KeyboardInterrupt):
         while (left := sitting.seconds - (time.monotonic() - begun)) > 0:
             if os.getppid() != sitting.parent:
                 break
             seed = draw.getrandbits(32)
-            result = run(seed=seed, seconds=min(left, SLICE), keep=sitting.findings)
+            result = run(seed=seed, seconds=min(left, most), keep=sitting.findings)
             counts.add(sitting.out, name, result, sitting.code)
             inputs, found = inputs + result.inputs, found + len(result.findings)
             for finding in result.findings[:3]:
