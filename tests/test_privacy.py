@@ -157,3 +157,27 @@ def test_one_place_loads_the_runtime() -> None:
             text = path.read_text(encoding="utf-8")
             if direct.search(text) or called.search(text):
                 assert "disable_telemetry()" in text, f"{path} loads ONNX Runtime by itself"
+
+
+def test_programs_that_are_started() -> None:
+    """These files start programs and no others do; docs/dependencies.md names each program."""
+    starts = {
+        "app/outputs/command.py": ["--exec"],
+        "audio/desktop.py": ["pactl"],
+        "bench/startup.py": ["kws bench"],
+        "model/trial.py": ["trial"],
+        "train/voices.py": ["espeak-ng", "flite"],
+        "web/bundle.py": ["npm"],
+    }
+    starting = re.compile(
+        r"\b(subprocess\.(run|Popen|call|check_\w+)|os\.(system|popen|exec|spawn))"
+    )
+    package = ROOT / "kws"
+    found = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if starting.search(path.read_text(encoding="utf-8"))
+    }
+    assert starts.keys() == found
+    told = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    assert [] == [name for names in starts.values() for name in names if name not in told]
