@@ -1,5 +1,5 @@
 # `make listen` sets up and listens; `make test` sets up and runs every check, `make quick` some.
-# All work on a fresh clone with nothing but make and a python3 of 3.10 to 3.13.
+# All work on a fresh clone with nothing but make and a python3 of 3.10 to 3.14.
 
 PYTHON ?= python3
 LISTEN ?=# further flags of `kws listen`, as in: make listen LISTEN="--threshold 0.9"
@@ -125,8 +125,8 @@ lock: $(DEV)/installed
 		$(NOT_LOCKED:%=--no-emit-package %) --output-file requirements-dev.txt pyproject.toml
 
 define new_environment
-@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || { \
-	echo "kws needs Python 3.10 to 3.13, and $(PYTHON) is $$($(PYTHON) -V 2>&1);" \
+@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15))' || { \
+	echo "kws needs Python 3.10 to 3.14, and $(PYTHON) is $$($(PYTHON) -V 2>&1);" \
 		"name another, as in: make $(firstword $(MAKECMDGOALS)) PYTHON=python3.12"; exit 1; }
 @echo "setting up $(1), which takes a minute or more"
 @$(PYTHON) -m venv --clear $(1) || { \

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Real
@@ -96,6 +95,8 @@ def _require_known(names: Iterable[str], known: Collection[str], one: str, many:
     """Raise SettingError for a name that is not known, with the one that it is nearest to."""
     for name in names:
         if name not in known:
+            import difflib  # where nothing is wrong it is not needed
+
             near = difflib.get_close_matches(str(name).casefold(), known, 1)
             guess = f", did you mean {near[0]!r}?" if near else ";"
             raise SettingError(

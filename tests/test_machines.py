@@ -84,12 +84,13 @@ def test_a_table_is_written_between_its_marks() -> None:
         "extra": "tflite",
         "resolution": "oldest",
         "installed": {"numpy": "1.26.4"},
+        "installed_bytes": 150_400_000,
         "problem": None,
     }
     page = "before\n\n<!-- written by: x -->\n<!-- end of: x -->\n\nafter\n"
     once = between(page, "x", matrix.table_of([row]))
     assert once == between(once, "x", matrix.table_of([row]))
-    assert "| 3.12.1 | `tflite` | oldest | numpy 1.26.4 | works |" in once
+    assert "| 3.12.1 | `tflite` | oldest | numpy 1.26.4 | 150.4 MB | works |" in once
     assert once.startswith("before\n")
     assert once.endswith("\n\nafter\n")
     with pytest.raises(ValueError, match="expected the marks"):

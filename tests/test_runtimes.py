@@ -105,6 +105,16 @@ def test_onnx_uses_one_sleeping_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "0" == made[0].get_session_config_entry("session.intra_op.allow_spinning")
 
 
+def test_onnx_keeps_no_copy_of_the_file() -> None:
+    """What was read is given back once it is loaded."""
+    pytest.importorskip("onnxruntime")
+    content = graph()
+    references = sys.getrefcount(content)
+    backend = OnnxBackend(content)
+    assert references == sys.getrefcount(content)
+    assert (1, LABELS) == backend.run(np.zeros((1, *SHAPE), np.float32)).shape
+
+
 @pytest.mark.parametrize("content", [b"", b"no model", b"\x08\x09" * 50, None])
 def test_onnx_refuses_what_is_no_model(content: bytes | None) -> None:
     """Empty, foreign and truncated content is a ModelError of one line."""

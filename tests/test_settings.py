@@ -131,7 +131,7 @@ def test_one_file_for_listening_and_serving(
     )
     own = argparse.ArgumentParser()
     listen.add_arguments(own)
-    found = parse(own, ["--config", str(file)], [parser()])
+    found = parse(own, ["--config", str(file)], lambda: [parser()])
     assert (str(tones), False) == (found.model, hasattr(found, "wyoming"))
     file.write_text("wyoming = 5", encoding="utf-8")
     assert 2 == main(["listen", "--config", str(file)])

@@ -2,13 +2,14 @@
 
 For each command of docs/install.md a fresh environment: its size and packages without pip, and of
 `kws listen` on the demonstration the memory at its most and the time from the start of the process
-until it listens, beside a process that imports NumPy and the runtime and nothing else. The table in
-docs/install.md is written from the result.
+until it listens, both beside a process that imports NumPy and the runtime and nothing else. The
+table in docs/install.md is written from the result.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -34,6 +35,7 @@ WAYS: dict[str, tuple[str, ...]] = {
     "pip install .": (".",),
     BASE: ("--no-compile", "."),
     "pip install --no-compile . 'onnxruntime<1.28'": ("--no-compile", ".", "onnxruntime<1.28"),
+    "pip install --no-compile . 'onnxruntime<1.21'": ("--no-compile", ".", "onnxruntime<1.21"),
     TFLITE_ALONE: (
         *("--no-compile", "--no-deps", "--requirement", str(ROOT / LISTED)),
         ".",
@@ -51,6 +53,7 @@ except ImportError:
     except ImportError:
         import tflite_runtime.interpreter
 """
+WAIT = "import sys; print(flush=True); sys.stdin.read()"
 
 
 def measure_way(wheel: Path, arguments: Sequence[str], folder: Path) -> dict[str, Any]:
@@ -66,6 +69,7 @@ def measure_way(wheel: Path, arguments: Sequence[str], folder: Path) -> dict[str
     with listening(python) as process:  # whose modules are compiled by now
         lines = process.stdout or ()
         figures["resident_bytes"] = max((peak_bytes(process.pid) for _ in lines), default=0)
+    figures["imported_bytes"] = imported_bytes(python)
     figures["start_s"] = timed([listening for listening, _ in starts])
     figures["start_over_imports"] = timed_ratio(*zip(*starts, strict=True))
     return figures
@@ -84,6 +88,16 @@ def peak_bytes(pid: int) -> int:
     except OSError:
         return 0
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)
+
+
+def imported_bytes(python: Path) -> int:
+    """The most memory of a process that imports NumPy and the runtime, as `kws listen` does."""
+    command = [python, "-I", "-c", IMPORTS + WAIT]
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    with Popen(command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=environment) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        return peak_bytes(process.pid)
 
 
 def until_listening(python: Path) -> float:

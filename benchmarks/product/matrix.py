@@ -2,7 +2,8 @@
 
 For each Python that is found, once with the newest and once with the oldest allowed version of
 every dependency: a fresh environment, the wheel, the demonstration recording, and the quick tests
-of the listening path beside the installed package. A row says what was installed and the result.
+of the listening path beside the installed package. A row says what was installed, what it takes
+without pip and bytecode, and the result.
 uv resolves the oldest versions; it is taken from an environment of its own. The table in
 docs/install.md is written from the result.
 """
@@ -20,14 +21,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.environments import EnvironmentFailed, environment
+from benchmarks.product.footprint import bytes_below
 from benchmarks.results import FOLDER, ROOT, write_result
-from benchmarks.text import table, write_between
+from benchmarks.text import megabytes, table, write_between
 
 VERSIONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 RESOLUTIONS = {"newest": "highest", "oldest": "lowest-direct"}
 SHOWN = ("numpy", "onnxruntime", "ai-edge-litert", "tflite-runtime")
 EXTRAS = ("", "tflite")
 TESTS = ("test_decision.py", "test_frontend.py", "test_vad.py", "test_detector.py")
+FOR_TESTS = ("--only-binary", ":all:", "pytest", "hypothesis", "flatbuffers", "onnx")
 HELPERS = ("conftest.py", "tone_model.py", "tflite_model.py")
 PAGE = ROOT / "docs" / "install.md"
 
@@ -91,6 +94,7 @@ def try_one(uv: Path, wheel: Path, python: str, extra: str, resolution: str) -> 
         "extra": extra,
         "resolution": resolution,
         "installed": {},
+        "installed_bytes": 0,
         "problem": None,
     }
     with tempfile.TemporaryDirectory() as temporary:
@@ -98,6 +102,8 @@ def try_one(uv: Path, wheel: Path, python: str, extra: str, resolution: str) -> 
         try:
             inside = install(uv, wheel, python, extra, resolution, folder / "environment")
             row["installed"] = versions(uv, inside)
+            row["installed_bytes"] = bytes_below(folder / "environment")
+            _run([str(uv), "pip", "install", "--quiet", "--python", str(inside), *FOR_TESTS])
             listen_to_demonstration(inside, "tflite" if extra else "onnx")
             quick_tests(inside, folder)
         except EnvironmentFailed as error:
@@ -124,7 +130,6 @@ def install(uv: Path, wheel: Path, python: str, extra: str, resolution: str, fol
     wanted = ["--requirement", str(ROOT / "pyproject.toml"), *(["--extra", extra] if extra else [])]
     _run([*common, "--resolution", RESOLUTIONS[resolution], *wanted])
     _run([*common, "--no-deps", str(wheel)])
-    _run([*common, "pytest", "hypothesis", "flatbuffers", "onnx"])
     return inside
 
 
@@ -172,11 +177,12 @@ def table_of(rows: Sequence[dict[str, Any]]) -> str:
             f"`{row['extra']}`" if row["extra"] else "none",
             row["resolution"],
             ", ".join(f"{name} {version}" for name, version in row["installed"].items()),
+            megabytes(row["installed_bytes"]),
             row["problem"] or "works",
         )
         for row in rows
     ]
-    return table(("Python", "extra", "versions", "installed", "result"), lines)
+    return table(("Python", "extra", "versions", "installed", "size", "result"), lines)
 
 
 def _run(command: Sequence[str], folder: Path = ROOT) -> str:

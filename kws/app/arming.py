@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 from collections import deque
@@ -45,6 +44,8 @@ class ArmingConfig:
             raise SettingError(f"expected two words, got {armed_by!r} to arm and to pause")
         for word in (*self.cool_down, armed_by, self.pause_on):
             if word is not None and word not in keywords:
+                import difflib  # where nothing is wrong it is not needed
+
                 near = difflib.get_close_matches(word, keywords, 1)
                 hint = f"; did you mean {near[0]}?" if near else ""
                 raise SettingError(f"{word!r} is no keyword of this model{hint}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
@@ -86,6 +85,8 @@ class Listener:
         """
         known = list(self.detector.thresholds)
         if keyword not in known:
+            import difflib  # where nothing is wrong it is not needed
+
             near = difflib.get_close_matches(keyword, known, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
             raise KwsError(f"this detector has no keyword {keyword!r}; {hint}")

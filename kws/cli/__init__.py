@@ -14,6 +14,7 @@ import importlib
 import logging
 import os
 import sys
+from functools import partial
 from types import ModuleType
 from typing import NoReturn
 
@@ -94,8 +95,7 @@ def _run(arguments: list[str]) -> int:
     chosen = parser.parse_args(arguments)
 
     command, own = _command(chosen.command)
-    siblings = [_command(name)[1] for name in ONE_FILE] if chosen.command in ONE_FILE else []
-    options = parse(own, chosen.rest, siblings)
+    options = parse(own, chosen.rest, partial(_siblings, chosen.command))
     _show_warnings()
     code: int = command.run(options)
     return code
@@ -109,6 +109,11 @@ def _command(name: str) -> tuple[ModuleType, argparse.ArgumentParser]:
     )
     command.add_arguments(own)
     return command, own
+
+
+def _siblings(name: str) -> list[argparse.ArgumentParser]:
+    """The parsers of the commands that share a file of options with this one."""
+    return [_command(each)[1] for each in ONE_FILE] if name in ONE_FILE else []
 
 
 class _ToStderr(logging.Handler):

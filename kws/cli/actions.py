@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import socket
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -196,6 +195,8 @@ def open_actions(options: argparse.Namespace, mute: Callable[[bool], None]) -> l
         token = secret(options.webhook_token_file, TOKEN)
         outputs.append(Webhook(options.webhook, token, options.webhook_insecure))
     if options.mqtt is not None:
+        import socket
+
         from kws.app.outputs.mqtt import Mqtt, MqttConfig
 
         config = MqttConfig(

@@ -6,13 +6,12 @@ A command takes part once its `add_arguments` calls `add_config`.
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import re
 import sys
 import types
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
@@ -47,7 +46,7 @@ class Options(argparse.Namespace):
 
     parser: argparse.ArgumentParser
     arguments: Sequence[str]
-    siblings: Sequence[argparse.ArgumentParser]
+    siblings: Callable[[], Sequence[argparse.ArgumentParser]]
     origins: dict[str, str]  # default, file or flag, by key
 
     def reread(self) -> Options:
@@ -68,11 +67,12 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 def parse(
     parser: argparse.ArgumentParser,
     arguments: Sequence[str],
-    siblings: Sequence[argparse.ArgumentParser] = (),
+    siblings: Callable[[], Sequence[argparse.ArgumentParser]] = list,
 ) -> Options:
     """The options of the flags, else of the file that --config names, else the defaults.
 
-    The file may hold options of `siblings` too, which are checked and left to those commands.
+    The file may hold options of `siblings` too, which are checked and left to those commands; their
+    parsers are made only where there is a file.
     Wrong flags end the program as argparse does. Raises KwsError for a file that cannot be read and
     SettingError, with the line and the key, for what it may not hold.
     """
@@ -80,8 +80,10 @@ def parse(
     flags = parser.parse_args(arguments, _Given(parser._actions))
     given = {key for key, each in actions.items() if each.dest in flags._noted}
     path: Path | None = getattr(flags, "config", None)
-    known = {key: each for sibling in siblings for key, each in keys(sibling).items()} | actions
-    values = _Reader(path, known).values() if path else {}
+    values = {}
+    if path:
+        known = {key: each for sibling in siblings() for key, each in keys(sibling).items()}
+        values = _Reader(path, known | actions).values()
     values = {key: value for key, value in values.items() if key in actions}
     _check_groups(parser, values, path)
     values = {key: value for key, value in values.items() if not _beaten(parser, key, given)}
@@ -158,6 +160,8 @@ class _Reader:
         for key, value in self._table.items():
             action = self._actions.get(key)
             if action is None:
+                import difflib  # where nothing is wrong it is not needed
+
                 near = difflib.get_close_matches(key, self._actions, 1)
                 hint = f"; did you mean {near[0]}?" if near else ""
                 raise self._wrong(key, f"unknown key{hint}")

@@ -336,9 +336,12 @@ def import_onnxruntime() -> Any:
 
 def _session(ort: Any, content: bytes, options: Any, provider: str) -> Any:
     try:
-        return ort.InferenceSession(content, options, providers=[provider], enable_fallback=0)
+        session = ort.InferenceSession(content, options, providers=[provider], enable_fallback=0)
     except Exception as error:  # the runtime's own exceptions share no base
         raise ModelError(_why_not_loaded(ort, error)) from error
+    # It keeps the file's content for another provider, which is never asked for here.
+    session._model_bytes = None
+    return session
 
 
 _NEWER_FORMAT = re.compile(r"IR version: (\d+), max supported IR version: (\d+)")

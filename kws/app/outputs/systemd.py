@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from kws.app.events import End, Event, Paused, Ready, Resumed
 from kws.audio.events import SourceEvent
 from kws.decision import Detection
 from kws.detector import Int16Array
 from kws.frontend import FloatArray
+
+if TYPE_CHECKING:
+    import socket
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +38,8 @@ class Systemd:
         self._address = _address(environment)
         self._socket: socket.socket | None = None
         if self._address is not None:
+            import socket  # most programs have no service manager
+
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             self._socket.setblocking(False)  # a manager that does not read must not hold us up
         self._alive = True  # whether audio was processed since the watchdog was told last
@@ -99,7 +105,7 @@ class Systemd:
 def _address(environment: Mapping[str, str]) -> str | None:
     """Where the manager listens, a path or, beginning with @, an abstract name; None: nowhere."""
     name = environment.get("NOTIFY_SOCKET", "")
-    if not name.startswith(("/", "@")) or not hasattr(socket, "AF_UNIX"):
+    if not name.startswith(("/", "@")) or sys.platform == "win32":
         return None
     return f"\0{name[1:]}" if name.startswith("@") else name
 
