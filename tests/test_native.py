@@ -262,6 +262,14 @@ CHANGES: dict[str, Callable[[Any], None]] = {
     "pool": change_constant("pool", np.full((4, 15), 1 / 12, np.float32)),
     "windows": change_constant("windows_2", [[0, 1], [1, 2], [2, 3], [3, 3]]),
     "state": change_constant("int_1_4_4_6_6_8_8_11", [1 << 40, 4, 4, 6, 6, 8, 8, 11]),
+    "state in floats": change_constant(
+        "int_1_4_4_6_6_8_8_11", np.float32([1, 4, 4, 6, 6, 8, 8, 11])
+    ),
+    "state in a table": change_constant("int_1_4_4_6_6_8_8_11", [[1, 4, 4, 6, 6, 8, 8, 11]]),
+    "no number": change_constant("int_-400", np.float32([-np.inf])),
+    "a number alone": change_constant("int_-400", -400),
+    "shape in floats": change_constant("int_-1_48_96", np.float32([-1, 48, np.inf])),
+    "classifier without axes": change_constant("classifier.weights", np.float32(0)),
     "kept": change_constant("kept", np.arange(48)),
     "bias": change_constant("block1.bias", np.zeros(95, np.float32)),
     "double": change_constant("block1.bias", np.zeros(96)),

@@ -53,21 +53,22 @@ def _network(model: Message) -> Network:
     steps = frames // STEP_FRAMES
     _require(steps <= _MOST and bands <= _MOST)
 
-    (state,), (shape,) = walk.learn("Reshape", "state", None)
-    _require(shape.shape == (3,) and shape[0] == -1)
-    channels = int(shape[2])
-    (newest, *pieces), (sizes,) = walk.learn("Split", state, None, axis=1)
-    lead, *contexts = sizes.tolist()
-    _require(len(pieces) == len(contexts) >= 1 and lead + sum(contexts) == shape[1])
+    (state,), shape = walk.learn("Reshape", "state", None)
+    batch, length, channels = _whole(*shape)
+    (newest, *pieces), sizes = walk.learn("Split", state, None, axis=1)
+    lead, *contexts = _whole(*sizes)
+    _require(batch == -1 and len(pieces) == len(contexts) >= 1)
+    _require(lead + sum(contexts) == length)
     _require(all(0 <= each <= _MOST for each in (lead, *contexts)))
 
     newest = walk.take("Reshape", newest, [-1, lead * channels])
     flat = walk.take("Reshape", "features", [-1, frames * bands])
     latest = walk.take("Concat", newest, flat, axis=1)
-    (joined,), (begin, end, axis) = walk.learn("Slice", latest, None, None, None)
-    _require([begin.size, end.tolist(), axis.tolist()] == [1, [_END], [1]])
+    (joined,), limits = walk.learn("Slice", latest, None, None, None)
+    (begin,), end, axis = map(_whole, limits)
+    _require((end, axis) == ([_END], [1]))
     stride = STEP_FRAMES * bands
-    rows, rest = divmod(-int(begin[0]), stride)
+    rows, rest = divmod(-begin, stride)
     _require(rest == 0 and steps <= rows <= steps + _MOST)
     _require((rows - steps) * stride <= lead * channels)
     value = walk.take("Reshape", joined, [-1, rows, stride])
@@ -100,7 +101,7 @@ def _network(model: Message) -> Network:
     value = walk.take("MatMul", mean[..., 0], everything[-1])
     value = walk.take("Reshape", value, [-1, channels])
     (value,), (classifier, classifier_bias) = walk.learn("Gemm", value, None, None, transB=1)
-    _require(walk.take("Softmax", value, axis=1) == "posteriors")
+    _require(walk.take("Softmax", value, axis=1) == "posteriors" and classifier.ndim == 2)
 
     newest = walk.take("Slice", latest, [-lead * channels], [_END], [1])
     newest = walk.take("Reshape", newest, [-1, lead, channels])
@@ -110,7 +111,7 @@ def _network(model: Message) -> Network:
         kept.append(np.arange(first + steps, first + steps + context))
         first += context + steps
     value = walk.take("Gather", joined, np.concatenate(kept), axis=1)
-    _require(walk.take("Reshape", value, [-1, int(shape[1]) * channels]) == "next_state")
+    _require(walk.take("Reshape", value, [-1, length * channels]) == "next_state")
     walk.end()
     return Network(
         bands=bands,
@@ -128,6 +129,13 @@ def _network(model: Message) -> Network:
 def _require(holds: bool) -> None:
     if not holds:
         raise _OtherForm
+
+
+def _whole(constant: NDArray[Any]) -> list[int]:
+    """The whole numbers of one axis that a constant holds."""
+    _require(constant.ndim == 1 and constant.dtype.kind == "i")
+    numbers: list[int] = constant.tolist()
+    return numbers
 
 
 def _axes(graph: Message) -> tuple[int, int, int]:
