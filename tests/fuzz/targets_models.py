@@ -19,9 +19,11 @@ from typing import Any
 import numpy as np
 from fuzzing import EDGES, Target
 
+from kws import native
 from kws.errors import ModelError
 from kws.model import trial
 from kws.model.manifest import MODELS, read_manifest, write_manifest
+from kws.model.native_layout import native_network
 from kws.model.onnx_file import check_onnx
 from kws.model.runtimes import import_onnxruntime, import_tflite
 from kws.model.tflite_file import check_tflite
@@ -188,8 +190,9 @@ def in_child(action: Callable[[], None]) -> str:
 
 
 def onnx_files() -> list[bytes]:
-    """The smaller ones that ship, and a classifier without any quantisation."""
-    names = ("commands.window.int8.onnx", "commands.stream.int8.onnx")
+    """The smaller ones that ship, one of them for the native kernel, and a classifier without any
+    quantisation."""
+    names = ("commands.window.int8.onnx", "commands.stream.int8.onnx", "commands.stream.onnx")
     return [(MODELS / name).read_bytes() for name in names] + [small_onnx()]
 
 
@@ -408,8 +411,28 @@ def _peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-run_onnx = run_network("onnx", check_onnx, import_onnxruntime)
 run_tflite = run_network("tflite", check_tflite, import_tflite)
+_run_in_onnxruntime = run_network("onnx", check_onnx, import_onnxruntime)
+
+
+def run_onnx(content: bytes) -> str:
+    """In ONNX Runtime, and where it is a graph for the native kernel on that, which in the product
+    runs in the user's own process: that it dies is a finding."""
+    outcome: str = _run_in_onnxruntime(content)
+    network = native_network(content)
+    if network is not None and native.library() is not None:
+        ended = in_child(lambda: _run_natively(network))
+        assert ended == "ran", "the process of the native kernel died"
+    return outcome
+
+
+def _run_natively(network: native.Network) -> None:
+    stream = native.Stream(native.Graph(network, silent_frames=98))
+    noise = np.random.default_rng(0).normal(0.0, 100.0, (stream.frames, network.bands))
+    for level in (0.0, 1.0, 1e30):
+        posteriors = stream.posteriors((level * noise).astype(np.float32))
+        assert (stream.steps, len(network.classifier)) == posteriors.shape
+
 
 NETWORKS = ("kws.model.trial", "kws.model.runtimes")
 TARGETS = [
@@ -427,8 +450,8 @@ TARGETS = [
         onnx_files,
         run_onnx,
         change_onnx,
-        modules=(*NETWORKS, "kws.model.onnx_file"),
-        files=("kws/models/*.onnx",),
+        modules=(*NETWORKS, "kws.model.onnx_file", "kws.model.native_layout", "kws.native"),
+        files=("kws/models/*.onnx", "kws/native/*.c"),
     ),
     Target(
         "tflite",
