@@ -59,7 +59,7 @@ PAGES = {
         "Each keyword four times in a row at the default setting: the share of the four that is "
         "detected, by the time from one onset to the next. A longer word than that follows itself "
         "after 0.1 s. A recording that is missed when its word is said once is missed at any time; "
-        "of the others 90 % are to be detected each time from 0.6 s on.",
+        "of the words of the others 90 % are to be detected from 0.6 s on.",
     ),
     "latency": Page("Speed of each file", "What `kws bench` measures, on our machine."),
     "cuda": Page(

@@ -140,7 +140,7 @@ def _print_repetition(figures: dict[str, Any]) -> None:
     for name, row in figures["distances"].items():
         print(f"{name:<48}{_percent(row['detected']):>9}{_percent(row['again']):>9}")
     print("again: of the words that are detected when they are said once,")
-    print(f"90 % are detected each time from {_seconds(shortest)} on")
+    print(f"90 % are detected from {_seconds(shortest)} on")
 
 
 def _print_negatives(sources: dict[str, Any]) -> None:
