@@ -190,6 +190,7 @@ HEADINGS = {
     "start_up": "start-up",
     "import_kws_s": "`import kws` in a fresh process, in seconds",
     "streams": "many streams",
+    "streams_on_the_kernel": "many streams, native kernel",
     "streams_with_verifier": "many streams, with verifier",
     "survivors": "survivors",
     "taken_out": "the stream graph before and after work was taken out of it",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kws.bench.machine import processor, versions
+from kws.native import library
 
 ROOT = Path(__file__).parent.parent
 FOLDER = Path(__file__).parent / "results"
@@ -128,10 +129,11 @@ def _git(*arguments: str) -> str:
 
 
 def machine() -> str:
-    """Processor, cores, system and the versions that figures depend on."""
+    """Processor, cores, system, the versions that figures depend on, and the kernel where it is."""
     packages = ", ".join(f"{name} {version}" for name, version in versions().items())
+    kernel = ", native kernel" if library() else ""
     system = f"{platform.system()} {platform.machine()}"
     return (
         f"{processor()}, {os.cpu_count()} cores, {system}; "
-        f"Python {platform.python_version()}, {packages}"
+        f"Python {platform.python_version()}, {packages}{kernel}"
     )

@@ -315,7 +315,7 @@ TARGETS = (
     ),
     Target("peak memory of a process that listens", "streaming", _peak_mb, 90.0, form="{:g} MB"),
     Target(
-        "32 detectors / a pool of 32, processor time",
+        "32 detectors / a pool of 32 in ONNX Runtime, processor time",
         "growth",
         _pool,
         3.0,

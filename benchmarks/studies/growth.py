@@ -5,7 +5,8 @@ audio and stream. A pool stands beside detectors that have loaded a model each a
 that were given one model, and have but a state of their own; ratios are paired by round. A picture
 of each curve lies beside the result. What the largest pool spends its time on, with the gate held
 open, stands there too. The curves leave the verifier out, whose cost grows with the candidates, not
-with these; how much it adds while somebody says a command every two seconds is told apart.
+with these; how much it adds while somebody says a command every two seconds is told apart. All run
+in ONNX Runtime; where the native kernel was built, many streams on it are measured as well.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from kws.model.manifest import (
     read_manifest,
     write_manifest,
 )
+from kws.native import library
 from kws.pool import DetectorPool
 
 STREAMS = (1, 2, 4, 8, 16, 32, 64)
@@ -64,7 +66,10 @@ def streams_curve(
     runs: dict[tuple[int, str], Callable[[], float]] = {}
     for count in counts:
         shifted = [np.roll(audio, number * 7_919) for number in range(count)]
-        own = [load_model(model.path, artefact=model.artefact) for _ in range(count)]
+        backend = "native" if model.native else "onnx"
+        own = [
+            load_model(model.path, artefact=model.artefact, backend=backend) for _ in range(count)
+        ]
         runs[count, SEPARATE] = _separate([Detector(o, verify=verify) for o in own], shifted)
         runs[count, SHARED] = _separate(
             [Detector(model, verify=verify) for _ in range(count)], shifted
@@ -199,7 +204,7 @@ def _detectors(
             decision = replace(manifest.decision, hop_ms=20 * steps)
             made = replace(manifest, artefacts=artefacts, decision=decision, verifier=None)
             write_manifest(made, folder / "model.json")
-            detector = Detector(load_model(folder))
+            detector = Detector(load_model(folder, backend="onnx"))
             runs[key] = _separate([detector], [audio])
         return _rounds(runs, rounds)
 
@@ -246,12 +251,16 @@ def draw(figures: Mapping[str, Curve], folder: Path) -> None:
     """A picture of each curve with the intervals of its points, growth_<name>.png."""
     from matplotlib.figure import Figure
 
+    ways = (SEPARATE, SHARED, POOL)
     lines = {
-        "streams": ("streams", (SEPARATE, SHARED, POOL)),
+        "streams": ("streams", ways),
+        "streams_on_the_kernel": ("streams", ways),
         "width": ("channels", ("",)),
         "hop": ("hop, ms", ("",)),
     }
     for name, (across, curves) in lines.items():
+        if name not in figures:
+            continue
         figure = Figure(figsize=(5.5, 3.6), layout="constrained")
         axes = figure.subplots()
         points = list(figures[name].values())
@@ -282,10 +291,15 @@ def measure(
 ) -> dict[str, Curve]:
     """The three curves of the default model, and the stages of its largest pool."""
     manifest = read_manifest(find_manifest())
-    model = load_model(artefact="stream.onnx")
-    return {
+    model = load_model(artefact="stream.onnx", backend="onnx")
+    curves = {
         "streams": streams_curve(model, streams, seconds, rounds),
         "streams_with_verifier": streams_curve(model, streams[-2:], seconds, rounds, verify=True),
+    }
+    if library():
+        kernel = load_model(artefact="stream.onnx", backend="native")
+        curves["streams_on_the_kernel"] = streams_curve(kernel, streams, seconds, rounds)
+    return curves | {
         f"a_pool_of_{streams[-1]}": pool_stages(model, streams[-1], seconds, rounds),
         "width": width_curve(manifest, widths, seconds, rounds),
         "hop": hop_curve(manifest, steps, seconds, rounds),

@@ -4,7 +4,8 @@ saves.
 The same network with its state (streaming), over its whole window for each row (window by window),
 and with the front end of that window too (full-window recomputation), which is what a program does
 that knows a classifier of clips. The first two are detectors with their gate, without the verifier,
-which is the same for all. All take turns on the same held-out speech; ratios are paired by round.
+which is the same for all. All run in ONNX Runtime, and where the native kernel was built, streaming
+on it stands beside them. All take turns on the same held-out speech; ratios are paired by round.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from kws.bench.timing import alternate
 from kws.config import SAMPLE_RATE
 from kws.frontend import FloatArray, log_mel
 from kws.model.load import Model, load_model
+from kws.native import library
 
 BLOCK = 320  # samples, 20 ms: a row of posteriors
 STREAMING = "streaming"
@@ -34,7 +36,7 @@ ALONE = "the network alone, streaming"
 
 def measure(speech: Int16Array, rounds: int) -> dict[str, Any]:
     """Processor time of each way, and its ratio to streaming; the network alone by itself."""
-    model = load_model(artefact="stream.onnx")
+    model = load_model(artefact="stream.onnx", backend="onnx")
     window = load_model(artefact="window.onnx")
     features = log_mel(speech, model.manifest.features)
     ways: dict[str, Callable[[], float]] = {
@@ -44,6 +46,9 @@ def measure(speech: Int16Array, rounds: int) -> dict[str, Any]:
         ALONE: lambda: _network_ms(model, features),
         "the network alone, window by window": lambda: _network_ms(window, features),
     }
+    if library():
+        kernel = load_model(artefact="stream.onnx", backend="native")
+        ways["streaming, native kernel"] = lambda: _detector_ms(kernel, speech)
     found = {name: values[1:] for name, values in alternate(ways, rounds + 1).items()}  # 0 warms up
     return {
         "paired_processor_time": {
