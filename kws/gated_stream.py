@@ -160,6 +160,8 @@ class GatedStreams:
                 for stream, hop in zip(streams, hops, strict=True)
                 if gates[stream].is_open(hop)
             ]
+            if not streams:  # as most of the time
+                return []
         rested = [self._rest(stream) for stream in streams]
         rows = []
         while streams:  # once, but for those that catch up

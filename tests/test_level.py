@@ -28,9 +28,9 @@ def reported(watch: LevelWatch, audio: np.ndarray) -> list[tuple[float, str]]:
     pcm = np.clip(np.rint(audio), -32768, 32767).astype(np.int16)
     found = []
     for begin in range(0, len(pcm) - BLOCK + 1, BLOCK):
-        for kind, message in watch.add(pcm[begin : begin + BLOCK], BLOCK / SAMPLE_RATE):
+        for kind, message, ago in watch.add(pcm[begin : begin + BLOCK], BLOCK / SAMPLE_RATE):
             assert "\n" not in message
-            found.append((begin / SAMPLE_RATE, kind))
+            found.append((begin / SAMPLE_RATE - ago, kind))
     return found
 
 

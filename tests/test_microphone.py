@@ -201,8 +201,8 @@ def test_when_a_block_was_recorded(
         capture = microphone._capture
         monkeypatch.setattr("kws.audio.capture.clock.now", lambda: 50.0)
         portaudio.deliver(portaudio.streams[0], np.zeros((3528, 2), np.int16))
-        assert 50.0 == capture.arrival(0)
-        assert ended == pytest.approx(capture.end(0))
+        assert 50.0 == capture.block(0).arrival
+        assert ended == pytest.approx(capture.block(0).end)
         monkeypatch.undo()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kws.audio.capture import Recorded
 from kws.audio.gap import Gap
 from kws.audio.reader import BLOCK, Reader
 from kws.config import SAMPLE_RATE
@@ -71,19 +72,14 @@ class Recording:
     def oldest(self) -> int:
         return max(0, self.written - self.slots)
 
-    def arrival(self, number: int) -> float:
-        return self.arrivals[number]
-
-    def end(self, number: int) -> float:
-        return self.arrivals[number]
-
-    def overflowed(self, first: int, last: int) -> bool:
-        return any(number in self.flagged for number in range(first, last + 1))
-
-    def block(self, number: int) -> np.ndarray:
+    def samples(self, number: int) -> np.ndarray:
         samples = np.where(np.arange(BLOCK) % 2, 8000, -8000).astype(np.int16)
         samples[0] = number + 1
-        return samples[:, None]
+        return samples
+
+    def block(self, number: int) -> Recorded:
+        samples, arrival = bytearray(self.samples(number).tobytes()), self.arrivals[number]
+        return Recorded(samples, arrival, arrival, number in self.flagged)
 
 
 def length(items: Iterable[Any]) -> int:
@@ -279,14 +275,14 @@ def test_opened_again(machine: Callable[..., Machine]) -> None:
 def test_where_in_the_stream_the_level_is_wrong(machine: Callable[..., Machine]) -> None:
     """Each stream has its own times."""
     box = machine()
-    box.capture.block = lambda number: np.zeros((BLOCK, 1), np.int16)
+    box.capture.samples = lambda number: np.zeros(BLOCK, np.int16)
     listen(box, 1.0)
     box.reader.restart()
     assert 0.0 == box.reader.at
     items = listen(box, 4.4)
     [(kind, seconds, _, start, end)] = box.events
     assert ("muted", 5.0) == (kind, seconds)
-    assert (0.0, 50 * STEP) == pytest.approx((start, end))
+    assert (0.0, 53 * STEP) == pytest.approx((start, end))
     assert length(items) / SAMPLE_RATE == pytest.approx(box.reader.at)
 
 
@@ -330,7 +326,7 @@ def test_other_rates(machine: Callable[..., Machine]) -> None:
     """With a resampler in between, gaps and audio add up to the position all the same."""
     box = machine()
     box.capture.rate = 48_000
-    box.capture.block = lambda number: np.full((3 * BLOCK, 1), 1000, np.int16)
+    box.capture.samples = lambda number: np.full(3 * BLOCK, 1000, np.int16)
     items = listen(box, 3.0)
     box.capture.begin += 2.0
     box.capture.flagged.add(box.capture.written)

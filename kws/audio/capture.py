@@ -7,12 +7,9 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from kws.audio import clock
-from kws.audio.convert import Int16Array
 from kws.audio.desktop import query_server
 from kws.audio.devices import Target, no_device
 from kws.audio.errors import DeviceError
@@ -32,6 +29,15 @@ LAST_BLOCK = 0.25  # s that closing waits for one more block
 REFUSES_RATE, REFUSES_CHANNELS, UNAVAILABLE = -9997, -9998, -9985
 
 logger = logging.getLogger(__name__)
+
+
+class Recorded(NamedTuple):
+    """One block as it came."""
+
+    samples: bytearray  # int16, (frames, channels)
+    arrival: float  # on the clock `now`
+    end: float  # when its last sample was recorded, or later, on the clock `now`
+    overflowed: bool  # whether the sound system lost audio before it
 
 
 class Capture:
@@ -85,10 +91,7 @@ class Capture:
         self.rate = rate
         self.channels = channels
         frames = rate * BLOCK_MS // 1000
-        self._ring = [bytearray()] * self._slots
-        self._arrivals = [0.0] * self._slots
-        self._ends = [0.0] * self._slots
-        self._overflows = [False] * self._slots
+        self._ring = [Recorded(bytearray(), 0.0, 0.0, False)] * self._slots
         try:
             with ExitStack() as opened, LOCK, _environment(self.target):
                 opened.enter_context(quiet())  # until it is closed: PortAudio's thread prints too
@@ -113,13 +116,13 @@ class Capture:
     def _copy(self, data: Any, _frames: int, times: Any, status: Any) -> None:
         if self._closing:
             raise self._abort
-        slot = self.written % self._slots
-        self._ring[slot] = bytearray(data)
-        self._arrivals[slot] = arrival = clock.now()
+        arrival = clock.now()
         waited = times.currentTime - times.inputBufferAdcTime - BLOCK_MS / 1000
-        self._ends[slot] = arrival - waited if 0.0 < waited <= LONGEST_WAIT else arrival
-        self._overflows[slot] = status.input_overflow
-        self.written += 1
+        end = arrival - waited if 0.0 < waited <= LONGEST_WAIT else arrival
+        overflowed = status.input_overflow if status else False
+        number = self.written
+        self._ring[number % self._slots] = Recorded(bytearray(data), arrival, end, overflowed)
+        self.written = number + 1
         self._wake()
 
     def _end(self) -> None:
@@ -133,22 +136,9 @@ class Capture:
         """The number of the oldest block that is surely still there."""
         return max(0, self.written - self._slots + 2)
 
-    def block(self, number: int) -> Int16Array | None:
-        """A block, (frames, channels), or None where a newer one has taken its place."""
-        samples = np.frombuffer(self._ring[number % self._slots], np.int16)
-        return samples.reshape(-1, self.channels) if number >= self.oldest else None
-
-    def arrival(self, number: int) -> float:
-        """When a block arrived, on the clock `now`."""
-        return self._arrivals[number % self._slots]
-
-    def end(self, number: int) -> float:
-        """When the last sample of a block was recorded, or later, on the clock `now`."""
-        return self._ends[number % self._slots]
-
-    def overflowed(self, first: int, last: int) -> bool:
-        """Whether the sound system lost audio before one of these blocks."""
-        return any(self._overflows[number % self._slots] for number in range(first, last + 1))
+    def block(self, number: int) -> Recorded:
+        """A block, or a newer one that has taken its place: see `oldest`."""
+        return self._ring[number % self._slots]
 
     def finish(self) -> None:
         """Take no further block; returns at once. PortAudio's thread ends with the next one."""

@@ -175,7 +175,8 @@ class Microphone(Closing):
                     self._ready = True
                     sentence = f"listening to {self.name} at {self.rate} Hz"
                     self._queue("ready", 0.0, sentence, 0.0, 0.0)
-                self._tell_all()
+                if self._events:
+                    self._tell_all()
                 yield from items
         finally:
             self._wake.set()  # for a loop that has begun meanwhile: one set ends only one wait
@@ -185,7 +186,8 @@ class Microphone(Closing):
     def _wait(self) -> bool:
         """Until there is something to read; False when it has been closed."""
         while True:
-            self._tell_all()
+            if self._events:
+                self._tell_all()
             if self._closed:
                 return False
             if not self._paused and self._reader.waits(self._capture):

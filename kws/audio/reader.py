@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kws.audio import clock
-from kws.audio.capture import BLOCK_MS, Capture
+from kws.audio.capture import BLOCK_MS, Capture, Recorded
 from kws.audio.clock import ArrivalClock
 from kws.audio.convert import Int16Array
 from kws.audio.events import Kind
@@ -98,16 +98,16 @@ class Reader:
             self._attach(capture)
         if self._next < capture.oldest:
             self._skip(capture.oldest - self._next, self._too_old())
-        self._place(capture)
+        block = capture.block(self._next)
+        self._place(capture, block)
         if not self._advance(capture, not_before):
             return []
-        block = capture.block(self._next)
-        if block is None:
-            return []  # overwritten this moment; the next call skips it
-        items: list[Int16Array | Gap] = []
-        if self._cause:
-            items += self._jump()
-        items += self._convert(capture, block)
+        if self._next < capture.oldest:
+            return []  # a newer one had taken its place; the next call skips it
+        items = self._jump() if self._cause else []
+        mono = self._convert(capture, block.samples)
+        if len(mono):
+            items.append(mono)
         self._next += 1
         self._position += BLOCK
         return items
@@ -120,12 +120,13 @@ class Reader:
         self._capture = capture
         self._next = 0
         self._loudest = LoudestChannel()
+        self.levels.attach()
 
-    def _place(self, capture: Capture) -> None:
+    def _place(self, capture: Capture, block: Recorded) -> None:
         """Find out whether audio is missing before the next block, and where it stands then."""
-        end, recorded = self._position + BLOCK, capture.end(self._next)
-        known = self._cause == "away" or capture.overflowed(self._next, self._next)
-        if self._clock and (known or self._clock.lateness(end, recorded) > LATE):
+        end, recorded = self._position + BLOCK, block.end
+        known = block.overflowed or self._cause == "away"
+        if (known or self._clock.lateness(end, recorded) > LATE) and self._clock:
             behind = self._behind(capture)
             if behind > (TOLERANCE if known else LATE):
                 self._move(behind)
@@ -141,24 +142,23 @@ class Reader:
         """
         while not self._settled(capture):
             time.sleep(0.01)
-        last = capture.written - 1
-        if last > self._next and capture.overflowed(self._next + 1, last):
+        blocks = [capture.block(number) for number in range(self._next, capture.written)]
+        if any(block.overflowed for block in blocks[1:]):
             return 0.0  # the loss stands before a later block, which will tell
         return min(
-            self._clock.lateness(
-                self._position + (number - self._next + 1) * BLOCK, capture.end(number)
-            )
-            for number in range(self._next, last + 1)
+            self._clock.lateness(self._position + count * BLOCK, block.end)
+            for count, block in enumerate(blocks, 1)
         )
 
     def _settled(self, capture: Capture) -> bool:
         """Whether the last blocks came no faster than they were recorded, or no more come."""
         last = capture.written - 1
         first = max(self._next, last - FIRST_BLOCKS + 1)
-        took = capture.arrival(last) - capture.arrival(first)
+        arrival = capture.block(last).arrival
+        took = arrival - capture.block(first).arrival
         if last - first == FIRST_BLOCKS - 1 and took > PACE * (last - first) * BLOCK / SAMPLE_RATE:
             return True
-        return capture.ended or clock.now() - capture.arrival(last) > GIVEN_UP
+        return capture.ended or clock.now() - arrival > GIVEN_UP
 
     def _move(self, seconds: float) -> None:
         self._position += round(seconds * SAMPLE_RATE)
@@ -197,7 +197,7 @@ class Reader:
         cause, self._cause = self._cause, ""
         unwanted, self._unwanted = self._unwanted, 0
         if self._resampler is not None:
-            tail = self._resampler.resample_chunk(np.zeros(0, np.int16), last=True)
+            tail = self._resampler.resample_chunk(np.zeros((0, 1), np.int16), last=True)[:, 0]
             self._resampler = None
             if self._origin is not None and len(tail):
                 items.append(tail)
@@ -217,21 +217,26 @@ class Reader:
                 self._say("lost", seconds, sentence, begin, end)
         return items
 
-    def _convert(self, capture: Capture, block: Int16Array) -> list[Int16Array | Gap]:
+    def _convert(self, capture: Capture, samples: bytearray) -> Int16Array:
+        """A block (frames, channels) as (samples,) at 16 kHz; its level is watched."""
         if self._origin is None:
             self._origin = self._emitted = self._position
-        chosen = self._channel - 1 if self._channel else self._loudest.choose(block)
-        mono = np.ascontiguousarray(block[:, chosen])
-        for kind, sentence in self.levels.add(mono, BLOCK / SAMPLE_RATE):
-            end = self._stream_time(self._position + BLOCK)
+        mono: Int16Array = np.frombuffer(samples, np.int16)
+        if capture.channels > 1:
+            block = mono.reshape(-1, capture.channels)
+            chosen = self._channel - 1 if self._channel else self._loudest.choose(block)
+            mono = np.ascontiguousarray(block[:, chosen])
+        for kind, sentence, ago in self.levels.add(mono, BLOCK / SAMPLE_RATE):
+            end = self._stream_time(self._position + BLOCK) - ago
             begin = max(0.0, end - PATIENCE)
             self._say(kind, PATIENCE, f"{capture.target.name} {sentence}", begin, end)
         if capture.rate != SAMPLE_RATE:
             if self._resampler is None:
                 self._resampler = _resampler(capture.rate)
-            mono = self._resampler.resample_chunk(mono)
+            # As one of several channels, which spares soxr's way through NumPy's Python.
+            mono = self._resampler.resample_chunk(mono[:, None])[:, 0]
         self._emitted += len(mono)
-        return [mono] if len(mono) else []
+        return mono
 
     def _stream_time(self, position: int) -> float:
         return 0.0 if self._origin is None else (position - self._origin) / SAMPLE_RATE

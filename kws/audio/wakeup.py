@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
 
 
 class Wakeup:
@@ -20,8 +19,10 @@ class Wakeup:
 
     def set(self) -> None:
         """End the wait that goes on, or the next one; returns at once."""
-        with suppress(RuntimeError):  # it is set already
+        try:  # noqa: SIM105 `suppress` is four calls of Python, with every block
             self._lock.release()
+        except RuntimeError:  # it is set already
+            pass
 
     def wait(self, seconds: float = -1.0) -> bool:
         """Until it is set, at most so many seconds (default: for ever); whether it was."""
