@@ -166,6 +166,14 @@ def _whole_program(results: Results) -> Iterator[Row]:
                 f"of a core in silence {silence}, in talk {talk}",
                 _link("listening"),
             )
+        added = [kind["difference"] for kind in row.values() if "difference" in kind]
+        if name == "kws listen with live view" and added and not any(map(too_noisy, added)):
+            silence, talk = (timed_text(each, "{:.2%}") for each in added)
+            yield (
+                "what the live view adds",
+                f"of a core in silence {silence}, in talk {talk}",
+                _link("listening"),
+            )
 
 
 def _sizes(results: Results) -> Iterator[Row]:

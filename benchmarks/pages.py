@@ -160,6 +160,7 @@ HEADINGS = {
     "combinations": "networks combined",
     "conditions": "clips",
     "difference_from_the_first_in_points": "difference from the first row, in points",
+    "difference": "beyond the first row, paired by round",
     "epochs": "epochs of training",
     "files": "stages",
     "gate_missed": "commands missed with the gate and without",

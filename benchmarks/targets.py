@@ -157,9 +157,11 @@ def _seconds(row: Figures) -> Measured | None:
     )
 
 
-def _whole_program(kind: str) -> Callable[[Figures], Measured | None]:
+def _whole_program(
+    kind: str, name: str = "kws listen", figure: str = "share_of_a_core"
+) -> Callable[[Figures], Measured | None]:
     def measure(figures: Figures) -> Measured | None:
-        row = figures["paired_processor_time"]["kws listen"][kind]["share_of_a_core"]
+        row = figures["paired_processor_time"][name][kind][figure]
         if too_noisy(row):
             return None
         low, high = row["interval_95"]
@@ -263,6 +265,16 @@ TARGETS = (
         _whole_program("talk"),
         0.015,
         form="{:.1%}",
+    ),
+    *(
+        Target(
+            f"what the live view adds in {kind}, share of a core",
+            "listening",
+            _whole_program(kind, "kws listen with live view", "difference"),
+            0.01,
+            form="{:.1%}",
+        )
+        for kind in ("silence", "talk")
     ),
     Target(
         "`import kws` in a fresh process",

@@ -48,12 +48,19 @@ def timed_ratio(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, Any
     return timed([a / b for a, b in zip(ours, theirs, strict=True)])
 
 
+def timed_difference(values: Sequence[float], base: Sequence[float]) -> dict[str, Any]:
+    """`timed` of what `values` have beyond `base`, paired by round, and what it is added to."""
+    differences = [a - b for a, b in zip(values, base, strict=True)]
+    return {**timed(differences), "added_to": statistics.median(base)}
+
+
 def too_noisy(row: Mapping[str, Any]) -> bool:
     """Whether a measurement of time is beyond the rule of docs/benchmarks.md: the 95 % interval of
-    its median is wider than a tenth of it or, where it has none, its rounds spread by more."""
+    its median is wider than a tenth of it or, where it has none, its rounds spread by more. Of a
+    difference, a tenth of what it is added to."""
     if "interval_95" in row:
         low, high = row["interval_95"]
-        return bool(high - low > NOISY_SPREAD * row["median"])
+        return bool(high - low > NOISY_SPREAD * row.get("added_to", row["median"]))
     spread = row.get("spread")
     return isinstance(spread, (int, float)) and spread > NOISY_SPREAD
 

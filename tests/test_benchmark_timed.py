@@ -14,6 +14,7 @@ from benchmarks.timed import (
     add_rounds,
     median_interval,
     timed,
+    timed_difference,
     timed_ratio,
     timed_text,
     too_noisy,
@@ -60,18 +61,28 @@ def test_ratios_are_paired_by_round() -> None:
     assert [0.5, 0.5] == timed_ratio(speed, [2 * each for each in speed])["range"]
 
 
+def test_differences_are_paired_by_round() -> None:
+    """What a machine that is slow for some rounds takes from both is in neither."""
+    speed = [1.0, 1.0, 5.0, 5.0, 2.0, 1.0]
+    row = timed_difference([0.25 + each for each in speed], speed)
+    assert ([0.25, 0.25], 0.25, 1.5) == (row["range"], row["median"], row["added_to"])
+
+
 @pytest.mark.parametrize(
     ("row", "noisy"),
     [
         ({"median": 2.0, "interval_95": [1.9, 2.09], "range": [1.0, 9.0]}, False),
         ({"median": 2.0, "interval_95": [1.9, 2.11], "range": [1.9, 2.11]}, True),
+        ({"median": 0.2, "interval_95": [0.1, 0.3], "range": [0, 1], "added_to": 2.1}, False),
+        ({"median": 0.2, "interval_95": [0.1, 0.3], "range": [0, 1], "added_to": 1.9}, True),
         ({"spread": 0.1}, False),
         ({"spread": 0.11}, True),
         ({"accuracy": 0.9}, False),
     ],
 )
 def test_the_rule_for_times(row: dict[str, Any], noisy: bool) -> None:
-    """A tenth of the median, by its interval where it has one, else by the spread of rounds."""
+    """A tenth of the median, by its interval where it has one, else by the spread of rounds; of a
+    difference, a tenth of what it is added to."""
     assert noisy == too_noisy(row)
 
 

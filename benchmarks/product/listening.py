@@ -3,8 +3,9 @@
 `kws listen`, without and with its live view, and pymicro-wakeword in the same kind of loop record
 from one virtual microphone at the same time, which is silent and talks in turn, the same in each
 round. Their processor time, all threads, is a share of one core; each stands beside its ratio to
-the plain program, paired by round. Start-up is the time from the start of the process to the first
-block of audio, beside that of the barest program that records.
+the plain program, and its difference from that, both paired by round. Start-up is the time from
+the start of the process to the first block of audio, beside that of the barest program that
+records.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from benchmarks.product.peers import speech_stream
 from benchmarks.program import keep, program
 from benchmarks.results import ROOT
 from benchmarks.sound_server import RATE, SoundServer, Written, missing, sound_server
-from benchmarks.timed import add_rounds, timed, timed_ratio, timed_text
+from benchmarks.timed import add_rounds, timed, timed_difference, timed_ratio, timed_text
 from kws.audio.capture import BLOCK_MS
 from kws.config import SAMPLE_RATE
 from kws.errors import KwsError
@@ -145,16 +146,18 @@ def processor_time(
                 if kind == "talk":
                     time.sleep(1.5)  # until it has ended, and the gate has closed
     rows = {
-        name: {
-            kind: {
-                "share_of_a_core": timed(values),
-                "relative_processor_time": timed_ratio(values, shares[OURS][kind]),
-            }
-            for kind, values in kinds.items()
-        }
+        name: {kind: _beside(values, shares[OURS][kind]) for kind, values in kinds.items()}
         for name, kinds in shares.items()
     }
     return {"paired_processor_time": rows, "not_run": not_run}
+
+
+def _beside(values: list[float], ours: list[float]) -> dict[str, Any]:
+    """A program's shares of a core, round by round, beside those of the plain program."""
+    row = {"share_of_a_core": timed(values), "relative_processor_time": timed_ratio(values, ours)}
+    if values is not ours:
+        row["difference"] = timed_difference(values, ours)
+    return row
 
 
 def start_up(sound: SoundServer, starts: int) -> dict[str, Any]:
@@ -182,7 +185,7 @@ def start_up(sound: SoundServer, starts: int) -> dict[str, Any]:
     return {
         "kws listen": timed(ours),
         "the barest program": timed(barest),
-        "difference": timed([a - b for a, b in zip(ours, barest, strict=True)]),
+        "difference": timed_difference(ours, barest),
     }
 
 
@@ -196,9 +199,9 @@ def speaker(microphone: Written, data: Path) -> Callable[[float], None]:
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = program("product.listening", __doc__)
-    add_rounds(parser, 9)
+    add_rounds(parser, 21)
     parser.add_argument(
-        "--seconds", type=float, default=12.0, help="of silence and of talk a round (default: 12)"
+        "--seconds", type=float, default=8.0, help="of silence and of talk a round (default: 8)"
     )
     return keep(parser, arguments, _measure)
 
