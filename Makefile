@@ -20,7 +20,7 @@ IN_PROCESSES := -n logical --maxprocesses 4 --dist loadfile
 AUDIO_PACKAGES := libportaudio2
 FIRMWARE_PACKAGES := gcc libc6-dev gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm
 TEST_PACKAGES := $(AUDIO_PACKAGES) $(FIRMWARE_PACKAGES) tmux pulseaudio pulseaudio-utils \
-    libasound2-plugins strace mosquitto
+    libasound2-plugins pipewire pipewire-pulse wireplumber dbus-daemon strace mosquitto
 BROWSER_PACKAGES := chromium chromium-driver
 ARM_PACKAGES := qemu-user gcc libc6-dev
 

@@ -1,4 +1,4 @@
-"""A PulseAudio server for tests and benchmarks, apart from any that runs here.
+"""A PulseAudio server for tests and benchmarks, or PipeWire, apart from any that runs here.
 
 Its microphones are made of software. What is played to its loudspeaker `vmic`, which leads nowhere,
 comes from the default one. Further ones can be plugged in, which deliver what is written to them at
@@ -21,16 +21,27 @@ from pathlib import Path
 import numpy as np
 
 RATE = 48_000  # Hz, of the microphones that are plugged in
+UNREAD = 0.3  # s without a read, after which nobody records from one
 
-PROGRAMS = ("pulseaudio", "pactl", "paplay")
+CLIENTS = ("pactl", "paplay")
+PULSEAUDIO = ("pulseaudio",)
+PIPEWIRE = ("pipewire", "pipewire-pulse", "wireplumber", "dbus-daemon")
+# Files that keep PipeWire's manager from the machine's devices: up to 0.4, and from 0.5 on.
+NO_DEVICES = {
+    "main.lua.d/51-none.lua": "alsa_monitor.enabled = false\nv4l2_monitor.enabled = false\n"
+    "libcamera_monitor.enabled = false\n",
+    "bluetooth.lua.d/51-none.lua": "bluez_monitor.enabled = false\n",
+    "wireplumber.conf.d/51-none.conf": "wireplumber.profiles = { main = { monitor.alsa = disabled "
+    "monitor.v4l2 = disabled monitor.libcamera = disabled monitor.bluez = disabled } }\n",
+}
 PLUGIN = "alsa-lib/libasound_module_pcm_pulse.so"
 
 
-def missing() -> str:
+def missing(server: tuple[str, ...] = PULSEAUDIO) -> str:
     """Why no such server can be started here; empty where one can."""
     if sys.platform != "linux":
-        return "PulseAudio stands in on Linux only"
-    programs = [program for program in PROGRAMS if shutil.which(program) is None]
+        return "sound servers stand in on Linux only"
+    programs = [each for each in (*server, *CLIENTS) if shutil.which(each) is None]
     if programs:
         return f"not installed: {', '.join(programs)}"
     if not list(Path("/usr/lib").glob(f"*/{PLUGIN}")):
@@ -39,7 +50,11 @@ def missing() -> str:
 
 
 class SoundServer:
-    """The server and the environment that leads to it."""
+    """PulseAudio, and the environment that leads to it."""
+
+    socket = "native"  # where clients find it, in its folder
+    late = 0.1  # s that it may take to deliver what a microphone recorded
+    steady = 0.05  # s by which that may change where a microphone or the server is new
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -52,43 +67,52 @@ class SoundServer:
             **{key: value for key, value in os.environ.items() if not key.startswith("PULSE")},
             "HOME": str(folder),
             "XDG_RUNTIME_DIR": str(folder),
-            "PULSE_SERVER": f"unix:{folder}/native",
+            "PULSE_SERVER": f"unix:{folder}/{self.socket}",
             "ALSA_CONFIG_PATH": str(folder / "asound.conf"),
             "PYTHONUNBUFFERED": "1",
         }
         # As where kws is installed, a program's second start finds its modules compiled.
         self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._processes: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> None:
         """Start it; it is up when this returns."""
-        (self.folder / "native").unlink(missing_ok=True)  # one that was killed left it behind
-        socket = f"module-native-protocol-unix auth-anonymous=1 socket={self.folder}/native"
-        environment = dict(self.environment)
-        del environment["PULSE_SERVER"]
-        self._process = subprocess.Popen(
-            [
-                *("pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1"),
-                "--use-pid-file=no",
-                *("-L", socket),
-                *("-L", "module-null-sink sink_name=vmic"),
-            ],
-            env=environment,
-            stderr=subprocess.DEVNULL,
-        )
+        (self.folder / self.socket).unlink(missing_ok=True)  # one that was killed left it behind
+        self._launch()
+        self.wait_for("Server Name", "pactl", "info")
+        self.run("pactl", "load-module", "module-null-sink", "sink_name=vmic")
         self.wait_for("vmic.monitor", "pactl", "list", "short", "sources")
-        self.run("pactl", "set-default-source", "vmic.monitor")
+        self.wait_for("", "pactl", "set-default-source", "vmic.monitor")
+        self.wait_for("Default Source: vmic.monitor", "pactl", "info")
+
+    def _launch(self) -> None:
+        """Start what it is made of."""
+        socket = f"module-native-protocol-unix auth-anonymous=1 socket={self.folder}/{self.socket}"
+        self._run_beside(
+            *("pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1"),
+            "--use-pid-file=no",
+            *("-L", socket),
+        )
+
+    def _run_beside(self, *command: str) -> None:
+        environment = {**self.environment}
+        del environment["PULSE_SERVER"]
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        self._processes.append(process)
 
     def kill(self) -> None:
         """End it without a word to anybody."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
+        while self._processes:
+            process = self._processes.pop()
+            process.kill()
+            process.wait()
 
     def hang(self) -> None:
         """Let it reply to nobody any more."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        for process in self._processes:
+            process.send_signal(signal.SIGSTOP)
 
     def run(self, *command: str) -> str:
         """Run a program against the server and return what it printed."""
@@ -97,7 +121,7 @@ class SoundServer:
         ).stdout
 
     def wait_for(self, text: str, *command: str) -> None:
-        """Until the program prints the text."""
+        """Until the program succeeds and prints the text."""
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             try:
@@ -125,7 +149,7 @@ class SoundServer:
         module = self.run(
             *("pactl", "load-module", "module-pipe-source", f"source_name={name}"),
             *(f"file={fifo}", "format=s16le", f"rate={RATE}", "channels=1"),
-            'source_properties=device.description="{}"'.format(description.replace(" ", r"\ ")),
+            f"source_properties=\"device.description='{description}'\"",
         )
         written = Written(fifo, RATE * chunk_ms // 1000)
         try:
@@ -136,13 +160,55 @@ class SoundServer:
                 self.run("pactl", "unload-module", module.strip())
 
 
+class PipeWire(SoundServer):
+    """PipeWire with its stand-in for PulseAudio, as most desktops have it today.
+
+    Its manager finds its bus and its settings in the folder, and leaves the machine's own devices
+    alone.
+    """
+
+    socket = "pulse/native"
+    late = steady = 0.25  # it takes from a pipe what fills a cycle, of up to 0.17 s
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.environment |= {
+            "DBUS_SESSION_BUS_ADDRESS": f"unix:path={folder}/bus",
+            "XDG_CONFIG_HOME": str(folder / ".config"),
+            "XDG_STATE_HOME": str(folder / ".state"),
+        }
+        for name, setting in NO_DEVICES.items():
+            file = folder / ".config" / "wireplumber" / name
+            file.parent.mkdir(parents=True)
+            file.write_text(setting)
+
+    def _launch(self) -> None:
+        address = self.environment["DBUS_SESSION_BUS_ADDRESS"]
+        self._run_until(
+            "bus", "dbus-daemon", "--session", "--nofork", "--nopidfile", f"--address={address}"
+        )
+        self._run_until("pipewire-0", "pipewire")
+        self._run_beside("wireplumber")
+        self._run_until(self.socket, "pipewire-pulse")
+
+    def _run_until(self, socket: str, *command: str) -> None:
+        """Run a program beside this one, until its socket is in the folder."""
+        path = self.folder / socket
+        path.unlink(missing_ok=True)
+        self._run_beside(*command)
+        deadline = time.monotonic() + 60
+        while not path.exists():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{command[0]} never made {path}")
+            time.sleep(0.02)
+
+
 class Written:
     """Plays into a pipe in real time, from a thread, and knows when it wrote what."""
 
     def __init__(self, fifo: Path, chunk: int) -> None:
         self._chunk = chunk  # samples that are written at once
-        self._pipe = os.open(fifo, os.O_WRONLY)
-        os.set_blocking(self._pipe, False)  # a source that nobody records from reads nothing
+        self._pipe = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
         self._waiting = np.empty(0, np.int16)
         self._lock = threading.Lock()
         self._closed = False
@@ -159,6 +225,7 @@ class Written:
 
     def _write(self) -> None:
         random = np.random.default_rng(1)
+        left, since = 0, 0.0  # bytes in the pipe, and how long nobody has taken any
         while not self._closed:
             with self._lock:
                 chunk, self._waiting = self._waiting[: self._chunk], self._waiting[self._chunk :]
@@ -167,8 +234,20 @@ class Written:
             # A little noise, as every room has.
             silence = random.integers(-30, 31, self._chunk - len(chunk)).astype(np.int16)
             time.sleep(max(0.0, due - time.time()))
+            waiting = self._waiting_bytes()
+            since = since + self._chunk / RATE if waiting >= left else 0.0
+            if since > UNREAD and waiting:  # a server that begins to record would be late by it
+                os.read(self._pipe, waiting)
             with suppress(OSError):
                 os.write(self._pipe, np.concatenate([chunk, silence]).tobytes())
+            left = self._waiting_bytes()
+
+    def _waiting_bytes(self) -> int:
+        """How much is in the pipe."""
+        import fcntl  # which Windows has not
+        import termios
+
+        return int.from_bytes(fcntl.ioctl(self._pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
     def close(self) -> None:
         """Unplug it at this end."""
@@ -178,11 +257,11 @@ class Written:
 
 
 @contextmanager
-def sound_server(folder: Path) -> Iterator[SoundServer]:
+def sound_server(folder: Path, kind: type[SoundServer] = SoundServer) -> Iterator[SoundServer]:
     """A running server, whose files lie in the folder."""
-    server = SoundServer(folder)
-    server.start()
+    server = kind(folder)
     try:
+        server.start()
         yield server
     finally:
         server.kill()
