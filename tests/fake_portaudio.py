@@ -21,6 +21,7 @@ class FakePortAudio:
 
     def __init__(self) -> None:
         self.refuses: dict[tuple[int, int], int] = {}  # (rate, channels) -> PortAudio's error code
+        self.late_starts = 0  # so many of the next streams do not begin in time
         self.signal: np.ndarray | None = None  # (frames, channels) float32, over and over
         self.opened: list[tuple[Any, int, int]] = []  # device, rate, channels
         self.streams: list[Any] = []
@@ -81,8 +82,15 @@ class FakePortAudio:
         def close(ignore_errors: bool = True) -> None:
             stream.closed = True
 
+        def start() -> None:
+            if self.late_starts:
+                self.late_starts -= 1
+                stream.end()  # PortAudio cancels its thread
+                raise self.PortAudioError("Wait timed out", -9987)
+            threading.Thread(target=run, daemon=True).start()
+
         stream.close = stream.abort = close
-        stream.start = threading.Thread(target=run, daemon=True).start
+        stream.start = start
         stream.end = settings["finished_callback"]  # as though the device had gone
         self.streams.append(stream)
         return stream

@@ -103,6 +103,18 @@ class TestOpening:
             Microphone()
         assert caught.value.problem == "busy"
 
+    def test_a_machine_that_is_too_busy(self, portaudio: FakePortAudio) -> None:
+        """PortAudio's thread, which has one second to begin, is given several; then it is said."""
+        portaudio.signal, portaudio.late_starts = tone(44_100, 2), 2
+        with Microphone() as microphone:
+            assert 3 == len(portaudio.opened)
+            assert [True, True, False] == [stream.closed for stream in portaudio.streams]
+            assert len(take(iter(microphone), 2))
+        portaudio.late_starts = 99
+        with pytest.raises(DeviceError, match="the machine is too busy; try again") as caught:
+            Microphone()
+        assert caught.value.problem == "busy"
+
     def test_no_rate_at_all(self, portaudio: FakePortAudio) -> None:
         """A device that refuses everything is named, with the way out."""
         portaudio.refuses = {

@@ -26,7 +26,9 @@ LONGEST_WAIT = BLOCK_MS / 1000
 LAST_BLOCK = 0.25  # s that closing waits for one more block
 
 # PortAudio's error codes.
-REFUSES_RATE, REFUSES_CHANNELS, UNAVAILABLE = -9997, -9998, -9985
+REFUSES_RATE, REFUSES_CHANNELS, UNAVAILABLE, TIMED_OUT = -9997, -9998, -9985, -9987
+
+ATTEMPTS = 5  # PortAudio gives its thread 1 s to begin, which a busy machine may not manage
 
 logger = logging.getLogger(__name__)
 
@@ -57,12 +59,9 @@ class Capture:
         finished: Callable[[], None],
     ) -> None:
         self.target = target
-        self.written = 0
-        self.ended = False
         self._wake = wake
         self._finished = finished
         self._closing = False
-        self._over = Wakeup()
         counts = [count for count in target.channels if count >= least_channels]
         if not counts:
             raise DeviceError(
@@ -86,7 +85,18 @@ class Capture:
 
     def _try(self, rate: int, channels: int) -> Exception | None:
         """Open the device so; returns PortAudio's refusal, or None."""
+        for _ in range(ATTEMPTS):
+            refusal = self._open(rate, channels)
+            if refusal is None or _code(refusal) != TIMED_OUT:
+                break
+            logger.info("recording from %s did not begin in time; again", self.target.name)
+        return refusal
+
+    def _open(self, rate: int, channels: int) -> Exception | None:
         sounddevice = load_sounddevice()
+        self.written = 0
+        self.ended = False
+        self._over = Wakeup()
         self._abort = sounddevice.CallbackAbort
         self.rate = rate
         self.channels = channels
@@ -190,6 +200,8 @@ def _explained(target: Target, error: Exception | None) -> DeviceError:
         return DeviceError("busy", f"{what}; close the program that uses it, or {step}")
     if code in (REFUSES_RATE, REFUSES_CHANNELS):
         return DeviceError("refused", f"{what}: it offers none of the usual rates; {step}")
+    if code == TIMED_OUT:
+        return DeviceError("busy", f"{what}: the machine is too busy; try again")
     general = no_device(query_server() if target.served else None)
     if general.problem != "no_device":
         return DeviceError(general.problem, f"cannot record from {target.name}: {general}")

@@ -10,7 +10,7 @@ Problem: TypeAlias = Literal[
     "no_portaudio",  # the system library is missing
     "no_server",  # the sound server does not respond
     "no_device",  # there is no microphone, or none of that name
-    "busy",  # another program holds it
+    "busy",  # another program holds it, or the machine has no time to begin
     "no_permission",  # this user may not record
     "refused",  # it can be opened at no rate, or for a reason that only the system knows
     "gone",  # it stopped while it was recorded from
