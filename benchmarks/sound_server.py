@@ -22,6 +22,7 @@ import numpy as np
 
 RATE = 48_000  # Hz, of the microphones that are plugged in
 UNREAD = 0.3  # s without a read, after which nobody records from one
+BUSY = 0.3  # s by which a busy machine may be late to write what one records, and makes up for it
 
 CLIENTS = ("pactl", "paplay")
 PULSEAUDIO = ("pulseaudio",)
@@ -210,30 +211,45 @@ class Written:
         self._chunk = chunk  # samples that are written at once
         self._pipe = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
         self._waiting = np.empty(0, np.int16)
-        self._lock = threading.Lock()
+        self._taken = 0  # samples of what was to be played so far
+        self.late = 0.0  # s by which it was at most: so long this machine lets programs wait
+        self._begun: dict[int, float | None] = {}  # by number of a sample: when it was written
+        self._changed = threading.Condition()
         self._closed = False
-        self._now = time.time()  # when the next chunk is written
         self._thread = threading.Thread(target=self._write, daemon=True)
         self._thread.start()
 
     def play(self, samples: np.ndarray) -> float:
-        """Add int16 samples at RATE to what is to be written; returns when the first one is."""
-        with self._lock:
-            begin = self._now + len(self._waiting) / RATE
+        """Add int16 samples at RATE to what is to be written; returns when the first one was."""
+        with self._changed:
+            number = self._taken + len(self._waiting)
             self._waiting = np.concatenate([self._waiting, samples])
-            return begin
+            self._begun[number] = None
+            while (begun := self._begun[number]) is None:
+                self._changed.wait()
+            return begun
 
     def _write(self) -> None:
         random = np.random.default_rng(1)
         left, since = 0, 0.0  # bytes in the pipe, and how long nobody has taken any
+        end = time.time()  # when the last sample was recorded
         while not self._closed:
-            with self._lock:
+            end += self._chunk / RATE
+            time.sleep(max(0.0, end - time.time()))
+            late = time.time() - end
+            self.late = max(self.late, late)
+            if late > BUSY:  # a microphone that recorded nothing meanwhile
+                end += late
+            with self._changed:
                 chunk, self._waiting = self._waiting[: self._chunk], self._waiting[self._chunk :]
-                self._now += self._chunk / RATE
-                due = self._now
+                for number in range(self._taken, self._taken + len(chunk)):
+                    if number in self._begun:
+                        ago = self._chunk - (number - self._taken)  # samples
+                        self._begun[number] = end - ago / RATE
+                self._taken += len(chunk)
+                self._changed.notify_all()
             # A little noise, as every room has.
             silence = random.integers(-30, 31, self._chunk - len(chunk)).astype(np.int16)
-            time.sleep(max(0.0, due - time.time()))
             waiting = self._waiting_bytes()
             since = since + self._chunk / RATE if waiting >= left else 0.0
             if since > UNREAD and waiting:  # a server that begins to record would be late by it

@@ -19,7 +19,15 @@ import soundfile
 import soxr
 
 from benchmarks.product import soak
-from benchmarks.sound_server import PIPEWIRE, RATE, PipeWire, SoundServer, missing, sound_server
+from benchmarks.sound_server import (
+    PIPEWIRE,
+    RATE,
+    PipeWire,
+    SoundServer,
+    Written,
+    missing,
+    sound_server,
+)
 from kws import Detector
 from kws.audio import AudioFile
 from kws.config import SAMPLE_RATE
@@ -90,14 +98,17 @@ class Running:
         """That click, counted from 0."""
         return self.wait_for(lambda line: line.get("number") == number)
 
-    def check_clock(self, first: float, second: float, sound: SoundServer) -> None:
+    def check_clock(
+        self, first: float, second: float, sound: SoundServer, microphone: Written
+    ) -> None:
         """Two clicks played at these Unix times: the stream's clock against the wall's between
-        them, whatever was lost, and the time that is told of the second; within 50 ms, and what
-        the server itself delays."""
+        them, whatever was lost, and the time that is told of the second. Within 50 ms, beside what
+        the server delays and a busy machine lets programs wait."""
+        busy = microphone.late
         clicks = self.click(0), self.click(1)
         went_by = clicks[1]["click"] - clicks[0]["click"]
-        assert went_by == pytest.approx(second - first, abs=sound.steady)
-        assert clicks[1]["time"] == pytest.approx(second, abs=sound.late)
+        assert went_by == pytest.approx(second - first, abs=sound.steady + busy)
+        assert clicks[1]["time"] == pytest.approx(second, abs=sound.late + busy)
 
     def hears_again(self) -> dict[str, Any]:
         """The second block that comes from now on."""
@@ -175,7 +186,7 @@ def test_ten_stalls(sound: SoundServer) -> None:
                     pass
         begin = microphone.play(CLICK)
         for listener in listeners:
-            listener.check_clock(before, begin, sound)
+            listener.check_clock(before, begin, sound, microphone)
             assert listener.end() == ""
             assert set(listener.events) == {"ready", "lost"}
             assert sum(line.get("gap", 0) for line in listener.lines) > 4 * SAMPLE_RATE
@@ -200,7 +211,7 @@ def test_unplugged_and_plugged_in(each_sound: SoundServer) -> None:
         assert not any("samples" in line for line in listener.lines[before:-1])
         time.sleep(1.0)
         begin = microphone.play(CLICK)
-        listener.check_clock(played, begin, sound)
+        listener.check_clock(played, begin, sound, microphone)
         assert back["seconds"] > 2.0
         assert listener.end() == ""
     assert listener.events[:4] == ["ready", "gone", "waiting", "back"]
@@ -239,7 +250,7 @@ def test_the_clock_after_a_restart(each_sound: SoundServer) -> None:
         listener.event("back")
         time.sleep(1.0)
         begin = microphone.play(CLICK)
-        listener.check_clock(played, begin, sound)
+        listener.check_clock(played, begin, sound, microphone)
         assert listener.end() == ""
 
 
@@ -275,7 +286,9 @@ def test_two_listeners_and_another_thread(each_sound: SoundServer) -> None:
             listener.hears_again()
         begin = microphone.play(CLICK)
         for listener in listeners:
-            assert listener.click(0)["time"] == pytest.approx(begin, abs=sound.late)
+            assert listener.click(0)["time"] == pytest.approx(
+                begin, abs=sound.late + microphone.late
+            )
             assert listener.end() == ""
             assert listener.process.returncode == 0
 
