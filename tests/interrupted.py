@@ -9,7 +9,7 @@ from pathlib import Path
 
 PATIENCE = 30.0  # s, for a machine that is busy
 
-FILES = ("microphone", "feed", "wakeup", "threading")  # what is interrupted
+FILES = ("microphone", "feed", "wakeup", "queue", "threading")  # what is interrupted
 
 
 class Torn(BaseException):

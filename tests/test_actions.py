@@ -13,12 +13,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from interrupted import ends, interrupt, tear
 from tone_model import tone
 
 from kws import AudioFile, Detection, Detector, Listener
 from kws.app.arming import Arming, ArmingConfig
-from kws.app.outputs import webhook
+from kws.app.events import Paused
+from kws.app.outputs import Output, mqtt, webhook
 from kws.app.outputs.command import Command
+from kws.app.outputs.mqtt import Mqtt, MqttConfig
+from kws.app.outputs.recordings import Recordings
 from kws.app.outputs.webhook import Webhook
 from kws.app.pause import Pause
 from kws.audio.gap import Gap
@@ -404,3 +408,31 @@ def test_a_token_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixtu
         arguments = ["--webhook", "https://localhost/", "--webhook-token-file", str(path)]
         assert 1 == main(["listen", "--input", str(RECORDING), *arguments])
         assert str(path) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["webhook", "recordings", "mqtt"])
+def test_torn_anywhere(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal to stop that tears an output from its queue leaves nothing locked: what was put
+    before can be dealt with, and the output ends."""
+    monkeypatch.setattr(webhook, "PAUSES", ())
+    monkeypatch.setattr(mqtt, "TIMEOUT", 0.02)
+
+    def made() -> Output:
+        if kind == "webhook":
+            return Webhook("http://127.0.0.1:9/")
+        if kind == "recordings":
+            return Recordings(tmp_path, 10, 10_000_000)
+        pytest.importorskip("paho.mqtt.client")
+        return Mqtt(MqttConfig("127.0.0.1:9", "x"), lambda _: None)
+
+    def put(output: Output) -> None:
+        output.put(word("go", 1.0))
+        output.put(Paused(0.0))
+
+    at, reached = 0, True
+    while reached:
+        at += 1
+        output = made()
+        reached = interrupt(lambda output=output: put(output), tear, at)  # type: ignore[misc]
+        assert ends(output.close), f"it cannot be closed after place {at}"
+        assert ends(output._thread.join), f"its thread hangs after place {at}"  # type: ignore[attr-defined]

@@ -106,7 +106,10 @@ class Mqtt:
             raise KwsError("MQTT needs paho-mqtt; run: pip install 'kws[mqtt]'") from error
         self._config, self._mute = config, mute
         self._topic = f"kws/{config.identifier}"
-        self._changed = threading.Condition()
+        # Entered by itself, one call into C: a signal to stop that tore the way into the condition,
+        # which is Python, would leave it locked.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._waiting: deque[tuple[float, Detection]] = deque()
         self._ready: Ready | None = None
         self._muted = self._connected = self._closed = False
@@ -133,7 +136,7 @@ class Mqtt:
 
     def put(self, event: Event) -> None:
         """See Output."""
-        with self._changed:
+        with self._lock:
             if isinstance(event, Detection):
                 if len(self._waiting) == WAITING:
                     _, lost = self._waiting.popleft()
@@ -147,7 +150,7 @@ class Mqtt:
 
     def close(self) -> None:
         """See Output; what waits has five seconds."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             self._changed.notify_all()
         self._thread.join(2 * TIMEOUT)
@@ -156,7 +159,7 @@ class Mqtt:
         """Send what there is to send, one thing at a time, until it is closed."""
         while self._send_next():
             pass
-        with self._changed:
+        with self._lock:
             leave = self._connected and self._ready is not None
         if leave:
             self._deliver([(f"{self._topic}/status", "offline", True)])
@@ -165,7 +168,7 @@ class Mqtt:
 
     def _send_next(self) -> bool:
         """Whether there may be more."""
-        with self._changed:
+        with self._lock:
             self._changed.wait_for(lambda: self._closed or self._has_work())
             if self._closed and not self._waiting:
                 return False
@@ -185,7 +188,7 @@ class Mqtt:
         if time.monotonic() - since > MAX_AGE:
             logger.warning("%s was not sent: it is too old", detection.keyword)
         elif not self._deliver(self._messages(detection)):
-            with self._changed:
+            with self._lock:
                 if len(self._waiting) < WAITING:
                     self._waiting.appendleft(entry)
         return True
@@ -200,7 +203,7 @@ class Mqtt:
             self._client.publish(topic, payload, qos=1, retain=kept).mid
             for topic, payload, kept in messages
         }
-        with self._changed:
+        with self._lock:
             self._changed.wait_for(
                 lambda: not self._connected or wanted <= self._sent, 2.0 * KEEPALIVE
             )
@@ -263,13 +266,13 @@ class Mqtt:
         if code.is_failure:
             self._lost(str(code))
             return
-        with self._changed:
+        with self._lock:
             self._connected = self._announce = True
             self._problem = ""
             self._changed.notify_all()
 
     def _lost(self, problem: str) -> None:
-        with self._changed:
+        with self._lock:
             told = bool(self._problem) or self._closed
             self._connected = False
             self._problem = problem
@@ -278,14 +281,14 @@ class Mqtt:
             logger.warning("no MQTT broker at %s (%s): trying on", self._config.address, problem)
 
     def _on_publish(self, _client: Any, _data: Any, mid: int, _code: Any, _more: Any) -> None:
-        with self._changed:
+        with self._lock:
             self._sent.add(mid)
             self._changed.notify_all()
 
     def _on_message(self, _client: Any, _data: Any, message: Any) -> None:
         if message.topic == HOME_ASSISTANT:
             if message.payload == b"online":
-                with self._changed:
+                with self._lock:
                     self._announce = True
                     self._changed.notify_all()
         elif message.payload in (b"ON", b"OFF") and not message.retain:  # a kept one may be old

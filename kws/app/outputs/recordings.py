@@ -69,7 +69,8 @@ class Recordings:
         self._pending: list[tuple[Detection, float, int]] = []  # with Unix seconds, and that place
         self._ready: Ready | None = None
         self._warned = False
-        self._recordings: queue.Queue[_Recording | None] = queue.Queue(WAITING)
+        # Whose methods are one call into C, within which no signal to stop can tear them.
+        self._recordings: queue.SimpleQueue[_Recording | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write_all, name="kws recordings", daemon=True)
         self._thread.start()
 
@@ -105,10 +106,7 @@ class Recordings:
     def close(self) -> None:
         """See Output; what is not written yet has five seconds."""
         if self._thread.is_alive():
-            try:
-                self._recordings.put(None, timeout=TIMEOUT)
-            except queue.Full:
-                return
+            self._recordings.put(None)
             self._thread.join(TIMEOUT)
 
     def _take(self, seconds: float) -> None:
@@ -118,9 +116,9 @@ class Recordings:
             if self._samples < place + round(seconds * SAMPLE_RATE):
                 waiting.append((detection, spoken, place))
                 continue
-            try:
-                self._recordings.put_nowait(self._recording(detection, spoken, place))
-            except queue.Full:
+            if self._recordings.qsize() < WAITING:
+                self._recordings.put(self._recording(detection, spoken, place))
+            else:
                 self._warn(f"{WAITING} of them wait")
         self._pending = waiting
 

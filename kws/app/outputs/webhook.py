@@ -8,6 +8,7 @@ import queue
 import threading
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -43,7 +44,8 @@ class Webhook:
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
         self._opener = urllib.request.build_opener(_NoRedirect)
-        self._events: queue.Queue[Event | None] = queue.Queue(WAITING)
+        # Whose methods are one call into C, within which no signal to stop can tear them.
+        self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._send_all, name="kws webhook", daemon=True)
         self._thread.start()
@@ -61,14 +63,12 @@ class Webhook:
         self._thread.join(TIMEOUT)
 
     def _add(self, event: Event | None) -> None:
-        while True:
-            try:
-                self._events.put_nowait(event)
-                return
-            except queue.Full:
-                lost = self._events.get()
+        if self._events.qsize() >= WAITING:
+            with suppress(queue.Empty):  # the last one was sent this moment
+                lost = self._events.get_nowait()
                 if isinstance(lost, Detection):
                     logger.warning("%s was not sent: %d events wait", lost.keyword, WAITING)
+        self._events.put(event)
 
     def _send_all(self) -> None:
         while (event := self._events.get()) is not None:
