@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -375,3 +376,65 @@ def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.setenv("KWS_NATIVE", "1")
     with pytest.raises(OSError, match="no compiler"):
         build_backend.compile_kernel(tmp_path)
+
+
+# Networks and front ends of many sizes on a library of the sanitisers, which end the process.
+SANITIZED = """
+import sys
+import numpy as np
+from kws import native
+native.__file__ = sys.argv[1]  # beside which the library is looked for
+assert native.library() is not None
+from test_native import random_network
+from kws.config import FeatureConfig
+
+draw = np.random.default_rng(0)
+for channels, steps, kernels, overlap in (
+    (1, 1, (), 0), (16, 4, (5, 5, 7), 1), (17, 5, (1, 60), 0), (33, 3, (9,) * 16, 7)
+):
+    network = random_network(channels, steps, kernels, overlap)
+    stream = native.Stream(native.Graph(network, 98))
+    for loudness in (1.0, 1e30, np.nan):
+        stream.posteriors(loudness * draw.normal(0.0, 1.0, (stream.frames, 5)))
+for window, hop, size, bands in ((16, 16, 512, 1), (480, 160, 512, 40), (1024, 999, 4096, 80)):
+    config = FeatureConfig(window=window, hop=hop, fft_size=size, bands=bands)
+    for frames in (1, 7, 8, 33):
+        features = native.LogMel(config, frames)
+        samples = draw.integers(-32768, 32767, features.samples).astype(np.int16)
+        assert np.isfinite(features.at(samples.ctypes.data)).all()
+print("done")
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the sanitisers are loaded first")
+def test_under_sanitizers(tmp_path: Path) -> None:
+    """It touches no memory but what it is lent, and does nothing that C leaves undefined."""
+    gcc = shutil.which("gcc")
+    if gcc is None:
+        pytest.skip("no gcc; on Debian: apt-get install gcc")
+    source = Path(native.__file__).with_name("kernel.c")
+    flags = ["-std=gnu99", "-O1", "-g", "-shared", "-fPIC", "-fsanitize=address,undefined"]
+    flags += ["-fno-sanitize-recover=undefined"]
+    library = tmp_path / native.NAME
+    if subprocess.run([gcc, *flags, source, "-o", library, "-lm"], capture_output=True).returncode:
+        pytest.skip("this gcc has no sanitisers")
+    runtimes = [
+        subprocess.check_output([gcc, f"-print-file-name={name}"], text=True).strip()
+        for name in ("libasan.so", "libubsan.so")
+    ]
+    environment = {
+        **os.environ,
+        "LD_PRELOAD": " ".join(runtimes),
+        "ASAN_OPTIONS": "detect_leaks=0",  # Python's own
+        "PYTHONMALLOC": "malloc",
+        "PYTHONPATH": os.pathsep.join(
+            map(str, (Path(load.__file__).parents[2], Path(__file__).parent))
+        ),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", SANITIZED, str(tmp_path / "beside.py")],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert (0, "done\n") == (done.returncode, done.stdout), done.stderr[-3000:]
