@@ -319,7 +319,7 @@ TARGETS = (
         form="{:g} MB",
     ),
     Target(
-        "memory of `kws listen` at its most, TFLite",
+        "memory of `kws listen` at its most, without ONNX Runtime",
         "installations",
         _way(installations.TFLITE_ALONE, "resident_bytes"),
         45.0,

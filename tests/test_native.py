@@ -316,6 +316,40 @@ def test_without_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
         load_model(backend="native")
 
 
+@needs_kernel
+def test_without_onnx_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes precedence over TFLite then, detects the same, and does without the verifier."""
+    expected, _ = detect("native", verify=False)
+    monkeypatch.setattr(load, "is_installed", lambda kind: kind == "tflite")
+    monkeypatch.setattr(load, "preferred_formats", lambda: ["tflite", "onnx"])
+    model = load_model()
+    assert ("native kernel", None) == (model.runtime, model.verifier)
+    assert "window.tflite" == model.window_artefact
+    assert expected == list(Detector(model).listen([demonstration()]))
+    monkeypatch.setattr(load, "library", lambda: None)
+    assert "TFLite" == load_model().runtime
+
+
+@needs_kernel
+def test_without_any_runtime() -> None:
+    """Listening imports no runtime where none is installed."""
+    code = (
+        "import sys; from kws.model import load; from kws.cli import main; "
+        "load.is_installed = lambda kind: False; "
+        f"main(['listen', '--json', '--input', {str(RECORDING)!r}]); print(*sys.modules)"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=MODELS.parents[1],
+    ).stdout
+    assert printed.count('"detection"') > 5
+    loaded = {name.partition(".")[0] for name in printed.splitlines()[-1].split()}
+    assert not loaded & {"onnxruntime", "ai_edge_litert", "tflite_runtime"}
+
+
 def test_a_library_of_another_kind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A file that is no library of this machine's is as good as none."""
     (tmp_path / native.NAME).write_bytes(b"for another processor")

@@ -24,11 +24,18 @@ from kws.model.manifest import (
     read_manifest,
 )
 from kws.model.native_layout import native_network
-from kws.model.runtimes import FORMATS, Backend, open_backend, preferred_formats
+from kws.model.runtimes import (
+    FORMATS,
+    Backend,
+    is_installed,
+    open_backend,
+    preferred_formats,
+)
 from kws.model.streaming import OnnxStream, OnnxStreamGraph, Stream, TfliteStream, WindowStream
 from kws.native import Graph, computes, library
 from kws.native import Stream as NativeStream
 
+NATIVE = "stream.onnx"  # the artefact that the native kernel runs
 BACKENDS = {"native": "onnx", **{kind: kind for kind in FORMATS}}  # and the files that they run
 
 
@@ -60,7 +67,10 @@ class Model:
         """Key of the artefact of `backend`; raises ModelError where there is none."""
         if self.artefact.startswith("window"):
             return self.artefact
-        return _choose(self.manifest, self.path, (self.artefact.rpartition(".")[2],), ("window",))
+        kind = self.artefact.rpartition(".")[2]
+        # The native kernel, which takes no windows, may be beside another runtime than ONNX's.
+        formats = [kind] if is_installed(kind) else preferred_formats()
+        return _choose(self.manifest, self.path, formats, ("window",))
 
     @cached_property
     def backend(self) -> Backend:
@@ -78,10 +88,13 @@ class Model:
     def verifier(self) -> Backend | None:
         """The verifying network, loaded and run once; None where the model has none.
 
-        It is an ONNX file, and runs beside those only: who chose TFLite may have nothing else.
+        It is an ONNX file, and runs beside those only: who chose TFLite may have nothing else, nor
+        who listens on the native kernel.
         """
         entry = self.manifest.verifier
         if entry is None or not self.artefact.endswith(".onnx"):
+            return None
+        if not is_installed("onnx") and self.native_graph is not None:
             return None
         with self._blamed(entry.artefact):
             content = self._content(entry.artefact, "window.onnx")
@@ -128,7 +141,7 @@ class Model:
             return None
         with self._blamed(self.manifest.artefacts[self.artefact]):
             network = None
-            if self.artefact == "stream.onnx" and computes(features):
+            if self.artefact == NATIVE and computes(features):
                 content = self._content(self.manifest.artefacts[self.artefact], self.artefact)
                 network = native_network(content)
             if network is None or network.bands != features.width:
@@ -207,7 +220,8 @@ def load_model(
 
     `backend` is "native", "onnx" or "tflite"; by default whichever the model comes with, ONNX first
     unless TFLite's runtime alone is installed. An ONNX file of streaming inference in float runs
-    on the native kernel where that was built and computes it, unless the backend is "onnx".
+    on the native kernel where that was built and computes it, unless the backend is "onnx"; it
+    needs no runtime then, and the verifier is left out where ONNX Runtime is not installed.
     `artefact` is one of the manifest's keys, such as "window.int8.onnx", and leaves no choice;
     without it a detector takes the stream graph where there is one. `provider` is "cpu" (the
     default) or "cuda". Raises ModelError where the model is missing or damaged and
@@ -223,6 +237,10 @@ def load_model(
         raise ValueError(f"the backends are {', '.join(BACKENDS)}, not {backend!r}")
     formats = preferred_formats() if backend is None else [BACKENDS[backend]]
     key = artefact or _choose(manifest, path, formats, ("stream", "window"))
+    if artefact is None and backend is None and not is_installed("onnx"):
+        alone = Model(manifest, path, NATIVE, provider) if NATIVE in manifest.artefacts else None
+        if alone is not None and alone.native_graph is not None:
+            return alone
     loaded = Model(manifest, path, key, provider, None if backend is None else backend == "native")
     loaded.open_stream()
     return loaded

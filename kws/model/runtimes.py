@@ -413,9 +413,14 @@ _TFLITE_RUNTIMES = ("ai_edge_litert", "tflite_runtime")  # the maintained one fi
 FORMATS = {"onnx": ("onnxruntime",), "tflite": _TFLITE_RUNTIMES}
 
 
+def is_installed(kind: str) -> bool:
+    """Whether a runtime for this kind of model files is."""
+    return any(map(find_spec, FORMATS[kind]))
+
+
 def preferred_formats() -> list[str]:
     """The kinds of model files, those first whose runtime is installed."""
-    return sorted(FORMATS, key=lambda kind: not any(map(find_spec, FORMATS[kind])))
+    return sorted(FORMATS, key=lambda kind: not is_installed(kind))
 
 
 def import_tflite() -> Any:

@@ -47,7 +47,8 @@ class Trial:
 def try_first(content: bytes, trial: Trial) -> None:
     """Raise ModelError unless the network runs in a process of its own; once for each content.
 
-    Where the runtime is missing nothing is tried, and nothing can be loaded either.
+    Where the runtime is missing nothing is tried. Nothing can be loaded then either, but by the
+    native kernel, which takes networks of one known form only.
     """
     key = sha256(repr(trial).encode() + content)
     if key in _tried:
