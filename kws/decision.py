@@ -18,6 +18,7 @@ WORD_MS = 600  # before a score rises, its word has begun no earlier than this
 PAUSE_DB, ONSET_DB, RUN_ROWS = 12.0, 8.0, 80 // STEP_MS
 APART_ROWS = 400 // STEP_MS  # from one word's onset to that of the next, at least
 RISE_ROWS = 300 // STEP_MS  # from the onset of a word to the rise of its posterior, at most
+_ROUNDING = 1e-5  # by which a mean may differ that was added up in another order
 LEVEL_ROWS = 400 // STEP_MS  # a row of posteriors is about the loudest of so many up to it
 
 
@@ -86,16 +87,17 @@ class Deciders:
         for column, keyword in enumerate(self._keywords):
             if keywords is not None and keyword not in keywords:
                 self._released[column] = np.inf
-        self._smoothed = max(1, _rows(config.smoothing_ms))
-        self._context_end = self._smoothed + _rows(config.lead_ms)  # rows ago
+        self.smoothed = max(1, _rows(config.smoothing_ms))
+        self._context_end = self.smoothed + _rows(config.lead_ms)  # rows ago
         self._context_begin = self._context_end + _rows(config.context_ms)
         self._longest = max(1, _rows(config.longest_ms))
         self._rearming = max(1, _rows(config.rearm_ms))
         oldest = self._context_begin + LEVEL_ROWS - 1
         self._held = _rows(config.hold_ms)
-        self._history = max(oldest, self._longest + 1, self._rearming, 2 * self._held)
-        self._silence = np.zeros((1, self._history, len(labels)), np.float32)
-        self._rows = np.zeros((streams, self._history, width), np.float32)
+        # Rows that have an effect; what is older has none.
+        self.history = max(oldest, self._longest + 1, self._rearming, 2 * self._held)
+        self._silence = np.zeros((1, self.history, len(labels)), np.float32)
+        self._rows = np.zeros((streams, self.history, width), np.float32)
         self._armed = np.ones((streams, width), bool)
         self._disarmed = False  # whether any is
         self._count = [0] * streams  # rows since the stream began
@@ -113,10 +115,32 @@ class Deciders:
 
     def rest(self, stream: int, rows: int) -> None:
         """Let so many steps of one stream pass in which the gate was closed."""
-        kept = min(rows, self._history)
+        kept = min(rows, self.history)
         if kept > 0:
             self.update([stream], self._silence[:, :kept])
             self._count[stream] += rows - kept
+
+    def is_armed(self, stream: int) -> bool:
+        """Whether no keyword of a stream waits for the end of the word that was detected."""
+        return not self._disarmed or bool(self._armed[stream].all())
+
+    def could_detect(self, stream: int, posteriors: FloatArray, new: int) -> bool:
+        """Whether a keyword's score reaches its threshold in the last `new` of these rows.
+
+        Without that none is detected in them. (rows, labels) are the next ones of a stream, and
+        are not taken.
+        """
+        rows = _finite(posteriors).take(self._columns[: self._context], axis=1)
+        before = max(0, new + self.smoothed - 1 - len(rows))
+        past = self._rows[stream, self.history - before :, : self._context]
+        rows = np.concatenate((past, rows))[-(new + self.smoothed - 1) :]
+        last = rows[-new:] >= self._released[: self._context] - _ROUNDING
+        if not last.any():
+            return False
+        sums = np.cumsum(rows, axis=0, dtype=np.float64)
+        sums[self.smoothed :] -= sums[: -self.smoothed]
+        reached = sums[-new:] / self.smoothed >= self._thresholds[: self._context] - _ROUNDING
+        return bool((last & reached).any())
 
     def update(
         self, streams: Sequence[int], posteriors: FloatArray, levels: FloatArray | None = None
@@ -128,9 +152,7 @@ class Deciders:
         are none: then all speech counts as though it were as loud as the word. Returns what has
         been spoken, and in which of them.
         """
-        # A network that fails for a moment neither fires nor spoils every mean after it.
-        if not math.isfinite(posteriors.sum()):
-            posteriors = np.nan_to_num(posteriors, posinf=0.0, neginf=0.0)
+        posteriors = _finite(posteriors)
         everyone = len(streams) == len(self._armed)
         new = posteriors.take(self._columns, axis=2)
         if self._uses_context:
@@ -140,9 +162,9 @@ class Deciders:
         before = self._rows if everyone else self._rows.take(streams, axis=0)
         rows = np.concatenate((before, new), axis=1)
         if everyone:
-            self._rows = rows[:, -self._history :]
+            self._rows = rows[:, -self.history :]
         else:
-            self._rows[streams] = rows[:, -self._history :]
+            self._rows[streams] = rows[:, -self.history :]
         for stream in streams:
             self._count[stream] += new.shape[1]
         # Most rows are far from any decision, and this is all that they cost.
@@ -168,7 +190,7 @@ class Deciders:
         raised = np.logical_or.reduce(up, axis=(0, 2)).tolist()
         detections = []
         for index in range(new):
-            past = rows[:, : self._history + index + 1]
+            past = rows[:, : self.history + index + 1]
             if disarmed:
                 self._leave_out(past[:, -1], ~armed)
                 armed |= (past[:, -self._rearming :] < self._released).all(axis=1)
@@ -196,7 +218,7 @@ class Deciders:
                 )
                 detections.append((stream, detection))
         if changed:
-            self._rows[streams] = rows[:, -self._history :]
+            self._rows[streams] = rows[:, -self.history :]
         self._armed[streams] = armed
         self._disarmed = not self._armed.all()
         return detections
@@ -211,7 +233,7 @@ class Deciders:
         """Arm keywords (streams, kept) that the last of these rows shows to be said once more."""
         for place in np.flatnonzero(~armed.all(axis=1)).tolist():
             stream, count = streams[place], counts[place]
-            before = max(self._onset[stream], count - self._history, 0)
+            before = max(self._onset[stream], count - self.history, 0)
             if count - before < self._held:
                 continue
             again = repeated_onset(rows[place, before - count :, -1].tolist(), self._held)
@@ -237,7 +259,7 @@ class Deciders:
         """
         if not up.any():
             return
-        scores = _mean(rows[:, -self._smoothed :])
+        scores = _mean(rows[:, -self.smoothed :])
         reached: NDArray[np.bool_] = up & np.greater_equal(scores, self._thresholds)
         (some,) = np.logical_or.reduce(reached, axis=1).nonzero()
         if not len(some):  # as in most rows; the rest can only forbid what this allows
@@ -338,6 +360,13 @@ def context_weights(context: FloatArray, word: FloatArray, config: DecisionConfi
         (config.faint_db - below) / (config.faint_db - config.loud_db), 0.0, 1.0
     )
     return weights
+
+
+def _finite(posteriors: FloatArray) -> FloatArray:
+    """A network that fails for a moment neither fires nor spoils every mean after it."""
+    if math.isfinite(posteriors.sum()):
+        return posteriors
+    return np.nan_to_num(posteriors, posinf=0.0, neginf=0.0)
 
 
 def _keyword_context(rows: FloatArray) -> FloatArray:

@@ -64,7 +64,8 @@ class Detector:
         model's others count as other speech. Commands are spoken alone: speech just before a word
         raises its threshold, unless `isolated` is false. Without `vad` the network runs in silence
         too, and without `verify` the model's verifier, a larger network that confirms candidates,
-        is left out. `observer` is called after each hop of audio.
+        is left out. `observer` is called after each hop of audio; it makes the verifier run for
+        every candidate, and not only where that could make a detection.
 
         Raises what `load_model` raises, BackendUnavailable where webrtcvad does not import, and
         SettingError for a threshold, sensitivity or keyword that does not exist.
@@ -82,7 +83,7 @@ class Detector:
         )
         self.thresholds = point.thresholds  # of each keyword that it detects
         self._observer = observer
-        self._streams = KeywordStreams(model, point, 1, vad)
+        self._streams = KeywordStreams(model, point, 1, vad, observed=observer is not None)
         self._guard = Guard("Detector")
 
     @property

@@ -23,7 +23,7 @@ from kws.model.batched import open_streams
 from kws.model.load import Model
 from kws.streaming_frontend import StreamingFrontend
 from kws.vad import SpeechGate
-from kws.verifier import Verifier
+from kws.verifier import Query, Verifier
 
 Int16Array = NDArray[np.int16]
 
@@ -34,10 +34,11 @@ class GatedRows:
 
     streams: Sequence[int]  # their numbers, ascending
     rested: Sequence[int]  # of each, steps just before this hop through which the network rested
-    posteriors: FloatArray  # (streams, steps, labels), a row per 20 ms, verified
+    posteriors: FloatArray  # (streams, steps, labels), a row per 20 ms, verified but for `queries`
     unverified: FloatArray  # likewise, as the first network gave them
     features: FloatArray  # (streams, frames, width), log-mel, that the posteriors were made of
     levels: FloatArray  # (streams, steps), how loud each step is, see `step_levels`
+    queries: Sequence[Query | None] = ()  # of each stream, what is left to verify; () for nothing
 
 
 class GatedStreams:
@@ -48,9 +49,16 @@ class GatedStreams:
     """
 
     def __init__(
-        self, model: Model, streams: int = 1, vad: bool = True, verify: bool = True
+        self,
+        model: Model,
+        streams: int = 1,
+        vad: bool = True,
+        verify: bool = True,
+        later: bool = False,
     ) -> None:
         """With `verify` the model's verifier, where it has one, is queried about candidates.
+
+        With `later` it is not: the queries are left in the rows.
 
         Raises BackendUnavailable where webrtcvad does not import, and ModelError where the
         manifest's times do not fit its network.
@@ -75,6 +83,7 @@ class GatedStreams:
         self.verifier = (
             Verifier(model, self._network.frames, streams) if verify and model.verifier else None
         )
+        self._later = later
         self._frontend = StreamingFrontend(
             manifest.features,
             streams,
@@ -168,10 +177,15 @@ class GatedStreams:
             numbers = [self._processed[stream] for stream in streams]
             features = self._frontend.features(streams, numbers)
             unverified = posteriors = self._network.posteriors(streams, features)
-            if self.verifier:
+            queries: Sequence[Query | None] = ()
+            if self.verifier and self._later:
+                queries = self.verifier.queries_about(streams, features, unverified)
+            elif self.verifier:
                 posteriors = self.verifier.verified(streams, features, unverified)
             levels = step_levels(features, self._features)
-            rows.append(GatedRows(streams, rested, posteriors, unverified, features, levels))
+            rows.append(
+                GatedRows(streams, rested, posteriors, unverified, features, levels, queries)
+            )
             for stream in streams:
                 self._processed[stream] += 1
             streams = [s for s in streams if self._processed[s] < self._received[s]]

@@ -13,22 +13,12 @@ from kws.audio.block import AudioBlock
 from kws.config import SAMPLE_RATE
 from kws.decision import Deciders, Detection
 from kws.gated_stream import GatedRows, GatedStreams
+from kws.late_verification import LateVerification, decide
 from kws.model.load import Model
 from kws.model.manifest import Manifest
 from kws.operating_point import OperatingPoint
 
 Int16Array = NDArray[np.int16]
-
-
-def decide(deciders: Deciders, rows: GatedRows) -> list[tuple[int, Detection]]:
-    """What one hop of some streams decides, and in which of them.
-
-    The one place where decisions take the rows of a running stream.
-    """
-    for stream, rested in zip(rows.streams, rows.rested, strict=True):
-        if rested:
-            deciders.rest(stream, rested)
-    return deciders.update(rows.streams, rows.posteriors, rows.levels)
 
 
 @dataclass(frozen=True)
@@ -43,12 +33,19 @@ class ProcessedHop:
 class KeywordStreams:
     """A fixed number of streams, each with its own clock, in which keywords are detected."""
 
-    def __init__(self, model: Model, point: OperatingPoint, streams: int, vad: bool) -> None:
-        """Raises what GatedStreams does."""
-        self._streams = GatedStreams(model, streams, vad, point.verified)
+    def __init__(
+        self, model: Model, point: OperatingPoint, streams: int, vad: bool, observed: bool = False
+    ) -> None:
+        """Where the posteriors are not `observed`, only what may be detected is verified.
+
+        Raises what GatedStreams does.
+        """
+        self._streams = GatedStreams(model, streams, vad, point.verified, later=not observed)
         self._deciders = Deciders(
             model.manifest.labels, point.thresholds, point.config, streams, point.keywords
         )
+        verifier = None if observed else self._streams.verifier
+        self._late = LateVerification(self._deciders, verifier) if verifier else None
         self._end = silence_after(model.manifest)
         self._origin = [0] * streams  # samples on a stream's clock before its last gap's end
 
@@ -59,6 +56,8 @@ class KeywordStreams:
         """Begin one stream again at 0 s, as though digital silence had gone before."""
         self._streams.reset(stream)
         self._deciders.reset(stream)
+        if self._late:
+            self._late.reset(stream)
         self._origin[stream] = 0
 
     def hold(self, stream: int, block: AudioBlock) -> bool:
@@ -69,8 +68,11 @@ class KeywordStreams:
         """Take the next block of each stream; see GatedStreams.cut. All of it must be taken."""
         for streams, hops in self._streams.cut(blocks):
             rows = self._streams.rows(streams, hops)
-            found = [each for some in rows for each in decide(self._deciders, some)]
+            found = [each for some in rows for each in self._decide(some)]
             yield ProcessedHop(hops, rows, [(s, self._timed(s, each)) for s, each in found])
+
+    def _decide(self, rows: GatedRows) -> list[tuple[int, Detection]]:
+        return self._late.decide(rows) if self._late else decide(self._deciders, rows)
 
     def finish(self, stream: int) -> Iterator[ProcessedHop]:
         """What the end of one stream still decides, as though silence followed; then `reset`."""

@@ -8,14 +8,24 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kws.errors import ModelError
 from kws.frontend import FloatArray
 from kws.model.load import Model
 
 CANDIDATE_HYSTERESIS = 0.5  # of the candidate's posterior, from the call after one with a candidate
+
+
+@dataclass(frozen=True)
+class Query:
+    """What the verifier can be queried about one call of one stream, now or later."""
+
+    rows: NDArray[np.bool_]  # (steps,), those that hold a candidate
+    second: Sequence[FloatArray]  # the latest calls' features, which make up a second or more
 
 
 class Verifier:
@@ -58,6 +68,29 @@ class Verifier:
         `features` (chosen, frames, bands) are what the first network made `posteriors` of, and
         are kept: they must not change. `chosen` are the numbers of the streams.
         """
+        found = self.queries_about(chosen, features, posteriors)
+        queries = {place: query for place, query in enumerate(found) if query is not None}
+        if not queries:
+            return posteriors
+        verified = posteriors.copy()  # the array that came may be the network's own
+        returned = self.returned(list(queries.values()))
+        for (place, query), row in zip(queries.items(), returned, strict=True):
+            verified[place, query.rows] = row
+        return verified
+
+    def returned(self, queries: Sequence[Query]) -> FloatArray:
+        """Posteriors (queries, labels), at least one query.
+
+        One result for all candidates of a call: they are a few hundredths of a second apart.
+        """
+        self.queries += len(queries)
+        seconds = [np.concatenate(query.second) for query in queries]
+        return self._backend.run(np.stack(seconds)[:, -self._window :])
+
+    def queries_about(
+        self, chosen: Sequence[int], features: FloatArray, posteriors: FloatArray
+    ) -> Sequence[Query | None]:
+        """What `verified` queries, for each of these streams; None where there is no candidate."""
         for stream, new in zip(chosen, features, strict=True):
             self._recent[stream].append(new)
         heights = posteriors.take(self._keywords, axis=2)
@@ -65,20 +98,12 @@ class Verifier:
             if self._running:
                 self._levels[chosen] = self._candidate
                 self._running = bool((self._levels < self._candidate).any())
-            return posteriors
+            return [None] * len(chosen)
         rows = heights.max(axis=2) > self._levels[chosen, None]  # (chosen, steps)
         any_row = np.logical_or.reduce(rows, axis=1)
         self._levels[chosen] = np.where(any_row, CANDIDATE_HYSTERESIS, 1.0) * self._candidate
         self._running = True
-        (candidates,) = any_row.nonzero()
-        if not len(candidates):
-            return posteriors
-        self.queries += len(candidates)
-        seconds = [np.concatenate(self._recent[chosen[place]]) for place in candidates.tolist()]
-        returned = self._backend.run(np.stack(seconds)[:, -self._window :])
-        # One result for all candidates of a call: they are a few hundredths of a second apart.
-        verified = posteriors.copy()  # the array that came may be the network's own
-        verified[candidates] = np.where(
-            rows[candidates, :, None], returned[:, None], posteriors[candidates]
-        )
-        return verified
+        return [
+            Query(rows[place], tuple(self._recent[stream])) if any_row[place] else None
+            for place, stream in enumerate(chosen)
+        ]

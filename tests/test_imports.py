@@ -48,6 +48,7 @@ LAYERS = (
     {"model.load"},
     {"model.batched", "model.import_model", "verifier", "streaming_frontend", "operating_point"},
     {"gated_stream"},
+    {"late_verification"},
     {"keyword_streams"},
     {"detector", "pool"},
 )

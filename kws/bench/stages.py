@@ -32,7 +32,7 @@ class Stage:
 def stages(model: Model, audio: Int16Array) -> dict[str, Stage]:
     """Every stage but the network, each on 16 kHz audio (samples,) of at least one second.
 
-    The verifier is called as often as the audio makes it be.
+    The verifier is called for each candidate in the audio.
     """
     manifest, stream = model.manifest, model.open_stream()
     hop = stream.frames * manifest.features.hop  # samples
