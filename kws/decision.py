@@ -169,7 +169,7 @@ class Deciders:
             self._count[stream] += new.shape[1]
         # Most rows are far from any decision, and this is all that they cost.
         up: NDArray[np.bool_] = np.greater_equal(new, self._released)
-        if not self._disarmed and not up.any():
+        if not self._disarmed and not np.count_nonzero(up):  # a quarter of the time of `any`
             return []
         near = np.logical_or.reduce(up, axis=(1, 2))
         if self._disarmed:

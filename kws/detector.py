@@ -84,6 +84,7 @@ class Detector:
         self.thresholds = point.thresholds  # of each keyword that it detects
         self._observer = observer
         self._streams = KeywordStreams(model, point, 1, vad, observed=observer is not None)
+        self._hold = self._streams.hold
         self._guard = Guard("Detector")
 
     @property
@@ -137,11 +138,16 @@ class Detector:
         stream as it was, for any other block, for one that holds NaN or infinity, and for floats
         of the size of int16 that was not scaled.
         """
-        with self._guard:
+        guard = self._guard
+        if not guard.try_enter():
+            guard.refuse()
+        try:
             check_block(pcm)
-            if self._streams.hold(0, pcm):  # without the way through the engine
+            if self._hold(0, pcm):  # without the way through the engine
                 return []
             return self._detections(self._streams.hops([pcm]))
+        finally:
+            guard.leave()
 
     def finish(self) -> list[Detection]:
         """What the end of the stream still decides, as though silence followed; then `reset`."""

@@ -91,7 +91,8 @@ class GatedStreams:
             self._preroll + 1,
             native=model.native_graph is not None,
         )
-        self._begun = np.empty((streams, self.hop), np.int16)  # a hop of each, as far as it came
+        # A hop of each, as far as it came.
+        self._begun = [np.empty(self.hop, np.int16) for _ in range(streams)]
         self._waiting = [0] * streams  # samples of it
         self._received = [0] * streams  # whole hops
         self._processed = [0] * streams  # of them, by the network, or rested through
@@ -118,7 +119,7 @@ class GatedStreams:
         waiting = before + len(block)
         if waiting >= self.hop:
             return False
-        self._begun[stream, before:waiting] = _int16(block)
+        self._begun[stream][before:waiting] = _int16(block)
         self._waiting[stream] = waiting
         return True
 
@@ -129,10 +130,11 @@ class GatedStreams:
         What does not fill a hop waits for the next call. All of it must be taken.
         """
         given = {stream: block for stream, block in enumerate(blocks) if block is not None}
-        if len(given) == 1:  # without a copy
-            for stream, block in given.items():
-                for hop in self._hops(stream, block):
-                    yield [stream], hop[None]
+        if len(given) == 1:
+            (stream,) = given
+            streams = [stream]
+            for hop in self._hops(stream, given[stream]):
+                yield streams, hop[None]
             return
         for hops in zip_longest(*[self._hops(*each) for each in given.items()]):
             ready = [s for s, hop in zip(given, hops, strict=True) if hop is not None]
@@ -149,7 +151,8 @@ class GatedStreams:
         if before:
             hop = np.concatenate((begun[:before], hop))
         # A copy: blocks are the caller's.
-        begun[:waiting] = _int16(block[last:])
+        if waiting:
+            begun[:waiting] = _int16(block[last:])
         yield hop
         for begin in range(first, last, self.hop):
             yield _int16(block[begin : begin + self.hop])

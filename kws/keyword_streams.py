@@ -44,6 +44,7 @@ class KeywordStreams:
         self._deciders = Deciders(
             model.manifest.labels, point.thresholds, point.config, streams, point.keywords
         )
+        self.hold = self._streams.hold  # a block that completes no hop; see there
         verifier = None if observed else self._streams.verifier
         self._late = LateVerification(self._deciders, verifier) if verifier else None
         self._end = silence_after(model.manifest)
@@ -59,10 +60,6 @@ class KeywordStreams:
         if self._late:
             self._late.reset(stream)
         self._origin[stream] = 0
-
-    def hold(self, stream: int, block: AudioBlock) -> bool:
-        """Take the next block of one stream where that completes no hop; see GatedStreams.hold."""
-        return self._streams.hold(stream, block)
 
     def hops(self, blocks: Sequence[AudioBlock | None]) -> Iterator[ProcessedHop]:
         """Take the next block of each stream; see GatedStreams.cut. All of it must be taken."""

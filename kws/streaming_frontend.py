@@ -41,7 +41,8 @@ class StreamingFrontend:
         # Hop n of a stream lies in place n modulo `_places`. Before the first place stands the end
         # of the last one, in which the frames of the first begin.
         self._samples = np.zeros((streams, self._overlap + self._places * hop), np.int16)
-        self._hops = self._samples[:, self._overlap :].reshape(streams, self._places, hop)
+        hops = self._samples[:, self._overlap :].reshape(streams, self._places, hop)
+        self._hops = [list(each) for each in hops]
         stream, sample = self._samples.strides
         self._framed = np.lib.stride_tricks.as_strided(
             self._samples,
@@ -66,9 +67,10 @@ class StreamingFrontend:
     def append(self, streams: Sequence[int], hops: Int16Array) -> None:
         """Copy the next hop (streams, hop), int16, of each of these streams."""
         for stream, hop in zip(streams, hops, strict=True):
-            place = self._count[stream] % self._places
-            self._hops[stream, place] = hop
-            self._count[stream] += 1
+            count = self._count[stream]
+            place = count % self._places
+            self._hops[stream][place][:] = hop
+            self._count[stream] = count + 1
             if place == self._places - 1:
                 samples = self._samples[stream]
                 samples[: self._overlap] = samples[len(samples) - self._overlap :]
