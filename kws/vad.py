@@ -36,14 +36,12 @@ class SpeechGate:
         samples = SAMPLE_RATE * frame_ms // 1000
         size = samples * audio.itemsize
         content, vad, process = audio.tobytes(), self._vad, self._library.process
-        open_for = self._open_for
         for start in range(0, len(content), size):
             if process(vad, SAMPLE_RATE, content[start : start + size], samples):
-                open_for = hangover_ms
+                self._open_for = hangover_ms
             else:
-                open_for -= frame_ms
-        self._open_for = open_for
-        return open_for >= 0
+                self._open_for -= frame_ms
+        return self._open_for >= 0
 
 
 def _import_webrtcvad() -> Any:
