@@ -3,7 +3,8 @@
 For each Python that is found, once with the newest and once with the oldest allowed version of
 every dependency: a fresh environment, the wheel, the demonstration recording, and the quick tests
 of the listening path beside the installed package. A row says what was installed, what it takes
-without pip and bytecode, and the result.
+without pip and bytecode, and the result. The versions of Python are tried at the same time.
+
 uv resolves the oldest versions; it is taken from an environment of its own. The table in
 docs/install.md is written from the result.
 """
@@ -17,6 +18,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         uv = environment("uv", ("uv", "build")).with_name("uv")
         wheel = build_wheel(uv)
-        rows = [
-            try_one(uv, wheel, python, extra, resolution)
-            for python in found
-            for extra in options.extra or EXTRAS
-            for resolution in RESOLUTIONS
-        ]
+        tried = partial(try_python, uv, wheel, options.extra or EXTRAS)
+        with ThreadPoolExecutor(len(found) or 1) as pool:
+            rows = [row for some in pool.map(tried, found) for row in some]
     except EnvironmentFailed as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -85,6 +85,15 @@ def build_wheel(uv: Path) -> Path:
         [str(uv.with_name("python")), "-m", "build", "--wheel", "--outdir", str(folder), str(ROOT)]
     )
     return next(folder.glob("*.whl"))
+
+
+def try_python(uv: Path, wheel: Path, extras: Sequence[str], python: str) -> list[dict[str, Any]]:
+    """Each environment of one interpreter, one after the other."""
+    return [
+        try_one(uv, wheel, python, extra, resolution)
+        for extra in extras
+        for resolution in RESOLUTIONS
+    ]
 
 
 def try_one(uv: Path, wheel: Path, python: str, extra: str, resolution: str) -> dict[str, Any]:
