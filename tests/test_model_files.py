@@ -308,6 +308,7 @@ def tflite(edit: Callable[[Any], object], name: str = "commands.window.int8.tfli
         (lambda m: setattr(m.subgraphs[0].tensors[0], "shape", [1, -5]), "damaged"),
         (lambda m: setattr(m.subgraphs[0].tensors[0], "shape", [1 << 16] * 2), "take more than"),
         (lambda m: setattr(m.subgraphs[0].tensors[0], "type", 5), "damaged"),
+        (lambda m: setattr(m.subgraphs[0].tensors[0], "name", b"serving \xe5"), "damaged"),
         (lambda m: cut(m), "damaged"),
         (lambda m: setattr(m.buffers[0], "offset", 1 << 40), "one in another file"),
         (lambda m: setattr(m.subgraphs[0].tensors[0], "externalBuffer", 1), "in another file"),

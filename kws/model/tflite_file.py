@@ -174,7 +174,7 @@ class _Reader:
             table.numbers[place] = self._number(at, what)
         elif what == "text":
             start, length = self._vector(self._offset(at), 1)
-            table.texts[place] = self._content[start : start + length].decode(errors="replace")
+            table.texts[place] = self._content[start : start + length].decode()
         elif what[0] == "[" and what[1:-1] in _SIZES:
             size = _SIZES[what[1:-1]]
             start, length = self._vector(self._offset(at), size)
