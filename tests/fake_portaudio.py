@@ -25,6 +25,7 @@ class FakePortAudio:
         self.signal: np.ndarray | None = None  # (frames, channels) float32, over and over
         self.opened: list[tuple[Any, int, int]] = []  # device, rate, channels
         self.streams: list[Any] = []
+        self.cancelled = 0  # streams that were aborted while their thread could be in a callback
         self.waits: float | None = None  # s that a block waits; None: this sound system tells none
         self.infos = [self.info("Fake Mic")]
         self.default = SimpleNamespace(device={"input": 0})
@@ -61,7 +62,7 @@ class FakePortAudio:
         if key in self.refuses:
             raise self.PortAudioError(f"refused {key}", self.refuses[key])
         self.opened.append((settings["device"], *key))
-        stream = SimpleNamespace(closed=False, settings=settings)
+        stream = SimpleNamespace(closed=False, ended=False, settings=settings)
         frames = settings["blocksize"]
 
         def run() -> None:
@@ -76,6 +77,7 @@ class FakePortAudio:
                     try:
                         self.deliver(stream, block)
                     except self.CallbackAbort:
+                        stream.ended = True
                         stream.end()
                         return
 
@@ -89,7 +91,11 @@ class FakePortAudio:
                 raise self.PortAudioError("Wait timed out", -9987)
             threading.Thread(target=run, daemon=True).start()
 
-        stream.close = stream.abort = close
+        def abort(ignore_errors: bool = True) -> None:
+            self.cancelled += not stream.ended
+            stream.closed = True
+
+        stream.close, stream.abort = close, abort
         stream.start = start
         stream.end = settings["finished_callback"]  # as though the device had gone
         self.streams.append(stream)

@@ -303,6 +303,20 @@ class TestListening:
         assert list(microphone) == []
         assert all(stream.closed for stream in portaudio.streams)
 
+    def test_portaudio_s_thread_is_not_cancelled(
+        self, portaudio: FakePortAudio, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As long as blocks come, for Python's global lock may be lost with it; else it has to."""
+        monkeypatch.setattr("kws.audio.capture.LAST_BLOCK", 60.0)
+        portaudio.signal = tone(44_100, 2)
+        with Microphone() as microphone:
+            take(iter(microphone), 2)
+        assert 0 == portaudio.cancelled
+        monkeypatch.setattr("kws.audio.capture.LAST_BLOCK", 0.1)
+        portaudio.signal = None
+        Microphone().close()
+        assert 1 == portaudio.cancelled
+
     @pytest.mark.parametrize("raises", [True, False])
     def test_a_signal_anywhere(
         self, raises: bool, portaudio: FakePortAudio, monkeypatch: pytest.MonkeyPatch

@@ -334,6 +334,18 @@ print(rescan())
 Microphone().close()
 """
 
+OWN = """
+import signal, sys
+from kws.audio import Microphone
+microphone = Microphone()
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+try:
+    for _ in microphone:
+        print("listens")
+finally:
+    {closes}
+"""
+
 LATER = """
 import signal
 signal.signal(signal.SIGUSR1, lambda *_: None)
@@ -365,6 +377,21 @@ def test_a_server_that_hangs(sound: SoundServer) -> None:
         process.kill()
     assert (0, "") == (process.returncode, errors)
     assert '"reason": "signal"' in output
+
+
+@pytest.mark.parametrize("closes", ["microphone.close()", "pass"])
+def test_a_program_that_ends_while_the_server_hangs(sound: SoundServer, closes: str) -> None:
+    """One of somebody's own, which never calls `kws`, ends too, with its own exit code."""
+    process = sound.start_program("-c", OWN.format(closes=closes))
+    assert process.stdout is not None
+    assert "listens" in process.stdout.readline()
+    sound.hang()
+    process.send_signal(signal.SIGTERM)
+    try:
+        _, errors = process.communicate(timeout=MINUTE)
+    finally:
+        process.kill()
+    assert (7, "") == (process.returncode, errors)
 
 
 def test_a_server_that_starts_later(sound: SoundServer) -> None:
