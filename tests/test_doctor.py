@@ -182,6 +182,21 @@ class TestBefore:
         assert "skipped" == findings["speed"].status
         assert "ok" == findings["voice activity"].status
 
+    @pytest.mark.skipif(sys.platform != "linux", reason="Linux shows its sound cards as files")
+    def test_permissions(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A card that this user may not open is named, with the group that may."""
+        monkeypatch.setattr(
+            kws.app.doctor.Path, "glob", lambda *_: iter([Path("/dev/snd/pcmC0D0c")])
+        )
+        monkeypatch.setattr(kws.app.doctor.os, "access", lambda *_: False)
+        finding = kws.app.doctor._permissions()
+        assert ("permissions", "warning") == (finding.check, finding.status)
+        assert "pcmC0D0c" in finding.text
+        assert "usermod -aG audio" in finding.advice
+        monkeypatch.undo()
+        monkeypatch.setattr(kws.app.doctor.Path, "glob", lambda *_: iter([Path("/dev/null")]))
+        assert "ok" == kws.app.doctor._permissions().status
+
     def test_no_voice_activity_detector(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """It is a failure of its own."""
 

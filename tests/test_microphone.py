@@ -218,6 +218,25 @@ def test_when_a_block_was_recorded(
         monkeypatch.undo()
 
 
+def test_the_callback_only_copies(
+    portaudio: FakePortAudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks of 80 ms; nobody looks at one in PortAudio's thread, which may use it again."""
+
+    def look(*_: Any) -> Any:
+        raise AssertionError("in PortAudio's thread")
+
+    for place in ("reader.Reader.read", "level.LevelWatch.add", "level.LoudestChannel.choose"):
+        monkeypatch.setattr(f"kws.audio.{place}", look)
+    with Microphone() as microphone:
+        capture, stream = microphone._capture, portaudio.streams[0]
+        assert 0.08 * 44_100 == stream.settings["blocksize"]
+        block = np.full((3528, 2), 7, np.int16)
+        portaudio.deliver(stream, block)
+        block[:] = 0
+        assert {7} == set(np.frombuffer(capture.block(0).samples, np.int16).tolist())
+
+
 class TestListening:
     def test_ready_comes_first(self, portaudio: FakePortAudio) -> None:
         """That it listens is said with the first block, once, in the loop's thread."""
@@ -412,6 +431,30 @@ class TestListening:
         assert 0.0 < gone.start == gone.end == waiting.start == waiting.end == back.start
         assert back.seconds == pytest.approx(back.end - back.start)
         assert microphone.lost_seconds == pytest.approx(item.samples / SAMPLE_RATE)
+
+    def test_the_attempts_become_rarer(
+        self, portaudio: FakePortAudio, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A device that is gone is looked for at once, and then less and less often."""
+        portaudio.signal = tone(44_100, 2)
+        delays: list[float] = []
+
+        class NoWait(Wakeup):
+            def wait(self, seconds: float = -1.0) -> bool:
+                delays.append(seconds)
+                if len(delays) == 8:
+                    portaudio.refuses = {}
+                return False
+
+        with Microphone() as microphone:
+            blocks = iter(microphone)
+            next(blocks)
+            portaudio.refuses = {(44_100, 2): -9985}
+            microphone._attention = NoWait()
+            portaudio.streams[0].end()
+            while not isinstance(next(blocks), Gap):
+                pass
+        assert [0.25, 0.5, 1.0, 2.0, 4.0, 4.0] == delays[:6]
 
     def test_a_number_stays_the_device(self, portaudio: FakePortAudio) -> None:
         """Numbers change when devices come and go; the device that was meant comes back."""
