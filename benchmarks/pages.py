@@ -187,6 +187,7 @@ HEADINGS = {
     "relative_processor_time": "relative, paired by round",
     "stages_while_the_gate_is_open": "stages while the gate is open",
     "standard_deviation_over_seeds": "standard deviation over the seeds",
+    "seconds_until": "seconds until",
     "seconds_to_start": "seconds from the start of the process to the first block of audio",
     "start_up": "start-up",
     "import_kws_s": "`import kws` in a fresh process, in seconds",

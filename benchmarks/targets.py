@@ -178,6 +178,10 @@ def _said_again(figures: Figures) -> Measured:
     return _plain(max(seconds), "{:g} s")
 
 
+def _reaction(name: str) -> Callable[[Figures], Measured]:
+    return lambda figures: _plain(figures["seconds_until"][name]["longest"], "{:.3g} s")
+
+
 def _delay(figures: Figures) -> Measured:
     return _plain(_default(figures)["delay at 10 dB, median, s"], "{:.2f} s")
 
@@ -295,6 +299,20 @@ TARGETS = (
         "listening",
         _start("difference"),
         1.0,
+        form="{:g} s",
+    ),
+    Target(
+        "until a loop ends that another thread closes, the longest",
+        "listening",
+        _reaction("a loop ends that is closed"),
+        0.1,
+        form="{:g} s",
+    ),
+    Target(
+        "until a microphone that is plugged in again is back, the longest",
+        "listening",
+        _reaction("a microphone is back"),
+        5.0,
         form="{:g} s",
     ),
     Target(

@@ -308,6 +308,10 @@ def test_targets_of_cost() -> None:
                     "kws listen": rounds(0.7, 0.69, 0.71),
                     "difference": rounds(0.5, 0.49, 0.52),
                 },
+                "seconds_until": {
+                    "a loop ends that is closed": {"median": 0.001, "longest": 0.0123},
+                    "a microphone is back": {"median": 0.5, "longest": 5.1},
+                },
                 "paired_processor_time": {
                     "kws listen": {"silence": listen},
                     "kws listen with live view": {"silence": view},
@@ -323,6 +327,8 @@ def test_targets_of_cost() -> None:
         ("at most 1.0%", "0.20% (0.18% to 0.22%)", "yes"),
         ("at most 0.6 s", "0.7 s (0.69 to 0.71)", "no"),
         ("at most 1 s", "0.5 s (0.49 to 0.52)", "yes"),
+        ("at most 0.1 s", "0.0123 s", "yes"),
+        ("at most 5 s", "5.1 s", "no"),
         ("at most 150 MB", "151 MB", "no"),
         ("at most 65 MB", "64 MB", "yes"),
     ]

@@ -5,7 +5,8 @@ from one virtual microphone at the same time, which is silent and talks in turn,
 round. Their processor time, all threads, is a share of one core; each stands beside its ratio to
 the plain program, and its difference from that, both paired by round. Start-up is the time from
 the start of the process to the first block of audio, beside that of the barest program that
-records.
+records. Of two reactions the longest counts: until a loop ends that another thread closes, and
+until a microphone that was plugged in again is recorded from.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import fcntl
 import json
 import os
 import pty
+import statistics
 import struct
 import subprocess
 import sys
@@ -35,7 +37,7 @@ from benchmarks.product.peers import speech_stream
 from benchmarks.program import keep, program
 from benchmarks.results import ROOT
 from benchmarks.sound_server import RATE, SoundServer, Written, missing, sound_server
-from benchmarks.timed import add_rounds, timed, timed_difference, timed_ratio, timed_text
+from benchmarks.timed import FEWEST, add_rounds, timed, timed_difference, timed_ratio, timed_text
 from kws.audio.capture import BLOCK_MS
 from kws.config import SAMPLE_RATE
 from kws.errors import KwsError
@@ -68,6 +70,29 @@ import threading, sounddevice
 came = threading.Event()
 with sounddevice.RawInputStream(callback=lambda *_: came.set()):
     came.wait()
+"""
+
+
+# How long loops go on that another thread closes, each at another moment of a block.
+CLOSED = """
+import json, sys, threading, time
+from kws.audio import Microphone
+took, rounds = [], int(sys.argv[1])
+for number in range(rounds):
+    microphone = Microphone()
+    blocks = iter(microphone)
+    next(blocks)
+    def close():
+        time.sleep(0.1 + 0.08 * number / rounds)
+        took.append(-time.monotonic())
+        microphone.close()
+    thread = threading.Thread(target=close)
+    thread.start()
+    for _ in blocks:
+        pass
+    took[-1] += time.monotonic()
+    thread.join()
+print(json.dumps(took))
 """
 
 
@@ -189,6 +214,41 @@ def start_up(sound: SoundServer, starts: int) -> dict[str, Any]:
     }
 
 
+def reactions(sound: SoundServer, rounds: int) -> dict[str, Any]:
+    """Seconds until a loop ends that is closed, and until a microphone is back."""
+    closed = json.loads(sound.run(sys.executable, "-c", CLOSED, str(rounds)))
+    back = []
+    with sound.plugged_in("plugged", "Plugged"):
+        process = sound.start_program("-m", "kws", "listen", "--json", "--device", "Plugged")
+        _until(process, "ready")
+    for _ in range(FEWEST):
+        _until(process, "gone")
+        time.sleep(1.0)
+        begin = time.monotonic()
+        with sound.plugged_in("plugged", "Plugged"):
+            _until(process, "back")
+            back.append(time.monotonic() - begin)
+    process.terminate()
+    process.communicate()
+    return {"a loop ends that is closed": _longest(closed), "a microphone is back": _longest(back)}
+
+
+def _until(process: subprocess.Popen[str], event: str) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if json.loads(line)["event"] == event:
+            return
+    raise KwsError(f"kws listen ended; expected {event!r}")
+
+
+def _longest(values: list[float]) -> dict[str, float]:
+    return {
+        "median": statistics.median(values),
+        "longest": max(values),
+        "rounds": len(values),
+    }
+
+
 def speaker(microphone: Written, data: Path) -> Callable[[float], None]:
     """Plays so many seconds of talk without any of the words, each time from its beginning."""
     audio = speech_stream(data, 10.0).audio.astype(np.float32) / 32768
@@ -217,6 +277,7 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
         sound.run("pactl", "set-default-source", "talker")
         figures: dict[str, Any] = {"seconds_to_start": start_up(sound, options.rounds)}
         talk = speaker(microphone, options.data)
+        figures["seconds_until"] = reactions(sound, options.rounds)
         figures |= processor_time(sound, talk, options.rounds, options.seconds)
     for name, row in figures["paired_processor_time"].items():
         shares = (f"{kind} {timed_text(row[kind]['share_of_a_core'], '{:.2%}')}" for kind in row)
