@@ -103,8 +103,11 @@ class TestOpening:
             Microphone()
         assert caught.value.problem == "busy"
 
-    def test_a_machine_that_is_too_busy(self, portaudio: FakePortAudio) -> None:
+    def test_a_machine_that_is_too_busy(
+        self, portaudio: FakePortAudio, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """PortAudio's thread, which has one second to begin, is given several; then it is said."""
+        monkeypatch.setattr("kws.audio.devices.Path.glob", lambda *_: iter(()))
         portaudio.signal, portaudio.late_starts = tone(44_100, 2), 2
         with Microphone() as microphone:
             assert 3 == len(portaudio.opened)

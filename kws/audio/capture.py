@@ -200,9 +200,9 @@ def _explained(target: Target, error: Exception | None) -> DeviceError:
         return DeviceError("busy", f"{what}; close the program that uses it, or {step}")
     if code in (REFUSES_RATE, REFUSES_CHANNELS):
         return DeviceError("refused", f"{what}: it offers none of the usual rates; {step}")
-    if code == TIMED_OUT:
-        return DeviceError("busy", f"{what}: the machine is too busy; try again")
     general = no_device(query_server() if target.served else None)
     if general.problem != "no_device":
         return DeviceError(general.problem, f"cannot record from {target.name}: {general}")
+    if code == TIMED_OUT:
+        return DeviceError("busy", f"{what}: the machine is too busy; try again")
     return DeviceError("refused", f"{what}; plug it in again, or {step}")
