@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import sys
+import sysconfig
 import tempfile
 import zipfile
 from pathlib import Path
@@ -36,7 +37,7 @@ Settings = dict[str, Any] | None
 def get_requires_for_build_wheel(config_settings: Settings = None) -> list[str]:
     """What finds the compiler."""
     own: list[str] = buildapi.get_requires_for_build_wheel(config_settings)
-    return own if os.environ.get("KWS_NATIVE") == "0" else [*own, "setuptools>=70.1"]
+    return own if os.environ.get("KWS_NATIVE") == "0" else [*own, "setuptools"]
 
 
 get_requires_for_build_editable = get_requires_for_build_wheel
@@ -128,9 +129,11 @@ def _compile(folder: Path) -> Path:
 
 
 def _platform() -> str:
-    from setuptools.command.bdist_wheel import get_platform
-
-    return re.sub(r"[-.]", "_", get_platform(None))
+    """This platform in the name of a wheel."""
+    name = sysconfig.get_platform()
+    if sys.maxsize < 1 << 32:  # a program of 32 bits, maybe on a system of 64
+        name = {"linux-x86_64": "linux-i686", "linux-aarch64": "linux-armv7l"}.get(name, name)
+    return re.sub(r"[-.]", "_", name)
 
 
 def rewrite(wheel: Path, library: Path | None, tag: str) -> Path:
