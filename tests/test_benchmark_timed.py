@@ -75,6 +75,7 @@ def test_differences_are_paired_by_round() -> None:
         ({"median": 2.0, "interval_95": [1.9, 2.11], "range": [1.9, 2.11]}, True),
         ({"median": 0.2, "interval_95": [0.1, 0.3], "range": [0, 1], "added_to": 2.1}, False),
         ({"median": 0.2, "interval_95": [0.1, 0.3], "range": [0, 1], "added_to": 1.9}, True),
+        ({"median": 2.1, "interval_95": [2.0, 2.2], "range": [0, 9], "added_to": 0.1}, False),
         ({"spread": 0.1}, False),
         ({"spread": 0.11}, True),
         ({"accuracy": 0.9}, False),
