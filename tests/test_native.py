@@ -205,6 +205,7 @@ def test_other_sizes(channels: int, steps: int, kernels: tuple[int, ...], overla
         {"stem_bias": np.zeros(15, np.float32)},
         {"stem_bias": np.zeros(16)},
         {"classifier": np.zeros((3, 17), np.float32)},
+        {"classifier": np.float32(3.0)},
         {"classifier_bias": np.zeros(4, np.float32)},
         {"pool": 0},
         {"pool": 1 << 20},

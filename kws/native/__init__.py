@@ -160,7 +160,7 @@ class Network:
     def __post_init__(self) -> None:
         """Raises ValueError where the shapes do not fit each other, or the kernel."""
         inputs, channels = self.stem.shape
-        labels = len(self.classifier)
+        labels = len(self.classifier) if self.classifier.ndim == 2 else 0
         counted = [self.bands, self.stride, self.steps, inputs, labels, self.pool]
         counted += [len(block.depthwise) for block in self.blocks]
         shapes = [
