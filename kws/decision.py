@@ -124,23 +124,42 @@ class Deciders:
         """Whether no keyword of a stream waits for the end of the word that was detected."""
         return not self._disarmed or bool(self._armed[stream].all())
 
-    def could_detect(self, stream: int, posteriors: FloatArray, new: int) -> bool:
-        """Whether a keyword's score reaches its threshold in the last `new` of these rows.
+    def could_detect(
+        self, stream: int, highest: FloatArray, lowest: FloatArray, levels: FloatArray, new: int
+    ) -> bool:
+        """Whether a keyword's score may reach its raised threshold in the last `new` of some rows.
 
-        Without that none is detected in them. (rows, labels) are the next ones of a stream, and
-        are not taken.
+        Without that none is detected in them. The rows are the next ones of a stream, and are not
+        taken: their posteriors lie between `lowest` and `highest` (rows, labels), and `levels`
+        (rows,) are those of `update`.
         """
-        rows = _finite(posteriors).take(self._columns[: self._context], axis=1)
-        before = max(0, new + self.smoothed - 1 - len(rows))
-        past = self._rows[stream, self.history - before :, : self._context]
-        rows = np.concatenate((past, rows))[-(new + self.smoothed - 1) :]
-        last = rows[-new:] >= self._released[: self._context] - _ROUNDING
-        if not last.any():
-            return False
+        rows = _finite(highest).take(self._columns[: self._context], axis=1)
+        rows = np.concatenate((self._rows[stream, :, : self._context], rows))
+        rows = rows[-(new + self.smoothed - 1) :]
+        up = rows[-new:] >= self._released[: self._context] - _ROUNDING
         sums = np.cumsum(rows, axis=0, dtype=np.float64)
         sums[self.smoothed :] -= sums[: -self.smoothed]
-        reached = sums[-new:] / self.smoothed >= self._thresholds[: self._context] - _ROUNDING
-        return bool((last & reached).any())
+        scores = sums[-new:] / self.smoothed + _ROUNDING
+        thresholds = self._thresholds[: self._context]
+        reached = up & (scores >= thresholds)
+        if not reached.any():
+            return False
+        past = np.concatenate((self._rows[[stream]], self._kept(lowest[None], levels[None])), 1)
+        for index in np.flatnonzero(np.logical_or.reduce(reached, axis=1)).tolist():
+            speech = self._speech(past[:, : past.shape[1] - new + 1 + index])
+            needed = thresholds + np.ravel(speech) * (1.0 - thresholds)
+            if (reached[index] & (scores[index] >= needed)).any():
+                return True
+        return False
+
+    def _kept(self, posteriors: FloatArray, levels: FloatArray | None) -> FloatArray:
+        """What is kept of rows (streams, rows, labels)."""
+        kept = _finite(posteriors).take(self._columns, axis=2)
+        if self._uses_context:
+            kept[..., self._context] += _keyword_context(kept[..., : self._context])
+        if self._uses_levels:
+            kept[..., -1] = 0.0 if levels is None else levels
+        return kept
 
     def update(
         self, streams: Sequence[int], posteriors: FloatArray, levels: FloatArray | None = None
@@ -152,13 +171,8 @@ class Deciders:
         are none: then all speech counts as though it were as loud as the word. Returns what has
         been spoken, and in which of them.
         """
-        posteriors = _finite(posteriors)
         everyone = len(streams) == len(self._armed)
-        new = posteriors.take(self._columns, axis=2)
-        if self._uses_context:
-            new[..., self._context] += _keyword_context(new[..., : self._context])
-        if self._uses_levels:
-            new[..., -1] = 0.0 if levels is None else levels
+        new = self._kept(posteriors, levels)
         before = self._rows if everyone else self._rows.take(streams, axis=0)
         rows = np.concatenate((before, new), axis=1)
         if everyone:

@@ -1,9 +1,10 @@
 """Verification put off until it could make a detection, which for most candidates it never does.
 
 Rows with a candidate, and all after them, wait before the decision. Were all that is not verified
-yet sure of every keyword, and no score reached its threshold all the same, then nothing is detected
-in them whatever the verifier would return. Else it is queried, and the rows are decided: the same
-detections, in the same call, as though each candidate had been verified as it came.
+yet sure of every keyword and silent about other speech, and no score reached its threshold all the
+same, then nothing is detected in them whatever the verifier would return. Else it is queried, and
+the rows are decided: the same detections, in the same call, as though each candidate had been
+verified as it came.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ class _Waiting:
     levels: FloatArray  # (rows,)
     query: Query | None
 
-    def highest(self) -> FloatArray:
-        """The posteriors, and 1 for all that the verifier could return otherwise."""
+    def bound(self, extreme: float) -> FloatArray:
+        """The posteriors, and this for all that the verifier could return otherwise."""
         if self.query is None:
             return self.posteriors
-        return np.where(self.query.rows[:, None], np.float32(1.0), self.posteriors)
+        return np.where(self.query.rows[:, None], np.float32(extreme), self.posteriors)
 
 
 class LateVerification:
@@ -96,9 +97,11 @@ class LateVerification:
         return self._deciders.update([stream], posteriors[None], levels[None])
 
     def _could_detect(self, stream: int, waiting: Sequence[_Waiting], new: int) -> bool:
-        needed = _latest(waiting, self._deciders.smoothed + new)
-        posteriors = np.concatenate([each.highest() for each in needed])
-        return self._deciders.could_detect(stream, posteriors, new)
+        highest, lowest = (
+            np.concatenate([each.bound(extreme) for each in waiting]) for extreme in (1.0, 0.0)
+        )
+        levels = np.concatenate([each.levels for each in waiting])
+        return self._deciders.could_detect(stream, highest, lowest, levels, new)
 
     def _verify(self, waiting: Sequence[_Waiting]) -> None:
         """Query the verifier about all of these."""
