@@ -124,6 +124,11 @@ class Deciders:
         """Whether no keyword of a stream waits for the end of the word that was detected."""
         return not self._disarmed or bool(self._armed[stream].all())
 
+    def could_be_up(self, posteriors: FloatArray) -> bool:
+        """Whether any of these (rows, labels) is so high that a keyword may be detected in it."""
+        keywords = posteriors.take(self._columns[: self._context], axis=1)
+        return bool(np.count_nonzero(keywords >= self._released[: self._context]))
+
     def could_detect(
         self, stream: int, highest: FloatArray, lowest: FloatArray, levels: FloatArray, new: int
     ) -> bool:

@@ -81,7 +81,10 @@ class LateVerification:
         steps = len(new.levels)
         if not self._deciders.is_armed(stream):
             self._verify(waiting)
-        while self._could_detect(stream, waiting, steps):
+        # Most calls while rows wait end at the first of these, which costs next to nothing.
+        while self._deciders.could_be_up(new.bound(1.0)) and self._could_detect(
+            stream, waiting, steps
+        ):
             latest = _latest(waiting, self._deciders.smoothed + steps)
             queries = [each for each in latest if each.query]
             # One after the other: a few that say no are enough. Earlier speech counts at last.
