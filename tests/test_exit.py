@@ -15,6 +15,8 @@ from fake_portaudio import FakePortAudio
 
 class Hanging(FakePortAudio):
     _initialized = 1
+    _lib = object()
+    _StreamBase = type("_StreamBase", (), {{}})
 
     def RawInputStream(self, **settings):
         stream = super().RawInputStream(**settings)

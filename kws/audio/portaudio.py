@@ -56,12 +56,16 @@ def _prepare_exit(sounddevice: Any) -> None:
 
     sounddevice terminates PortAudio at exit, which closes what is open. A thread that closes a
     stream must not meet that. A call that never returns, or a stream that nobody could close in
-    time, may mean that this would not return either.
+    time, may mean that this would not return either. What PortAudio's thread runs in and calls must
+    outlive Python then, which unloads the library and frees the callbacks as it is taken down.
     """
 
     def leave() -> None:  # registered behind sounddevice's own clean-up, so that it runs before it
         if hangs():
             sounddevice._initialized = 0
+            streams = [each for each in gc.get_objects() if _is_open_stream(each, sounddevice)]
+            for kept in (sounddevice._lib, *streams):
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
 
     atexit.register(leave)
 
