@@ -109,7 +109,12 @@ def results_page(results: Results) -> str:
         _section("On clips of one second", headlines.clips(clean)),
         _section("Single words, cost and size", headlines.cost(clean)),
         _section("Targets", _targets(clean), "Met is what the interval allows to say."),
-        _section("Pages and commands", _pages(clean), "`KWS_DATA` names the recordings."),
+        _section(
+            "Pages",
+            _pages(clean),
+            "Each has all figures of one measurement, its command, date, commit and machine. "
+            "`KWS_DATA` names the recordings.",
+        ),
         _section("Not published", _missing(results), "Measure these again on a clean commit."),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -132,16 +137,8 @@ def _targets(clean: Results) -> str:
 
 
 def _pages(clean: Results) -> str:
-    rows = [
-        (
-            f"[{PAGES[name].title if name in PAGES else name}](pages/{name}.md)",
-            f"`{result['command']}`" if len(result["command"]) < 90 else "on the page",
-            result["date"],
-            result["commit"],
-        )
-        for name, result in clean.items()
-    ]
-    return table(("page", "command", "date", "commit"), rows) if rows else ""
+    links = (f"[{PAGES[name].title if name in PAGES else name}](pages/{name}.md)" for name in clean)
+    return " · ".join(links)
 
 
 def _missing(results: Results) -> str:
