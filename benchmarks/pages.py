@@ -9,6 +9,7 @@ from typing import Any
 from benchmarks.boards import instruction_tables
 from benchmarks.conditions import condition_tables
 from benchmarks.difficult import page_tables
+from benchmarks.product import matrix
 from benchmarks.results import FOLDER
 from benchmarks.text import cell, counted, narrow_tables, table, words
 from benchmarks.timed import too_noisy
@@ -244,9 +245,15 @@ def _arm_tables(figures: Mapping[str, Any]) -> Iterator[str]:
             yield table(("does not run there", "why"), rows)
 
 
+def _matrix_tables(figures: Mapping[str, Any]) -> Iterator[str]:
+    """The table of docs/install.md."""
+    yield matrix.table_of(figures["rows"])
+
+
 RENDERERS: Mapping[str, Callable[[Mapping[str, Any]], Iterator[str]]] = {
     "arm": _arm_tables,
     "arming": condition_tables,
+    "matrix": _matrix_tables,
     "rooms": page_tables,
 }
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks import pages
 from benchmarks.arm import __main__ as arm
 from benchmarks.arm import wheels
 from benchmarks.environments import EnvironmentFailed
@@ -95,6 +96,14 @@ def test_a_table_is_written_between_its_marks() -> None:
     assert once.endswith("\n\nafter\n")
     with pytest.raises(ValueError, match="expected the marks"):
         between(once, "another", "")
+
+
+def test_the_page_of_the_matrix_is_a_table() -> None:
+    """Of rows, and not of one cell that holds them all."""
+    row = {"python": "3.12.1", "extra": "", "resolution": "newest", "installed": {}}
+    figures = {"rows": [{**row, "installed_bytes": 1_000_000, "problem": None}]}
+    (made,) = pages.RENDERERS["matrix"](figures)
+    assert "| 3.12.1 | none | newest |  | 1.0 MB | works |" in made
 
 
 def test_the_tables_of_the_page_are_those_of_the_results() -> None:
