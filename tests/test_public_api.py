@@ -82,6 +82,8 @@ with AudioFile("words.wav") as source, detector as same:
 reveal_type(DetectorPool(model, 2).process([audio, None]))
 reveal_type(KwsError("no"))
 reveal_type(list(detector.listen([audio, Gap(3)])))
+for counted in Listener([audio, Gap(3)]):
+    reveal_type(counted)
 """
 REVEALED = [
     "kws.detector.Detector",
@@ -96,15 +98,17 @@ REVEALED = [
     "list[list[kws.decision.Detection]]",
     "kws.errors.KwsError",
     "list[kws.decision.Detection]",
+    "kws.decision.Detection",
 ]
 WRONG = """
-from kws import Detector
+from kws import Detector, Listener
 import numpy as np
 
 Detector(sensitivity="hi")
 Detector(threshold="high")
 Detector().process([0, 1])
 Detector().process(np.zeros(3, np.int32))
+Listener(["words.wav"])
 """
 
 
@@ -136,4 +140,4 @@ def test_types_of_a_users_file(tmp_path: Path) -> None:
 def test_wrong_types_are_found(tmp_path: Path) -> None:
     """A misspelt sensitivity and audio of the wrong kind are found before the program runs."""
     said = checked(tmp_path, WRONG)
-    assert [5, 6, 7, 8] == [int(line.split(":")[1]) for line in said if "error:" in line]
+    assert [5, 6, 7, 8, 9] == [int(line.split(":")[1]) for line in said if "error:" in line]

@@ -7,9 +7,9 @@ import os
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from kws.app.pause import Pause
+from kws.audio.block import AudioBlock
 from kws.audio.gap import Gap
 from kws.decision import Detection
 from kws.detector import Detector
@@ -92,7 +92,7 @@ class Arming:
         return True
 
     def listen(
-        self, detector: Detector, source: Iterable[Any], pause: Pause
+        self, detector: Detector, source: Iterable[AudioBlock | Gap], pause: Pause
     ) -> Iterator[Detection]:
         """What counts of the detections in a source, as for `Detector.listen`.
 
@@ -114,17 +114,21 @@ class Arming:
 class _Watched:
     """A source's blocks, each of which another detector has processed before."""
 
-    def __init__(self, source: Iterable[Any], detector: Detector, times: deque[float]) -> None:
+    def __init__(
+        self, source: Iterable[AudioBlock | Gap], detector: Detector, times: deque[float]
+    ) -> None:
         """`times` is given when it detects something, in seconds of stream time."""
         self._source, self._detector, self._times = source, detector, times
         if hasattr(source, "unix_time"):  # Detector.listen gives detections their time with it
             self.unix_time = source.unix_time
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[AudioBlock | Gap]:
         detector = self._detector
         for block in self._source:
-            gap = isinstance(block, Gap)
-            found = detector.skip(block.samples) if gap else detector.process(block)
+            if isinstance(block, Gap):
+                found = detector.skip(block.samples)
+            else:
+                found = detector.process(block)
             self._times.extend(detection.end for detection in found)
             yield block
         self._times.extend(detection.end for detection in detector.finish())

@@ -8,10 +8,11 @@ import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Any
 
 from kws.app.arming import Arming, ArmingConfig
 from kws.app.pause import Pause
+from kws.audio.block import AudioBlock
+from kws.audio.gap import Gap
 from kws.decision import Detection
 from kws.detector import Detector
 from kws.errors import KwsError
@@ -36,7 +37,7 @@ class Listener:
 
     def __init__(
         self,
-        source: Iterable[Any] | None = None,
+        source: Iterable[AudioBlock | Gap] | None = None,
         *,
         detector: Detector | None = None,
         arming: ArmingConfig | None = None,
@@ -200,12 +201,14 @@ class Listener:
 class _Until:
     """A source's blocks until the listener is closed."""
 
-    def __init__(self, closing: threading.Event, source: Iterable[Any], pause: Pause) -> None:
+    def __init__(
+        self, closing: threading.Event, source: Iterable[AudioBlock | Gap], pause: Pause
+    ) -> None:
         self._closing, self._source, self._pause = closing, source, pause
         if hasattr(source, "unix_time"):  # Detector.listen gives detections their time with it
             self.unix_time = source.unix_time
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[AudioBlock | Gap]:
         if self._closing.is_set():
             return
         for block in self._source:

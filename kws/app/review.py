@@ -28,7 +28,7 @@ class Recorded:
     keyword: str
     score: float  # in (0, 1]
     threshold: float | None
-    time: float | None  # Unix seconds, unless it was heard in a recording
+    time: float | None  # Unix seconds, unless it was detected in a recording
     start: float  # seconds into the recording, where the word lies
     end: float
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from kws.app.events import End, Paused, Ready, Reason, Resumed
 from kws.app.outputs import Outputs
 from kws.app.pause import Pause
 from kws.app.signals import Stopped, StopSignals
+from kws.audio.block import AudioBlock
 from kws.audio.events import SourceEvent
 from kws.audio.gap import Gap
 from kws.config import SAMPLE_RATE
@@ -32,7 +32,7 @@ class Session:
         self._pause = Pause(self._tell_paused)
         self._stream: _Stream | None = None  # the one that runs or ran last
 
-    def run(self, detector: Detector, source: Iterable[Any], name: str) -> End:
+    def run(self, detector: Detector, source: Iterable[AudioBlock | Gap], name: str) -> End:
         """Listen until the source ends or a signal comes; `name` is the source's, for people.
 
         The outputs are told that it is ready when the first block has come, and of the end that is
@@ -124,7 +124,7 @@ class _Stream:
 
     def __init__(
         self,
-        source: Iterable[Any],
+        source: Iterable[AudioBlock | Gap],
         signals: StopSignals,
         ready: Callable[[], None],
         pause: Pause,
@@ -140,7 +140,7 @@ class _Stream:
         """The stream's time now, what was lost included."""
         return (self.samples + self._lost) / SAMPLE_RATE
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[AudioBlock | Gap]:
         signals = self._signals
         try:
             iterator = iter(self._source)

@@ -126,7 +126,7 @@ export function fetchModel(
 
 /** A voice activity detector. */
 export interface Vad {
-  /** Forget what has been heard so far. */
+  /** Forget the audio so far. */
   reset(): void;
   /** Whether a frame of `frame_ms` is speech; frames come one after another. */
   isSpeech(frame: Int16Array): boolean;

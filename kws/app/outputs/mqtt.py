@@ -214,14 +214,14 @@ class Mqtt:
         messages = [(f"{self._topic}/event", json.dumps(event), False)]
         if self._config.hermes:
             word = re.sub(r"[+#/\0]", "_", detection.keyword)
-            heard = {
+            message = {
                 "modelId": self._ready.manifest.name if self._ready else "",
                 "modelVersion": "",
                 "modelType": "universal",
                 "currentSensitivity": 1.0,
                 "siteId": self._config.name,
             }
-            messages.append((f"hermes/hotword/{word}/detected", json.dumps(heard), False))
+            messages.append((f"hermes/hotword/{word}/detected", json.dumps(message), False))
         return messages
 
     def _announcement(self, ready: Ready) -> list[Message]:
