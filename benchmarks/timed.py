@@ -56,13 +56,12 @@ def timed_difference(values: Sequence[float], base: Sequence[float]) -> dict[str
 
 def too_noisy(row: Mapping[str, Any]) -> bool:
     """Whether a measurement of time is beyond the rule of docs/benchmarks.md: the 95 % interval of
-    its median is wider than a tenth of it or, where it has none, its rounds spread by more. Of a
-    difference, a tenth of it or of what it is added to, whichever is more."""
-    if "interval_95" in row:
-        low, high = row["interval_95"]
-        return bool(high - low > NOISY_SPREAD * max(row["median"], row.get("added_to", 0.0)))
-    spread = row.get("spread")
-    return isinstance(spread, (int, float)) and spread > NOISY_SPREAD
+    its median is wider than a tenth of it. Of a difference, a tenth of it or of what it is added
+    to, whichever is more. What has no interval is no time."""
+    if "interval_95" not in row:
+        return False
+    low, high = row["interval_95"]
+    return bool(high - low > NOISY_SPREAD * max(row["median"], row.get("added_to", 0.0)))
 
 
 def timed_text(row: Mapping[str, Any], form: str = "{:.2f}", unit: str = "") -> str:

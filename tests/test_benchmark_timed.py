@@ -76,14 +76,11 @@ def test_differences_are_paired_by_round() -> None:
         ({"median": 0.2, "interval_95": [0.1, 0.3], "range": [0, 1], "added_to": 2.1}, False),
         ({"median": 0.2, "interval_95": [0.1, 0.3], "range": [0, 1], "added_to": 1.9}, True),
         ({"median": 2.1, "interval_95": [2.0, 2.2], "range": [0, 9], "added_to": 0.1}, False),
-        ({"spread": 0.1}, False),
-        ({"spread": 0.11}, True),
         ({"accuracy": 0.9}, False),
     ],
 )
 def test_the_rule_for_times(row: dict[str, Any], noisy: bool) -> None:
-    """A tenth of the median, by its interval where it has one, else by the spread of rounds; of a
-    difference, a tenth of what it is added to."""
+    """A tenth of the median, by its interval; of a difference, a tenth of what it is added to."""
     assert noisy == too_noisy(row)
 
 
