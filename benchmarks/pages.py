@@ -177,6 +177,7 @@ HEADINGS = {
     "mistakes": "misses and false accepts",
     "ms_per_second": "in ms per second of audio",
     "multiplications_per_second": "multiplications per second of one core",
+    "one_node_us": "one node of a graph, µs",
     "not_installed": "extras that could not be installed",
     "not_measured": "what was not measured",
     "not_run": "files that did not run here",
