@@ -13,6 +13,7 @@ from kws.config import DecisionConfig
 from kws.errors import SettingError
 from kws.model.load import Model
 from kws.model.manifest import MODES
+from kws.nearest import nearest
 
 Sensitivity = Literal["low", "medium", "high"]
 Threshold = float | Mapping[str, float]
@@ -95,10 +96,8 @@ def _require_known(names: Iterable[str], known: Collection[str], one: str, many:
     """Raise SettingError for a name that is not known, with the one that it is nearest to."""
     for name in names:
         if name not in known:
-            import difflib  # where nothing is wrong it is not needed
-
-            near = difflib.get_close_matches(str(name).casefold(), known, 1)
-            guess = f", did you mean {near[0]!r}?" if near else ";"
+            near = nearest(str(name), known)
+            guess = f", did you mean {near!r}?" if near else ";"
             raise SettingError(
                 f"no {one} is called {name!r}{guess} the {many} are {', '.join(known)}"
             )

@@ -15,6 +15,7 @@ from kws.decision import Detection
 from kws.detector import Detector
 from kws.errors import SettingError
 from kws.model.load import Model
+from kws.nearest import nearest
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,8 @@ class ArmingConfig:
             raise SettingError(f"expected two words, got {armed_by!r} to arm and to pause")
         for word in (*self.cool_down, armed_by, self.pause_on):
             if word is not None and word not in keywords:
-                import difflib  # where nothing is wrong it is not needed
-
-                near = difflib.get_close_matches(word, keywords, 1)
-                hint = f"; did you mean {near[0]}?" if near else ""
+                near = nearest(word, keywords)
+                hint = f"; did you mean {near}?" if near else ""
                 raise SettingError(f"{word!r} is no keyword of this model{hint}")
 
 

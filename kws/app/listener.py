@@ -16,6 +16,7 @@ from kws.audio.gap import Gap
 from kws.decision import Detection
 from kws.detector import Detector
 from kws.errors import KwsError
+from kws.nearest import nearest
 
 Callback = Callable[[Detection], object]
 
@@ -86,10 +87,8 @@ class Listener:
         """
         known = list(self.detector.thresholds)
         if keyword not in known:
-            import difflib  # where nothing is wrong it is not needed
-
-            near = difflib.get_close_matches(keyword, known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
+            near = nearest(keyword, known)
+            hint = f"did you mean {near!r}?" if near else f"it has {', '.join(known)}"
             raise KwsError(f"this detector has no keyword {keyword!r}; {hint}")
         self._callbacks.setdefault(keyword, []).append(callback)
 

@@ -22,9 +22,10 @@ TOGETHER = 6  # blocks, half a second, that are measured at once, for little mor
 
 # In units of int16.
 OFFSET = 0.02 * FULL_SCALE
-SILENT = 10.4  # -70 dBFS: a peak below is no live microphone, or one that is turned down
-LOW = 184.3  # -45 dBFS: a peak that speech near a well-set microphone passes
-HIGH = 29_204.0  # -1 dBFS
+# A peak below is no live microphone, or one that is turned down.
+SILENT = FULL_SCALE * 10 ** (-70.0 / 20)
+LOW = FULL_SCALE * 10 ** (-45.0 / 20)  # a peak that speech near a well-set microphone passes
+HIGH = FULL_SCALE * 10 ** (-1.0 / 20)
 LIVELY = 10.0  # times the power of the softest block, which speech reaches and noise does not
 OFTEN = 0.25  # share of blocks
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from kws.errors import KwsError, SettingError
+from kws.nearest import nearest
 
 LARGEST = 1 << 20  # bytes of a file
 NAMES = {
@@ -160,10 +161,8 @@ class _Reader:
         for key, value in self._table.items():
             action = self._actions.get(key)
             if action is None:
-                import difflib  # where nothing is wrong it is not needed
-
-                near = difflib.get_close_matches(key, self._actions, 1)
-                hint = f"; did you mean {near[0]}?" if near else ""
+                near = nearest(key, self._actions)
+                hint = f"; did you mean {near}?" if near else ""
                 raise self._wrong(key, f"unknown key{hint}")
             try:
                 found[key] = _converted(action, value)

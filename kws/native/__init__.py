@@ -1,8 +1,8 @@
 """The native kernel: the front end and the streaming network in C, where the library was built.
 
-`kernel.c` is a plain library without Python in it, called through ctypes; `build.py` builds it with
-the wheel. All memory is that of NumPy's arrays, whose types and shapes are checked here before the
-library gets their addresses.
+`kernel.c` is a plain library without Python in it, called through ctypes; `build_backend.py`
+builds it with the wheel. All memory is that of NumPy's arrays, whose types and shapes are checked
+here before the library gets their addresses.
 """
 
 from __future__ import annotations
