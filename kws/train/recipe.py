@@ -40,7 +40,7 @@ class Recipe:
     about: str
     config: FitConfig
     start: str = ""  # what --start must name; "" where training begins with nothing
-    teacher: str = ""  # what --teacher must name; "" where the network learns from labels alone
+    teachers: str = ""  # what --teachers must name; "" where the network learns from labels alone
     negatives: str = ""  # what --negatives must name; "" where the run searches for its own
 
 
@@ -69,7 +69,7 @@ RECIPES = {
     "small": Recipe(
         "the network that runs all the time, from nothing, 78,000 weights, taught by the large one",
         FitConfig(epochs=60, seed=91, learning_rate=3e-3, learner=_BFLOAT16, sampler=_SAMPLER),
-        teacher="last.pt of the recipe large",
+        teachers="last.pt of the recipe large",
     ),
     "verifier": Recipe(
         "for the verifier, from published weights; no better (docs/lab-notes.md)",
@@ -84,6 +84,22 @@ RECIPES = {
             network=EmbeddingConfig(),
         ),
         start="START.pt of `python -m kws.train.published`",
+        negatives="last.pt of the network whose candidates it verifies",
+    ),
+    "verifier-taught": Recipe(
+        "the same, taught by several networks together",
+        FitConfig(
+            epochs=12,
+            seed=104,
+            learning_rate=1e-3,
+            warm_up=1,
+            mine_every=0,
+            learner=replace(_BFLOAT16, distil_weight=2.0),
+            sampler=replace(_SAMPLER, talk=0.5),
+            network=EmbeddingConfig(),
+        ),
+        start="START.pt of `python -m kws.train.published`",
+        teachers="verifier-talk.pt, verifier.pt, large.pt and wide.pt of export/checkpoints",
         negatives="last.pt of the network whose candidates it verifies",
     ),
     "lessons": Recipe(
@@ -143,7 +159,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="RUN")
     parser.add_argument("--start", type=Path, metavar="WEIGHTS", help="where the recipe needs it")
     parser.add_argument(
-        "--teacher", type=Path, metavar="CHECKPOINT", help="where the recipe needs it"
+        "--teachers",
+        type=Path,
+        nargs="+",
+        metavar="CHECKPOINT",
+        help="where the recipe needs them",
     )
     parser.add_argument(
         "--negatives", type=Path, metavar="CHECKPOINT", help="where the recipe needs it"
@@ -155,7 +175,7 @@ def main(arguments: list[str] | None = None) -> int:
     recipe = RECIPES[options.name]
     if options.data is None:
         parser.error("name the recordings with --data DIR or the environment variable KWS_DATA")
-    for name in ("start", "teacher", "negatives"):
+    for name in ("start", "teachers", "negatives"):
         needed, given = getattr(recipe, name), getattr(options, name)
         if needed and given is None:
             parser.error(f"the recipe {options.name} needs --{name}: {needed}")
@@ -177,7 +197,7 @@ def main(arguments: list[str] | None = None) -> int:
             config,
             resume=resume,
             start=options.start,
-            frozen_teachers=[options.teacher] if options.teacher else [],
+            frozen_teachers=options.teachers or [],
             device=options.device,
             negatives=options.negatives,
         )
