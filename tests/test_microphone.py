@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from typing import Any
@@ -434,6 +435,22 @@ class TestListening:
         assert 0.0 < gone.start == gone.end == waiting.start == waiting.end == back.start
         assert back.seconds == pytest.approx(back.end - back.start)
         assert microphone.lost_seconds == pytest.approx(item.samples / SAMPLE_RATE)
+
+    def test_what_was_recorded_before_an_outage_is_released(
+        self, portaudio: FakePortAudio
+    ) -> None:
+        """At once, though sounddevice's stream, and so its callbacks, live on until some later."""
+        portaudio.signal = tone(44_100, 2)
+        with Microphone() as microphone:
+            blocks = iter(microphone)
+            next(blocks)
+            before = weakref.ref(microphone._capture)
+            portaudio.streams[0].end()
+            while not isinstance(next(blocks), Gap):
+                pass
+            take(blocks, 2)
+            assert before() is None
+            assert len(portaudio.streams) == 2
 
     def test_the_attempts_become_rarer(
         self, portaudio: FakePortAudio, monkeypatch: pytest.MonkeyPatch

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+import mmap
 import os
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
@@ -101,7 +103,11 @@ class Capture:
         self.rate = rate
         self.channels = channels
         frames = rate * BLOCK_MS // 1000
-        self._ring = [Recorded(bytearray(), 0.0, 0.0, False)] * self._slots
+        self._size = frames * channels * 2  # bytes of a block
+        # Straight from the system, which gets it back at once: what PortAudio's thread allocates
+        # block by block stays in the C library's arena of that thread, one for every stream.
+        self._audio = memoryview(mmap.mmap(-1, self._slots * self._size))
+        self._about = [(0.0, 0.0, False)] * self._slots
         try:
             with ExitStack() as opened, LOCK, _environment(self.target):
                 opened.enter_context(quiet())  # until it is closed: PortAudio's thread prints too
@@ -112,8 +118,8 @@ class Capture:
                     channels=channels,
                     dtype="int16",
                     dither_off=True,  # dither would hide the zeros of a muted device
-                    callback=self._copy,
-                    finished_callback=self._end,
+                    callback=_weakly(self._copy),
+                    finished_callback=_weakly(self._end),
                 )
                 opened.callback(self._stream.close, ignore_errors=True)
                 self._stream.start()
@@ -131,7 +137,9 @@ class Capture:
         end = arrival - waited if 0.0 < waited <= LONGEST_WAIT else arrival
         overflowed = status.input_overflow if status else False
         number = self.written
-        self._ring[number % self._slots] = Recorded(bytearray(data), arrival, end, overflowed)
+        slot = number % self._slots
+        self._audio[slot * self._size : (slot + 1) * self._size] = data
+        self._about[slot] = arrival, end, overflowed
         self.written = number + 1
         self._wake()
 
@@ -147,8 +155,10 @@ class Capture:
         return max(0, self.written - self._slots + 2)
 
     def block(self, number: int) -> Recorded:
-        """A block, or a newer one that has taken its place: see `oldest`."""
-        return self._ring[number % self._slots]
+        """A copy of a block, or of what has taken its place meanwhile: see `oldest`."""
+        slot = number % self._slots
+        samples = bytearray(self._audio[slot * self._size : (slot + 1) * self._size])
+        return Recorded(samples, *self._about[slot])
 
     def finish(self) -> None:
         """Take no further block; returns at once. PortAudio's thread ends with the next one."""
@@ -168,6 +178,21 @@ class Capture:
             if not self._stream.closed:
                 self._stream.abort(ignore_errors=True)
             self._opened.close()
+
+
+def _weakly(method: Callable[..., None]) -> Callable[..., None]:
+    """Calls a method as long as its object is needed elsewhere.
+
+    A stream of sounddevice refers to itself, so that it lies in memory until the garbage collector
+    comes by, with all that its callbacks refer to.
+    """
+    reference = weakref.WeakMethod(method)
+
+    def call(*arguments: Any) -> None:
+        if bound := reference():
+            bound(*arguments)
+
+    return call
 
 
 @contextmanager

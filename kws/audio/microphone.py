@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import gc
 import logging
 import threading
 import time
@@ -291,7 +290,6 @@ class Microphone(Closing):
 
     def _recover(self) -> None:
         """Open the device again, however long that takes; returns early when it is closed."""
-        gc.collect()  # sounddevice's streams are cycles, and those of the outage before hold blocks
         since = clock.now()
         said = ""
         attempt = 0
