@@ -436,9 +436,7 @@ class TestListening:
         assert back.seconds == pytest.approx(back.end - back.start)
         assert microphone.lost_seconds == pytest.approx(item.samples / SAMPLE_RATE)
 
-    def test_what_was_recorded_before_an_outage_is_released(
-        self, portaudio: FakePortAudio
-    ) -> None:
+    def test_what_was_recorded_before_an_outage_is_released(self, portaudio: FakePortAudio) -> None:
         """At once, though sounddevice's stream, and so its callbacks, live on until some later."""
         portaudio.signal = tone(44_100, 2)
         with Microphone() as microphone:
