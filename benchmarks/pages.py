@@ -9,6 +9,7 @@ from typing import Any
 from benchmarks.boards import instruction_tables
 from benchmarks.conditions import condition_tables
 from benchmarks.difficult import page_tables
+from benchmarks.lesson_tables import lesson_tables
 from benchmarks.product import matrix
 from benchmarks.results import FOLDER
 from benchmarks.text import cell, counted, narrow_tables, table, words
@@ -117,6 +118,11 @@ PAGES = {
     "ablation": Page(
         "What each training option is worth",
         "Short runs that differ in one option, and some in their seed alone.",
+    ),
+    "lessons": Page(
+        "What each lesson is worth",
+        "Talk behind words, mined negatives, length, size and isolation: short runs alike but for "
+        "one of them, in difficult rooms and without verifier.",
     ),
     "ensemble": Page("Several networks together", "Majority vote, average and weighted average."),
     "finetune": Page(
@@ -252,6 +258,7 @@ def _matrix_tables(figures: Mapping[str, Any]) -> Iterator[str]:
 RENDERERS: Mapping[str, Callable[[Mapping[str, Any]], Iterator[str]]] = {
     "arm": _arm_tables,
     "arming": condition_tables,
+    "lessons": lesson_tables,
     "matrix": _matrix_tables,
     "rooms": page_tables,
 }

@@ -53,10 +53,7 @@ def read_run(folder: Path, name: str) -> Run:
     """Read a run's log and checkpoint; raises KwsError where one is missing."""
     rows = read_log(folder)
     trained = read_checkpoint(folder / name)
-    options = dict(_flat(_complete(trained.state.get("options", {}))))
-    options["sources"] = tuple(trained.state.get("sources", ()))
-    options["started from"] = _beginning(trained.state.get("started_from") or {})
-    options.pop("epochs", None)
+    options = options_of(trained.state)
     return Run(
         name=folder.resolve().name,
         trained=trained,
@@ -65,6 +62,18 @@ def read_run(folder: Path, name: str) -> Run:
         epochs=len(rows),
         minutes=sum(row.get("seconds", 0.0) for row in rows) / 60.0,
     )
+
+
+def options_of(state: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint tells of how it came about, flat, by dotted names; epochs are not among it.
+
+    Options that are younger than the checkpoint have their defaults.
+    """
+    options = dict(_flat(_complete(state.get("options", {}))))
+    options["sources"] = tuple(state.get("sources", ()))
+    options["started from"] = _beginning(state.get("started_from") or {})
+    options.pop("epochs", None)
+    return options
 
 
 def _beginning(before: Mapping[str, Any]) -> str:
