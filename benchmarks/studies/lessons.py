@@ -298,17 +298,21 @@ def measure(
     figures = {}
     for way, each in ways(config).items():
         curve = recorded.curve(each, values)
-        point = functools.cache(functools.partial(recorded.point, each))
+
+        @functools.cache
+        def point(value: float, config: DecisionConfig = each) -> dict[str, Any]:
+            made = recorded.point(config, value)
+            return {"sum": sum_of_logs(made, found["material"]), **made}
+
         on_speech = functools.cache(functools.partial(recorded.on_speech, each))
         points = {}
         for limit in LIMITS:
             value = at_most(limit, on_speech, curve, values)
             points[str(limit)] = None if value is None else point(value)
         best = point(least_sum(curve, values, found["material"]))
-        sum_ = sum_of_logs(best, found["material"])
-        figures[way] = {**curve, "at_most": points, "least_sum": {"sum": sum_, **best}}
+        figures[way] = {**curve, "at_most": points, "least_sum": best}
         taken = time.process_time() - begin
-        print(f"{trained.name}, {way}: sum {sum_:.2f} ({taken:.0f} s)", flush=True)
+        print(f"{trained.name}, {way}: sum {best['sum']:.2f} ({taken:.0f} s)", flush=True)
     return figures
 
 
