@@ -51,24 +51,28 @@ class Command:
                 "name its whole path"
             )
         self._timeout = timeout
-        self._free = threading.BoundedSemaphore(at_most)
-        self._threads: set[threading.Thread] = set()
+        self._at_most = at_most
+        self._threads: set[threading.Thread] = set()  # without a lock that a signal could tear
 
     def put(self, event: Event) -> None:
         """See Output."""
         if not isinstance(event, Detection):
             return
-        if not self._free.acquire(blocking=False):
+        running = self._running()
+        if len(running) >= self._at_most:
             logger.warning("%s is left out: too many programs run already", event.keyword)
             return
         thread = threading.Thread(target=self._run, args=(event,), daemon=True)
-        self._threads = {each for each in self._threads if each.is_alive()} | {thread}
+        self._threads = running | {thread}
         thread.start()
 
     def close(self) -> None:
         """See Output; waits for programs that run, at most until their time is over."""
-        for thread in self._threads:
+        for thread in self._running():
             thread.join(self._timeout + 1.0)
+
+    def _running(self) -> set[threading.Thread]:
+        return {each for each in self._threads if each.is_alive()}
 
     def arguments(self, detection: Detection) -> list[str]:
         """The program and its arguments for a detection."""
@@ -101,8 +105,6 @@ class Command:
                 logger.warning("%s for %s ended with code %d", name, detection.keyword, code)
         except OSError as error:
             logger.warning("%s for %s did not start: %s", name, detection.keyword, error.strerror)
-        finally:
-            self._free.release()
 
 
 def _check_placeholders(word: str) -> None:
