@@ -32,9 +32,7 @@ def picture(figures: Mapping[str, Any]) -> Figure:
     for axes, title in ((left, "every row, by level"), (right, first)):
         axes.set_title(title, fontsize=10)
         axes.set_xscale("log")
-        axes.set_xlabel(
-            "false accepts per hour of speech (left edge: none), one threshold for all words"
-        )
+        axes.set_xlabel("false accepts per hour of speech (left edge: none)")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_ylim(0, 100)
