@@ -46,7 +46,7 @@ def add(path: Path, name: str, result: Result, fuzzed: Mapping[str, str]) -> Non
         longest = max(each["minutes"] for each in rows.values())
         figures = {"code": {each: fuzzed[each] for each in rows}, "targets": rows}
         new = path.with_suffix(".new")
-        write_result(new, f"make fuzz MINUTES={longest:.2g}", figures)
+        write_result(new, f"make fuzz MINUTES={longest:.0f}", figures)
         new.replace(path)
 
 
