@@ -14,6 +14,7 @@ from benchmarks.product import matrix
 from benchmarks.results import FOLDER
 from benchmarks.text import cell, counted, narrow_tables, table, words
 from benchmarks.timed import too_noisy
+from benchmarks.verified_tables import verified_tables
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,11 @@ PAGES = {
         "What each lesson is worth",
         "Talk behind words, mined negatives, length, size and isolation: short runs alike but for "
         "one of them, in difficult rooms and without verifier.",
+    ),
+    "verified": Page(
+        "Which networks go together",
+        "First networks and the two that verify, each with the thresholds that ship, all moved by "
+        "so many log-odds, in difficult rooms. The first row ships.",
     ),
     "ensemble": Page("Several networks together", "Majority vote, average and weighted average."),
     "finetune": Page(
@@ -261,6 +267,7 @@ RENDERERS: Mapping[str, Callable[[Mapping[str, Any]], Iterator[str]]] = {
     "lessons": lesson_tables,
     "matrix": _matrix_tables,
     "rooms": page_tables,
+    "verified": verified_tables,
 }
 
 
