@@ -461,6 +461,7 @@ class TestListening:
             def wait(self, seconds: float = -1.0) -> bool:
                 delays.append(seconds)
                 if len(delays) == 8:
+                    time.sleep(0.2)  # so much is missing
                     portaudio.refuses = {}
                 return False
 
