@@ -22,19 +22,7 @@ from kws.train.recipe import RECIPES
 KEPT = Path(__file__).parent.parent / "export" / "checkpoints"
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "large",
-        "lessons",
-        "small",
-        "verifier",
-        "verifier-lessons",
-        "verifier-talk",
-        "verifier-taught",
-        "wide",
-    ],
-)
+@pytest.mark.parametrize("name", RECIPES)
 def test_what_was_trained_is_kept(name: str) -> None:
     """In a small file, with the options of its recipe."""
     path = KEPT / f"{name}.pt"

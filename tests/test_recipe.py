@@ -99,7 +99,7 @@ def test_another_seed_is_another_run(
     [
         (["verifier"], "the recipe verifier needs --start: START.pt"),
         (["verifier", "--start", "x"], "the recipe verifier needs --negatives: last.pt"),
-        (["small"], "the recipe small needs --teachers: last.pt"),
+        (["small"], "the recipe small needs --frozen-teachers: last.pt"),
         (["large", "--start", "x.pt"], "the recipe large takes no --start"),
         (["huge"], "invalid choice: 'huge'"),
     ],

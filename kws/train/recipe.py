@@ -40,7 +40,7 @@ class Recipe:
     about: str
     config: FitConfig
     start: str = ""  # what --start must name; "" where training begins with nothing
-    teachers: str = ""  # what --teachers must name; "" where the network learns from labels alone
+    frozen_teachers: str = ""  # what --frozen-teachers must name; "" where there are none
     negatives: str = ""  # what --negatives must name; "" where the run searches for its own
 
 
@@ -69,7 +69,7 @@ RECIPES = {
     "small": Recipe(
         "the network that runs all the time, from nothing, 78,000 weights, taught by the large one",
         FitConfig(epochs=60, seed=91, learning_rate=3e-3, learner=_BFLOAT16, sampler=_SAMPLER),
-        teachers="last.pt of the recipe large",
+        frozen_teachers="last.pt of the recipe large",
     ),
     "verifier": Recipe(
         "for the verifier, from published weights; no better (docs/lab-notes.md)",
@@ -87,7 +87,7 @@ RECIPES = {
         negatives="last.pt of the network whose candidates it verifies",
     ),
     "verifier-taught": Recipe(
-        "the same, taught by several networks together",
+        "the same, taught by several networks together; no better (docs/lab-notes.md)",
         FitConfig(
             epochs=12,
             seed=104,
@@ -99,7 +99,7 @@ RECIPES = {
             network=EmbeddingConfig(),
         ),
         start="START.pt of `python -m kws.train.published`",
-        teachers="verifier-talk.pt, verifier.pt, large.pt and wide.pt of export/checkpoints",
+        frozen_teachers="verifier-talk.pt, verifier.pt, large.pt and wide.pt of export/checkpoints",
         negatives="last.pt of the network whose candidates it verifies",
     ),
     "lessons": Recipe(
@@ -159,7 +159,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="RUN")
     parser.add_argument("--start", type=Path, metavar="WEIGHTS", help="where the recipe needs it")
     parser.add_argument(
-        "--teachers",
+        "--frozen-teachers",
         type=Path,
         nargs="+",
         metavar="CHECKPOINT",
@@ -175,12 +175,13 @@ def main(arguments: list[str] | None = None) -> int:
     recipe = RECIPES[options.name]
     if options.data is None:
         parser.error("name the recordings with --data DIR or the environment variable KWS_DATA")
-    for name in ("start", "teachers", "negatives"):
+    for name in ("start", "frozen_teachers", "negatives"):
         needed, given = getattr(recipe, name), getattr(options, name)
+        option = name.replace("_", "-")
         if needed and given is None:
-            parser.error(f"the recipe {options.name} needs --{name}: {needed}")
+            parser.error(f"the recipe {options.name} needs --{option}: {needed}")
         if given is not None and not needed:
-            parser.error(f"the recipe {options.name} takes no --{name}")
+            parser.error(f"the recipe {options.name} takes no --{option}")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     keep_freed_memory()
     if options.threads:
@@ -197,7 +198,7 @@ def main(arguments: list[str] | None = None) -> int:
             config,
             resume=resume,
             start=options.start,
-            frozen_teachers=options.teachers or [],
+            frozen_teachers=options.frozen_teachers or [],
             device=options.device,
             negatives=options.negatives,
         )
