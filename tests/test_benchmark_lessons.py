@@ -147,7 +147,8 @@ def test_runs_and_checkpoints_are_rows(
     monkeypatch.setattr("benchmarks.results.commit", lambda: "abc")
     write_run(Path("a"), 0, sampler=TALK, mine_every=3)
     write_run(Path("b"), 1, sampler=TALK, mine_every=3)
-    write_run(Path("c"), 0, epochs=5, sampler=NONE, mine_every=0, frozen_teachers=["0f"])
+    rest_of_one = {"mended": "0123456789ab", "frozen_teachers": ["0f"]}
+    write_run(Path("c"), 0, epochs=5, sampler=NONE, mine_every=0, **rest_of_one)
     (Path("c") / "last.pt").rename("one.pt")
     rest = ["--data", str(data), "--clips", "2", "--out", "results/lessons.json"]
     assert 0 == lessons.main(["a", "b", *rest])
@@ -168,7 +169,7 @@ def test_runs_and_checkpoints_are_rows(
     two, one = result["figures"]["rows"].items()
     assert first["figures"]["rows"] == dict([two])
     assert "2 epochs of 2 K weights, talk, mining" == two[0]
-    assert "5 epochs of 2 K weights, no talk, no mining, a teacher" == one[0]
+    assert "5 epochs of 2 K weights, no talk, no mining, mended labels, a teacher" == one[0]
     assert [0, 1] == [run["seed"] for run in two[1]["runs"]]
     assert (0.0, 0, 1) == tuple(one[1][key] for key in ("talk", "mined_every_epochs", "teachers"))
     for run in two[1]["runs"]:

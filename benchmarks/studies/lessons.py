@@ -81,6 +81,8 @@ class Trained:
             "talk" if self.options["sampler.talk"] else "no talk",
             "mining" if self.options["mine_every"] else "no mining",
         ]
+        if self.options["mended"]:
+            told.append("mended labels")
         if teachers:
             told.append("a teacher" if teachers == 1 else f"{teachers} teachers")
         if self.options["started from"] != NOTHING:

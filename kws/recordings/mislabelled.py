@@ -37,12 +37,13 @@ def sketch(clip: Int16Array) -> FloatArray:
 
 
 def find_mislabelled(
-    sketches: FloatArray, words: Sequence[str], speakers: Sequence[str]
+    sketches: FloatArray, words: Sequence[str], speakers: Sequence[str], least: float = MARGIN
 ) -> list[tuple[int, str, float]]:
     """Index, the word that it sounds like, and the margin, surest first.
 
-    Sketches (clips, 320). Words of fewer than FEWEST clips are neither judged nor suggested; with
-    less than two words or speakers there is nothing to compare and nothing is found.
+    Sketches (clips, 320). Margins above `least` are listed, at 0 whatever another word scores
+    higher for. Words of fewer than FEWEST clips are neither judged nor suggested; with less than
+    two words or speakers there is nothing to compare and nothing is found.
     """
     counts = {word: words.count(word) for word in set(words)}
     known = sorted(word for word, count in counts.items() if count >= FEWEST)
@@ -59,7 +60,7 @@ def find_mislabelled(
     return [
         (int(judged[row]), known[int(scores[row].argmax())], float(margins[row]))
         for row in np.argsort(-margins, kind="stable")
-        if margins[row] > MARGIN
+        if margins[row] > least
     ]
 
 

@@ -107,10 +107,10 @@ def read_sentences(folder: Path) -> tuple[list[Sentence], list[Problem]]:
             folder,
         )
         return [Sentence(path, None) for path in paths], problems
-    texts = {row["file"]: row for row in _rows(tables / TRANSCRIPTS, TRANSCRIPT_COLUMNS)}
+    texts = {row["file"]: row for row in table_rows(tables / TRANSCRIPTS, TRANSCRIPT_COLUMNS)}
     words: dict[str, list[Mapping[str, str]]] = {}
     if (tables / WORDS).is_file():
-        for row in _rows(tables / WORDS, WORD_COLUMNS):
+        for row in table_rows(tables / WORDS, WORD_COLUMNS):
             words.setdefault(row["file"], []).append(row)
     else:
         logger.warning("%s has no %s; when its words are spoken is not known", tables, WORDS)
@@ -156,7 +156,7 @@ def _sentence(
     return Sentence(path, text, words, *details), ""
 
 
-def _rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
+def table_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
     """The rows of a table; raises DataError where it has no such columns."""
     try:
         with path.open(encoding="utf-8", newline="") as file:

@@ -19,6 +19,7 @@ from kws.errors import KwsError, ModelError
 from kws.train.architectures import ARCHITECTURES
 from kws.train.fit import FitConfig, check_folder, fit
 from kws.train.materials import load_material
+from kws.train.mended_labels import read_mended_labels
 from kws.train.options import with_options
 from kws.train.teacher import TEACHER
 
@@ -39,6 +40,12 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument(
         "--words", type=Path, help="other words, which `python -m kws.train.spoken` wrote"
+    )
+    parser.add_argument(
+        "--mended",
+        type=Path,
+        metavar="FILE",
+        help="labels of training clips, which `python -m kws.train.mend` wrote, in place of theirs",
     )
     parser.add_argument(
         "--start",
@@ -102,7 +109,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         _check_device(options.device)
         check_folder(options.out, options.resume)
-        material = load_material(Path(options.data), LABELS, options.synthetic, options.words)
+        mended = None if options.mended is None else read_mended_labels(options.mended)
+        material = load_material(
+            Path(options.data), LABELS, options.synthetic, options.words, mended
+        )
         fit(
             material,
             options.out,

@@ -62,6 +62,7 @@ class FitConfig:
     network: AnyConfig = field(default_factory=NetworkConfig)
     teacher: AnyConfig | None = None
     frozen_teachers: tuple[str, ...] = ()  # their SHA-256; `fit` fills it in
+    mended: str = ""  # digest of the table of mended labels; `fit` fills it in
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ def fit(
     anywhere. Raises ModelError where `out` already holds a run without `resume`, or
     holds one of other options, and where a network does not take the front end's frames.
     """
-    config = replace(config, frozen_teachers=fingerprints(frozen_teachers))
+    config = replace(config, frozen_teachers=fingerprints(frozen_teachers), mended=material.mended)
     _check(config)
     check_folder(out, resume)
     last_path = out / "last.pt"

@@ -36,6 +36,7 @@ from kws.recordings.data import (
 from kws.recordings.held_out import is_held_out
 from kws.recordings.negatives import WITHOUT_COMMANDS, sentences, sources
 from kws.recordings.sentences import SpokenWord, sounds_like_command
+from kws.train.mended_labels import MendedLabels
 from kws.train.tones import bursts, strikes, tones
 
 MADE = {"tones": (tones, 300), "bursts": (bursts, 300), "strikes": (strikes, 600)}  # noises
@@ -69,19 +70,25 @@ class Material:
     sources: tuple[str, ...]
     problems: tuple[Problem, ...] = field(repr=False)
     untranscribed: frozenset[str] = frozenset()  # sources of speech that may hold commands
+    mended: str = ""  # digest of the table of mended labels; "" where there is none
 
 
 def load_material(
-    folder: Path, labels: tuple[str, ...], synthetic: Path | None, others: Path | None = None
+    folder: Path,
+    labels: tuple[str, ...],
+    synthetic: Path | None,
+    others: Path | None = None,
+    mended: MendedLabels | None = None,
 ) -> Material:
     """Decode everything a run needs; raises DataError where words or noise are missing.
 
     `synthetic` is a folder that `python -m kws.train.synthesize` has written, and is used beside
     those below `DIR/synthetic`: their commands join the words, and runs of several words are
-    speech. `others` is one of `kws.train.spoken`. Where a folder is missing, a warning names it.
+    speech. `others` is one of `kws.train.spoken`. Labels of Speech Commands' training clips are
+    those of `mended`, where it names them. Where a folder is missing, a warning names it.
     """
     corpus = find_corpus(corpus_root(folder))
-    training = corpus.split("training")
+    training = corpus.split("training") if mended is None else mended.apply(corpus)
     spoken = [clip for clip in training if label_of(clip.word, labels) != SILENCE]
     audio, used, problems = read_clips(spoken)
     words: dict[str, Int16Array] = {}
@@ -165,6 +172,7 @@ def load_material(
         sources=tuple(used_sources),
         problems=tuple(problems),
         untranscribed=frozenset(untranscribed),
+        mended="" if mended is None else mended.digest,
     )
 
 
