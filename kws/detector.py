@@ -84,7 +84,7 @@ class Detector:
         self.thresholds = point.thresholds  # of each keyword that it detects
         self._observer = observer
         self._streams = KeywordStreams(model, point, 1, vad, observed=observer is not None)
-        self._hold = self._streams.hold
+        self._hold, self._rest = self._streams.hold, self._streams.rest
         self._guard = Guard("Detector")
 
     @property
@@ -143,7 +143,11 @@ class Detector:
             guard.refuse()
         try:
             check_block(pcm)
-            if self._hold(0, pcm):  # without the way through the engine
+            if self._hold(0, pcm):
+                return []
+            if self._rest(0, pcm):
+                if self._observer:
+                    self._observer.observe(self._streams.silence, (), ())
                 return []
             return self._detections(self._streams.hops([pcm]))
         finally:

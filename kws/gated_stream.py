@@ -26,6 +26,7 @@ from kws.vad import SpeechGate
 from kws.verifier import Query, Verifier
 
 Int16Array = NDArray[np.int16]
+_INT16 = np.dtype(np.int16)
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ class GatedStreams:
                 f"{model.path}: expected a vad.frame_ms that divides {hop_ms}, "
                 f"got {manifest.vad.frame_ms}"
             )
+        self._gate_frames = hop_ms // manifest.vad.frame_ms  # of a hop
         self._gates = [SpeechGate(manifest.vad) for _ in range(streams)] if vad else None
         self._preroll = -(-manifest.vad.preroll_ms // hop_ms)  # hops
         self.verifier = (
@@ -91,9 +93,8 @@ class GatedStreams:
             self._preroll + 1,
             native=model.native_graph is not None,
         )
-        # A hop of each, as far as it came.
-        self._begun = [np.empty(self.hop, np.int16) for _ in range(streams)]
-        self._waiting = [0] * streams  # samples of it
+        self._zeros = np.zeros(self.hop, np.int16).tobytes()
+        self._begun = [b""] * streams  # a hop of each, int16, as far as it came
         self._received = [0] * streams  # whole hops
         self._processed = [0] * streams  # of them, by the network, or rested through
 
@@ -106,21 +107,36 @@ class GatedStreams:
             self._gates[stream].reset()
         self._restart(stream)
         self._frontend.reset(stream)
-        self._waiting[stream] = self._received[stream] = self._processed[stream] = 0
+        self._begun[stream] = b""
+        self._received[stream] = self._processed[stream] = 0
 
     def samples(self, stream: int) -> int:
         """How many samples of a stream have come since it began."""
-        return self._received[stream] * self.hop + self._waiting[stream]
+        return self._received[stream] * self.hop + len(self._begun[stream]) // 2
 
     def hold(self, stream: int, block: AudioBlock) -> bool:
         """Keep a block that completes no hop until the next one; False, and nothing kept, if it
         does. Most blocks of a source that gives short ones end here."""
-        before = self._waiting[stream]
-        waiting = before + len(block)
-        if waiting >= self.hop:
+        begun = self._begun[stream]
+        if len(begun) + 2 * len(block) >= len(self._zeros):
             return False
-        self._begun[stream][before:waiting] = _int16(block)
-        self._waiting[stream] = waiting
+        samples = block if block.dtype is _INT16 else _int16(block)
+        self._begun[stream] = begun + samples.tobytes()
+        return True
+
+    def rest(self, stream: int, block: AudioBlock) -> bool:
+        """Take a block that completes a hop of digital silence, and no more, while the gate rests:
+        no rows come of it. False, and nothing taken, for any other."""
+        gate = self._gates[stream] if self._gates else None
+        if gate is None or not gate.rests:  # after more zeros than the front end keeps
+            return False
+        begun, zeros = self._begun[stream], self._zeros
+        if len(begun) + 2 * len(block) != len(zeros) or begun + _int16(block).tobytes() != zeros:
+            return False
+        gate.rest(self._gate_frames)
+        self._frontend.append_silence(stream)
+        self._received[stream] += 1
+        self._begun[stream] = b""
         return True
 
     def cut(self, blocks: Sequence[AudioBlock | None]) -> Iterator[tuple[list[int], Int16Array]]:
@@ -144,16 +160,14 @@ class GatedStreams:
         """The hops (hop,) that a block completes; the rest of it waits for the next."""
         if self.hold(stream, block):
             return
-        begun, before = self._begun[stream], self._waiting[stream]
-        self._waiting[stream] = waiting = (before + len(block)) % self.hop
-        first, last = self.hop - before, len(block) - waiting
-        hop = _int16(block[:first])
-        if before:
-            hop = np.concatenate((begun[:before], hop))
-        # A copy: blocks are the caller's.
-        if waiting:
-            begun[:waiting] = _int16(block[last:])
-        yield hop
+        begun = self._begun[stream]
+        before = len(begun) // 2
+        first, last = self.hop - before, len(block) - (before + len(block)) % self.hop
+        self._begun[stream] = _int16(block[last:]).tobytes()
+        if begun:
+            yield np.frombuffer(begun + _int16(block[:first]).tobytes(), np.int16)
+        else:
+            first = 0
         for begin in range(first, last, self.hop):
             yield _int16(block[begin : begin + self.hop])
 
@@ -212,4 +226,4 @@ class GatedStreams:
 
 
 def _int16(block: NDArray[Any]) -> Int16Array:
-    return block if block.dtype == np.int16 else to_int16(block)
+    return block if block.dtype == _INT16 else to_int16(block)

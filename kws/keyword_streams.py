@@ -44,7 +44,10 @@ class KeywordStreams:
         self._deciders = Deciders(
             model.manifest.labels, point.thresholds, point.config, streams, point.keywords
         )
-        self.hold = self._streams.hold  # a block that completes no hop; see there
+        # Blocks of which nothing comes, without the way through the engine; see there.
+        self.hold, self.rest = self._streams.hold, self._streams.rest
+        self.silence = np.zeros(self._streams.hop, np.int16)  # the hop that `rest` takes
+        self.silence.flags.writeable = False
         verifier = None if observed else self._streams.verifier
         self._late = LateVerification(self._deciders, verifier) if verifier else None
         self._end = silence_after(model.manifest)

@@ -75,6 +75,10 @@ class StreamingFrontend:
                 samples = self._samples[stream]
                 samples[: self._overlap] = samples[len(samples) - self._overlap :]
 
+    def append_silence(self, stream: int) -> None:
+        """The next hop of a stream is zeros, as all that is kept of it must be by now."""
+        self._count[stream] += 1
+
     def features(self, streams: Sequence[int], numbers: Sequence[int]) -> FloatArray:
         """Frames (streams, frames, width), float32, of one hop of each stream, by its number.
 

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kws import AudioFile, Model, ModelError, load_model
+from kws import AudioFile, Detection, Detector, Model, ModelError, load_model
 from kws.demo import RECORDING
+from kws.frontend import FloatArray
 from kws.gated_stream import GatedRows, GatedStreams
+from kws.vad import SETTLED, SpeechGate
 
 pytest.importorskip("onnxruntime")
 
@@ -52,6 +54,32 @@ def script(monkeypatch: pytest.MonkeyPatch) -> type[Script]:
     """Let a script decide when the gate is open."""
     monkeypatch.setattr("kws.gated_stream.SpeechGate", Script)
     return Script
+
+
+class EveryFrame(SpeechGate):
+    """The gate with webrtcvad run on every frame, zeros or not."""
+
+    rests = False
+
+    def is_open(self, audio: Int16Array) -> bool:
+        for frame in audio.reshape(-1, 320):
+            self._silent = 0
+            super().is_open(frame)
+        return self._open_for >= 0
+
+
+class Observed:
+    """All that a detector lets an observer know."""
+
+    def __init__(self) -> None:
+        self.audio: list[Int16Array] = []
+        self.rows: list[FloatArray] = []
+
+    def observe(
+        self, audio: Int16Array, rows: Sequence[FloatArray], fired: Sequence[Detection]
+    ) -> None:
+        self.audio.append(audio.copy())
+        self.rows += rows
 
 
 def rows_of(streams: GatedStreams, audio: Int16Array) -> list[list[GatedRows]]:
@@ -166,3 +194,61 @@ def test_hops_of_several_streams(model: Model) -> None:
     for stream in range(3):
         joined = np.concatenate(whole[stream])
         np.testing.assert_array_equal(audio[stream, : len(joined)], joined)
+
+
+def test_rest(model: Model) -> None:
+    """A hop of zeros and no more is rested through, in any blocks, until a sound has come."""
+    streams = GatedStreams(model, 2)
+    hop = streams.hop
+    zeros = np.zeros(3 * hop, np.int16)
+    assert streams.rest(1, zeros[:hop])
+    assert streams.hold(1, zeros[:900])
+    assert not streams.rest(1, zeros[: hop - 901])
+    assert not streams.rest(1, zeros[: hop - 899])
+    assert not streams.rest(1, np.r_[zeros[: hop - 901], np.int16(-1)])
+    assert streams.samples(1) == hop + 900
+    assert streams.rest(1, np.zeros(hop - 900, np.float32))
+    assert (0, 2 * hop) == (streams.samples(0), streams.samples(1))
+    assert not streams.rest(1, zeros[: 2 * hop])
+    assert not streams.rest(1, zeros[:0])
+    assert not streams.rest(1, zeros[:hop] + np.int16(1))
+    assert streams.samples(1) == 2 * hop
+    faint = zeros[:hop] + np.int16([0, 1] * (hop // 2))
+    assert not any(streams.rows(*each) for each in streams.cut([None, faint]))
+    for _ in range(SETTLED // 4):
+        assert not streams.rest(1, zeros[:hop])
+        assert not any(streams.rows(*each) for each in streams.cut([None, zeros[:hop]]))
+    assert streams.rest(1, zeros[:hop])
+    (first,) = streams.cut([None, faint])
+    streams.rows(*first)
+    assert not streams.rest(1, zeros[:hop])
+    streams.reset(1)
+    assert streams.rest(1, zeros[:hop])
+    assert streams.samples(1) == hop
+    assert not GatedStreams(model, vad=False).rest(0, zeros[:hop])
+
+
+@pytest.mark.parametrize("size", [320, 3_000])
+def test_rest_changes_nothing(
+    size: int, model: Model, demonstration: Int16Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long digital silence before words, the faintest noise and words again: detections, rows of
+    posteriors and audio are what they are with webrtcvad run on every frame."""
+    generator = np.random.default_rng(0)
+    words, silence = demonstration[: 8 * 16_000], np.zeros(70 * 16_000 + 1_111, np.int16)
+    faint = generator.integers(-1, 2, 30_000).astype(np.int16)
+    audio = np.concatenate((silence[:50_000], words, silence, words, silence, faint, words))
+
+    def run(step: int, observer: Observed | None) -> list[Detection]:
+        detector = Detector(model, observer=observer)
+        blocks = (audio[start : start + step] for start in range(0, len(audio), step))
+        return [each for block in blocks for each in detector.process(block)] + detector.finish()
+
+    rested, expected = Observed(), Observed()
+    found = run(size, rested)
+    assert found == run(size, None)
+    monkeypatch.setattr("kws.gated_stream.SpeechGate", EveryFrame)
+    assert found == run(len(audio), expected)
+    assert len(found) >= 6
+    np.testing.assert_array_equal(np.concatenate(expected.audio), np.concatenate(rested.audio))
+    np.testing.assert_array_equal(np.concatenate(expected.rows), np.concatenate(rested.rows))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from kws.config import KEYWORDS, VadConfig
 from kws.demo import RECORDING, SPOKEN
 from kws.errors import BackendUnavailable
 from kws.recordings.data import find_corpus, read_recording
-from kws.vad import SpeechGate
+from kws.vad import PERIOD, SETTLED, SpeechGate
 
 FRAME = 320
 
@@ -32,6 +34,8 @@ def demonstration() -> NDArray[np.int16]:
 class Scripted:
     """Stands for webrtcvad: a frame is speech where its first sample is not zero."""
 
+    frames = 0  # that it was given
+
     def create(self) -> str:
         return "a detector"
 
@@ -43,13 +47,16 @@ class Scripted:
 
     def process(self, detector: str, rate: int, frame: bytes, samples: int) -> bool:
         assert ("a detector", 16_000, 640, 320) == (detector, rate, len(frame), samples)
+        self.frames += 1
         return frame[:2] != b"\0\0"
 
 
 @pytest.fixture
-def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
+def scripted(monkeypatch: pytest.MonkeyPatch) -> Scripted:
     """Let the script decide what speech is."""
-    monkeypatch.setattr(vad.importlib, "import_module", lambda name: Scripted())
+    script = Scripted()
+    monkeypatch.setattr(vad.importlib, "import_module", lambda name: script)
+    return script
 
 
 def run(gate: SpeechGate, speech: str) -> str:
@@ -86,6 +93,102 @@ def test_reset() -> None:
     assert "oo" == run(gate, "s-")
     gate.reset()
     assert "..." == run(gate, "---")
+
+
+def test_settled_silence_is_skipped(scripted: Scripted) -> None:
+    """webrtcvad gets no zeros before the first sound, nor once its state has settled; as a sound
+    comes it gets those that make its state the same."""
+    gate = SpeechGate(VadConfig(hangover_ms=60))
+    assert gate.rests
+    run(gate, "-" * 2 * PERIOD)
+    assert 0 == scripted.frames
+    assert "oooo..." == run(gate, "s------")
+    assert 1 + 6 == scripted.frames
+    run(gate, "-" * (SETTLED - 7))
+    assert not gate.rests
+    run(gate, "-")
+    assert gate.rests
+    assert 1 + SETTLED == scripted.frames
+    run(gate, "-" * (PERIOD + 4))
+    gate.rest(2 * PERIOD + 3)
+    assert 1 + SETTLED == scripted.frames
+    assert "o" == run(gate, "s")
+    assert not gate.rests
+    assert 1 + SETTLED + 7 + 1 == scripted.frames
+
+
+@pytest.mark.usefixtures("scripted")
+def test_no_rest_while_it_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the hangover is, it runs out first; speech in zeros is no rest either."""
+    monkeypatch.setattr(vad, "SETTLED", 2)
+    gate = SpeechGate(VadConfig(hangover_ms=60))
+    assert "oooo" == run(gate, "s---")
+    assert not gate.rests
+    assert "." == run(gate, "-")
+    assert gate.rests
+    monkeypatch.setattr(Scripted, "process", lambda *_: True)
+    assert "ooooo" == run(gate, "s----")
+    assert not gate.rests
+
+
+class EveryFrame:
+    """webrtcvad on each frame, zeros or not."""
+
+    def __init__(self, aggressiveness: int) -> None:
+        self.library = importlib.import_module("_webrtcvad")
+        self.detector = self.library.create()
+        self.library.init(self.detector)
+        self.library.set_mode(self.detector, aggressiveness)
+
+    def is_speech(self, frame: NDArray[np.int16]) -> bool:
+        return bool(self.library.process(self.detector, 16_000, frame.tobytes(), len(frame)))
+
+
+def memory(detector: object) -> bytes:
+    """All that a detector of webrtcvad knows."""
+    address = ctypes.pythonapi.PyCapsule_GetPointer
+    address.restype, address.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
+    state = ctypes.string_at(address(detector, b"WebRtcVadPtr"), 736)
+    if state[-4:] != (42).to_bytes(4, sys.byteorder):
+        pytest.skip("the memory of this webrtcvad is laid out otherwise")
+    return state
+
+
+@pytest.mark.parametrize("frame_ms", [10, 20, 30])
+@pytest.mark.parametrize("aggressiveness", [0, 1, 3])
+def test_silence_that_is_skipped_changes_nothing(
+    frame_ms: int, aggressiveness: int, demonstration: NDArray[np.int16]
+) -> None:
+    """Digital silence of any length between words, before them and before the faintest noise: each
+    decision, and all that webrtcvad knows, is what it is with webrtcvad run on every frame."""
+    size = 16 * frame_ms
+    gate = SpeechGate(VadConfig(aggressiveness=aggressiveness, frame_ms=frame_ms, hangover_ms=0))
+    reference = EveryFrame(aggressiveness)
+    generator = np.random.default_rng(0)
+    sounds = (
+        demonstration[16_000:40_000],
+        generator.integers(-1, 2, 100 * size).astype(np.int16),
+        demonstration[40_000:80_000] // 50,  # faint speech
+        generator.integers(-3, 4, 50 * size).astype(np.int16),
+        generator.normal(0, 9_000, 30 * size).clip(-32_768, 32_767).astype(np.int16),
+        demonstration[80_000:100_000],
+    )
+    pauses = (9, SETTLED - 1, SETTLED + 1, SETTLED + PERIOD, SETTLED + 250, 2 * SETTLED + 77)
+    zeros = np.zeros(size, np.int16)
+    decided = set()
+    for sound, pause in zip(sounds, pauses, strict=True):
+        for _ in range(pause):
+            assert gate.is_open(zeros) == reference.is_speech(zeros)
+        for start in range(0, len(sound) - size + 1, size):
+            frame = sound[start : start + size]
+            speech = reference.is_speech(frame)
+            assert gate.is_open(frame) == speech
+            decided.add(speech)
+            if not start:  # but for how many frames it has counted
+                pairs = zip(memory(gate._vad), memory(reference.detector), strict=True)
+                other = [place for place, (one, two) in enumerate(pairs) if one != two]
+                assert not other or max(other) // 4 == min(other) // 4
+    assert {True, False} == decided
 
 
 def test_silence() -> None:
