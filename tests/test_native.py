@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -319,12 +320,12 @@ def test_without_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @needs_kernel
 def test_without_onnx_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes precedence over TFLite then, detects the same, and does without the verifier."""
-    expected, _ = detect("native", verify=False)
+    """It takes precedence over TFLite then, and detects the same, its verifier included."""
+    expected, _ = detect("native", verify=True)
     monkeypatch.setattr(load, "is_installed", lambda kind: kind == "tflite")
     monkeypatch.setattr(load, "preferred_formats", lambda: ["tflite", "onnx"])
     model = load_model()
-    assert ("native kernel", None) == (model.runtime, model.verifier)
+    assert ("native kernel", "native kernel") == (model.runtime, model.verifier_runtime)
     assert "window.tflite" == model.window_artefact
     assert expected == list(Detector(model).listen([demonstration()]))
     monkeypatch.setattr(load, "library", lambda: None)
@@ -332,23 +333,29 @@ def test_without_onnx_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @needs_kernel
-def test_without_any_runtime() -> None:
-    """Listening imports no runtime where none is installed."""
-    code = (
-        "import sys; from kws.model import load; from kws.cli import main; "
-        "load.is_installed = lambda kind: False; "
-        f"main(['listen', '--json', '--input', {str(RECORDING)!r}]); print(*sys.modules)"
-    )
+@pytest.mark.parametrize("installed", [True, False])
+def test_listening_imports_no_runtime(installed: bool) -> None:
+    """The demonstration's ten words, verified: with runtimes installed, and with none."""
+    hide = "sys.modules.update(dict.fromkeys(runtimes))" if not installed else ""
+    code = f"""
+import sys
+runtimes = ("onnxruntime", "ai_edge_litert", "tflite_runtime")
+{hide}
+from kws.cli import main
+main(["listen", "--json", "--input", {str(RECORDING)!r}])
+print([name for name in runtimes if sys.modules.get(name)])
+"""
     printed = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         check=True,
         cwd=MODELS.parents[1],
-    ).stdout
-    assert printed.count('"detection"') > 5
-    loaded = {name.partition(".")[0] for name in printed.splitlines()[-1].split()}
-    assert not loaded & {"onnxruntime", "ai_edge_litert", "tflite_runtime"}
+    ).stdout.splitlines()
+    assert "[]" == printed[-1]
+    events = [json.loads(line) for line in printed[:-1]]
+    found = [each["keyword"] for each in events if each["event"] == "detection"]
+    assert ["yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go"] == found
 
 
 def test_a_library_of_another_kind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -421,6 +428,8 @@ from kws import native
 native.__file__ = sys.argv[1]  # beside which the library is looked for
 assert native.library() is not None
 from test_native import random_network
+from test_native_int8 import random_plan
+from kws.native.int8 import Arithmetic, multiplies
 from kws.config import FeatureConfig
 
 draw = np.random.default_rng(0)
@@ -431,6 +440,13 @@ for channels, steps, kernels, overlap in (
     stream = native.Stream(native.Graph(network, 98))
     for loudness in (1.0, 1e30, np.nan):
         stream.posteriors(loudness * draw.normal(0.0, 1.0, (stream.frames, 5)))
+for arithmetic in filter(multiplies, Arithmetic):
+    for sizes in ((1, 1), (5, 3), (17, 40), (49, 30)):
+        plan, reference = random_plan(arithmetic, *sizes)
+        for loudness in (1.0, 1e30, np.nan):
+            features = loudness * draw.normal(0.0, 1.0, (2, *reference.shape))
+            with np.errstate(all="ignore"):
+                plan.window().run(features)
 for window, hop, size, bands in ((16, 16, 512, 1), (480, 160, 512, 40), (1024, 999, 4096, 80)):
     config = FeatureConfig(window=window, hop=hop, fft_size=size, bands=bands)
     for frames in (1, 7, 8, 33):
@@ -447,11 +463,13 @@ def test_under_sanitizers(tmp_path: Path) -> None:
     gcc = shutil.which("gcc")
     if gcc is None:
         pytest.skip("no gcc; on Debian: apt-get install gcc")
-    source = Path(native.__file__).with_name("kernel.c")
+    sources = [Path(native.__file__).with_name(name) for name in build_backend.SOURCES]
     flags = ["-std=gnu99", "-O1", "-g", "-shared", "-fPIC", "-fsanitize=address,undefined"]
     flags += ["-fno-sanitize-recover=undefined"]
     library = tmp_path / native.NAME
-    if subprocess.run([gcc, *flags, source, "-o", library, "-lm"], capture_output=True).returncode:
+    if subprocess.run(
+        [gcc, *flags, *sources, "-o", library, "-lm"], capture_output=True
+    ).returncode:
         pytest.skip("this gcc has no sanitisers")
     runtimes = [
         subprocess.check_output([gcc, f"-print-file-name={name}"], text=True).strip()

@@ -89,6 +89,7 @@ def _os() -> str:
 def _model(name: str | None) -> Generator[Finding, None, Model | None]:
     try:
         model = load_model(name)
+        verifier = model.verifier_runtime
     except BackendUnavailable as error:
         yield Finding("runtime", "failed", "the model's runtime is missing", str(error))
         return None
@@ -97,7 +98,10 @@ def _model(name: str | None) -> Generator[Finding, None, Model | None]:
         return None
     found = {each: version for each in RUNTIMES if (version := _version(each))}
     text = ", ".join(f"{each} {version}" for each, version in found.items())
-    yield Finding("runtime", "ok", f"{model.runtime} runs the model ({text})", values=found)
+    runs = f"{model.runtime} runs the model"
+    if model.manifest.verifier:
+        runs += f", {verifier} its verifier" if verifier else ", without its verifier"
+    yield Finding("runtime", "ok", f"{runs} ({text})", values=found)
     file = model.manifest.artefacts[model.artefact]
     yield Finding(
         "model",

@@ -85,6 +85,8 @@ def _model(path: Path) -> dict[str, Any]:
         facts |= facts_of(manifest)
         loaded = load_model(path)
         facts |= {"runs": loaded.artefact, "runtime": loaded.runtime}
+        if manifest.verifier:
+            facts["verifier_runtime"] = loaded.verifier_runtime
     except KwsError as error:
         facts["error"] = str(error)
     return facts
@@ -139,6 +141,8 @@ def print_model(model: dict[str, Any]) -> None:
         _row("ERROR", model["error"])
     else:
         _row("runs", f"{model['runs']} ({model['runtime']})")
+        if model.get("verifier"):
+            _row("", f"verifier: {model.get('verifier_runtime') or 'left out'}")
 
 
 def _row(name: str, value: object) -> None:

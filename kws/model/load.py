@@ -24,6 +24,7 @@ from kws.model.manifest import (
     read_manifest,
 )
 from kws.model.native_layout import native_network
+from kws.model.native_window import native_window
 from kws.model.runtimes import (
     FORMATS,
     Backend,
@@ -34,6 +35,7 @@ from kws.model.runtimes import (
 from kws.model.streaming import OnnxStream, OnnxStreamGraph, Stream, TfliteStream, WindowStream
 from kws.native import Graph, computes, library
 from kws.native import Stream as NativeStream
+from kws.native.int8 import Window
 
 NATIVE = "stream.onnx"  # the artefact that the native kernel runs
 BACKENDS = {"native": "onnx", **{kind: kind for kind in FORMATS}}  # and the files that they run
@@ -84,21 +86,33 @@ class Model:
             _check(backend.run(silence[None]), 1, self.manifest)
         return backend
 
+    @property
+    def verifier_runtime(self) -> str | None:
+        """What runs the verifier, in words; None where that is left out."""
+        if self.verifier is None:
+            return None
+        return "native kernel" if isinstance(self.verifier, Window) else "ONNX Runtime"
+
     @cached_property
     def verifier(self) -> Backend | None:
         """The verifying network, loaded and run once; None where the model has none.
 
-        It is an ONNX file, and runs beside those only: who chose TFLite may have nothing else, nor
-        who listens on the native kernel.
+        It is an ONNX file, and runs beside those only: who chose TFLite may have nothing else. It
+        runs on the native kernel where that computes it, and in ONNX Runtime otherwise; who listens
+        on the native kernel may not have that, and does without.
         """
         entry = self.manifest.verifier
         if entry is None or not self.artefact.endswith(".onnx"):
             return None
-        if not is_installed("onnx") and self.native_graph is not None:
-            return None
         with self._blamed(entry.artefact):
             content = self._content(entry.artefact, "window.onnx")
-            backend = open_backend("onnx", content)
+            backend: Backend | None = None
+            if self.native is not False and self.provider != "cuda" and library() is not None:
+                backend = native_window(content)
+            if backend is None:
+                if not is_installed("onnx") and self.native_graph is not None:
+                    return None
+                backend = open_backend("onnx", content)
             features = self.manifest.features
             silence = log_mel(np.zeros(features.sample_rate, np.int16), features)
             _check(backend.run(silence[None]), 1, self.manifest)
@@ -220,8 +234,9 @@ def load_model(
 
     `backend` is "native", "onnx" or "tflite"; by default whichever the model comes with, ONNX first
     unless TFLite's runtime alone is installed. An ONNX file of streaming inference in float runs
-    on the native kernel where that was built and computes it, unless the backend is "onnx"; it
-    needs no runtime then, and the verifier is left out where ONNX Runtime is not installed.
+    on the native kernel where that was built and computes it, unless the backend is "onnx", and so
+    does the verifier; neither needs a runtime then. A verifier of another form is left out where
+    ONNX Runtime is not installed.
     `artefact` is one of the manifest's keys, such as "window.int8.onnx", and leaves no choice;
     without it a detector takes the stream graph where there is one. `provider` is "cpu" (the
     default) or "cuda". Raises ModelError where the model is missing or damaged and

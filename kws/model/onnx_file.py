@@ -9,6 +9,7 @@ what is checked here is what the runtime gets.
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Iterator
 
 from kws.errors import ModelError
@@ -129,13 +130,14 @@ class Message:
     """A message that has been read: the values of each field by its number.
 
     Whole numbers are integers, and bytes are a view of the file's. Numbers of arrays are not kept,
-    but for the axes of shapes, which are; of the others `count` tells how many there are.
+    but for the axes of shapes, which are; of the others `count` tells how many there are. A single
+    number of 32 bits with a point is kept.
     """
 
     __slots__ = ("count", "values")
 
     def __init__(self) -> None:
-        self.values: dict[int, list[int | memoryview | str | Message]] = {}
+        self.values: dict[int, list[int | float | memoryview | str | Message]] = {}
         self.count: dict[int, int] = {}
 
     def messages(self, number: int) -> Iterator[Message]:
@@ -157,6 +159,11 @@ class Message:
     def integer(self, number: int) -> int:
         """The only one of a field; 0 where it is not given."""
         return next(iter(self.integers(number)), 0)
+
+    def number(self, number: int) -> float:
+        """The only one with a point of a field; 0 where it is not given."""
+        found = (each for each in self.values.get(number, ()) if isinstance(each, float))
+        return next(found, 0.0)
 
     def content(self, number: int) -> memoryview | None:
         """The bytes of a field; None where it is not given."""
@@ -229,6 +236,9 @@ class _Reader:
                 at += _WIDTHS[single]
                 if at > end:
                     raise ValueError("cut short")
+                if not repeated:
+                    (real,) = struct.unpack("<f", self._content[at - 4 : at])
+                    message.values[number] = [real]
                 message.count[number] = message.count.get(number, 0) + 1
             else:
                 raise ValueError(f"wire type {wire} of field {number} of {kind}")

@@ -28,6 +28,7 @@ from flit_core.buildapi import (  # noqa: F401  the hooks that are flit's own
 )
 
 HERE = Path(__file__).resolve().parent
+SOURCES = ("kernel.c", "int8.c")
 LIBRARY = "kernel.dll" if os.name == "nt" else "kernel.so"
 IN_WHEEL = f"kws/native/{LIBRARY}"
 
@@ -108,13 +109,14 @@ def _compile(folder: Path) -> Path:
     libraries = ["m"]
     if os.name == "nt":
         flags, links, libraries = ["/O2"], ["/Brepro"], []
-    shutil.copy(HERE / "kernel.c", folder)
+    for name in (*SOURCES, "common.h"):
+        shutil.copy(HERE / name, folder)
     before = os.getcwd()
     os.chdir(folder)  # what a compiler notes of places is then the same each time
     try:
         extension = Extension(
             "kernel",
-            ["kernel.c"],
+            [*SOURCES],
             extra_compile_args=flags,
             extra_link_args=links,
             libraries=libraries,

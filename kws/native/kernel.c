@@ -6,46 +6,14 @@
  * processors, and the loader chooses.
  */
 
+#include "common.h"
+
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
 
-#if defined(_WIN32)
-#define EXPORT __declspec(dllexport)
-#elif defined(__GNUC__)
-#define EXPORT __attribute__((visibility("default")))
-#else
-#define EXPORT
-#endif
-
-#if defined(__x86_64__) && defined(__GLIBC__) && __GNUC__ >= 12 && !defined(__clang__)
-#define FOR_EACH_PROCESSOR \
-    __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
-#else
-#define FOR_EACH_PROCESSOR
-#endif
-
-#if defined(__GNUC__)
-#define INLINE static inline __attribute__((always_inline))
-#else
-#define INLINE static inline
-#endif
-
-/* Unrolled first, as GCC does with loops of eight, they become vectors of less. */
-#if defined(__GNUC__) && !defined(__clang__)
-#define LANE_BY_LANE _Pragma("GCC unroll 1")
-#else
-#define LANE_BY_LANE
-#endif
-
-#if defined(_MSC_VER)
-#define RESTRICT __restrict
-#else
-#define RESTRICT restrict
-#endif
-
 enum {
-    KWS_VERSION = 1, /* of this interface; kws.native refuses another */
+    KWS_VERSION = 2, /* of this interface; kws.native refuses another */
     LANES = 8,       /* frames that the front end computes together */
     TILE = 16,       /* channels that the network computes together */
     ROWS = 4,        /* steps that it computes together */

@@ -24,10 +24,12 @@ from kws.errors import ModelError
 from kws.model import trial
 from kws.model.manifest import MODELS, read_manifest, write_manifest
 from kws.model.native_layout import native_network
+from kws.model.native_window import native_window
 from kws.model.onnx_file import check_onnx
 from kws.model.runtimes import import_onnxruntime, import_tflite
 from kws.model.tflite_file import check_tflite
 from kws.model.trial import Trial
+from kws.native.int8 import Window
 from kws.text import printable
 
 # Text at which programs err.
@@ -190,7 +192,7 @@ def in_child(action: Callable[[], None]) -> str:
 
 
 def onnx_files() -> list[bytes]:
-    """The smaller ones that ship, one of them for the native kernel, and a classifier without any
+    """The smaller ones that ship, two of them for the native kernel, and a classifier without any
     quantisation."""
     names = ("commands.window.int8.onnx", "commands.stream.int8.onnx", "commands.stream.onnx")
     return [(MODELS / name).read_bytes() for name in names] + [small_onnx()]
@@ -420,9 +422,14 @@ def run_onnx(content: bytes) -> str:
     runs in the user's own process: that it dies is a finding."""
     outcome: str = _run_in_onnxruntime(content)
     network = native_network(content)
-    if network is not None and native.library() is not None:
-        ended = in_child(lambda: _run_natively(network))
-        assert ended == "ran", "the process of the native kernel died"
+    runs = []
+    if native.library() is not None:
+        if network is not None:
+            runs.append(lambda: _run_natively(network))
+        if (window := native_window(content)) is not None:
+            runs.append(lambda: _run_window_natively(window))
+    for run in runs:
+        assert in_child(run) == "ran", "the process of the native kernel died"
     return outcome
 
 
@@ -432,6 +439,14 @@ def _run_natively(network: native.Network) -> None:
     for level in (0.0, 1.0, 1e30):
         posteriors = stream.posteriors((level * noise).astype(np.float32))
         assert (stream.steps, len(network.classifier)) == posteriors.shape
+
+
+def _run_window_natively(window: Window) -> None:
+    noise = np.random.default_rng(0).normal(0.0, 100.0, (2, 98, 40))
+    for level in (0.0, 1.0, 1e30):
+        with contextlib.suppress(ModelError):  # for features of other shapes
+            posteriors = window.run((level * noise).astype(np.float32))
+            assert len(noise) == len(posteriors)
 
 
 NETWORKS = ("kws.model.trial", "kws.model.runtimes")
