@@ -72,12 +72,12 @@ static void multiply_plain(const kws_layer *layer, const uint8_t *const *pixels,
             for (int i = 0; i < run; i++) {
                 const int16_t p = pixels[0][at + i], q = pixels[1][at + i];
                 const int16_t r = pixels[2][at + i], s = pixels[3][at + i];
-                for (int j = 0; j < TILE; j++) { /* the products have 16 bits */
+                LANE_BY_LANE for (int j = 0; j < TILE; j++) {
                     const int16_t w = weights[j];
-                    a[j] += (int16_t)(p * w);
-                    b[j] += (int16_t)(q * w);
-                    c[j] += (int16_t)(r * w);
-                    d[j] += (int16_t)(s * w);
+                    a[j] += p * w;
+                    b[j] += q * w;
+                    c[j] += r * w;
+                    d[j] += s * w;
                 }
                 weights += TILE;
             }
