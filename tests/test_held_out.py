@@ -84,9 +84,10 @@ def test_sentences_with_a_command_are_no_negatives(spoken: Path) -> None:
 
 
 def test_homophones_count() -> None:
-    """ "Know" cannot be told from "no"; "now" can."""
+    """ "Know" cannot be told from "no", "alright" from "all right"; "now" can."""
     assert sounds_like_command("Know")
     assert sounds_like_command("write")
+    assert sounds_like_command("alright")
     assert not sounds_like_command("now")
 
 

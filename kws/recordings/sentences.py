@@ -24,10 +24,10 @@ TRANSCRIPTS, WORDS = "transcripts.tsv", "words.tsv"
 TRANSCRIPT_COLUMNS = ("file", "speaker", "text")
 WORD_COLUMNS = ("file", "word", "start", "end", "speaker", "age", "gender")
 SLACK = 0.1  # seconds by which a word may end after its recording, for rounding
-# Words that cannot be told from a command by ear.
+# Words that cannot be told from a command by ear; a recogniser writes "alright" for "all right".
 HOMOPHONES = {
     "no": ("know", "noh"),
-    "right": ("write", "wright", "rite"),
+    "right": ("write", "wright", "rite", "alright"),
     "go": ("goh",),
     "yes": ("yess",),
 }
