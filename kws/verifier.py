@@ -31,7 +31,7 @@ class Query:
 class Verifier:
     """Keeps the last second of features of a fixed number of streams, to verify candidates."""
 
-    def __init__(self, model: Model, frames: int, streams: int = 1) -> None:
+    def __init__(self, model: Model, frames: int, streams: int) -> None:
         """`model` has a verifier; `frames` new ones of a stream come with each call.
 
         Raises ModelError where the verifier cannot run.

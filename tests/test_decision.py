@@ -581,3 +581,72 @@ def test_keywords_that_are_not_wanted() -> None:
     for chosen, expected in ((None, ["yes", "no"]), (("no",), ["no"]), (("yes",), ["yes"])):
         decider = Decider(LABELS, {}, CONFIG, chosen)
         assert expected == words(detect(scores, decider))
+
+
+def could_detect(
+    scores: Sequence[Row], new: int, config: DecisionConfig, lowest: Sequence[Row] | None = None
+) -> bool:
+    """Whether the last of these rows, which come after silence, could be a keyword."""
+    deciders = Deciders(LABELS, {}, config)
+    deciders.rest(0, 30)
+    levels = np.full(len(scores), LOUD, np.float32)
+    return deciders.could_detect(0, rows_of(scores), rows_of(lowest or scores), levels, new)
+
+
+@pytest.mark.parametrize(
+    ("scores", "new", "expected"),
+    [
+        ([YES] * 4, 4, False),  # four of five rows have a mean of 0.76
+        ([YES] * 5, 1, True),
+        ([YES] * 5, 5, True),
+        ([YES] * 5 + [REST] * 2, 2, False),
+        ([YES] * 5 + [REST] * 2, 3, True),
+        ([REST] * 2 + [NO] * 6, 8, True),
+        ([OTHER] * 11 + [YES] * 5, 5, True),
+        ([OTHER] * 20 + [YES] * 5, 5, False),
+    ],
+)
+def test_what_could_be_detected(scores: list[Row], new: int, expected: bool) -> None:
+    """In which of the last rows a score may reach its threshold, raised by earlier speech."""
+    assert expected == could_detect(scores, new, CONFIG)
+    assert could_detect(scores, new, replace(CONFIG, isolation=0.0)) or not expected
+
+
+def test_speech_that_may_be_none_forbids_nothing() -> None:
+    """Only what is other speech for sure raises a threshold."""
+    scores, lowest = [OTHER] * 20 + [YES] * 5, [REST] * 20 + [YES] * 5
+    assert could_detect(scores, 5, CONFIG, lowest)
+
+
+def test_each_row_could_be_detected_after_speech_of_its_own() -> None:
+    """With a context of one row, the one before."""
+    config = replace(CONFIG, smoothing_ms=20, lead_ms=0, context_ms=20, loud_db=0.0, faint_db=0.0)
+    speech = (0.0, 0.0, 1.0)
+    for scores, expected in (
+        ([YES], True),
+        ([speech, YES], False),
+        ([speech, REST, YES], True),
+        ([speech, YES, REST], False),
+        ([speech, REST, YES, speech], True),
+        ([REST, speech, YES, speech], False),
+    ):
+        assert expected == could_detect(scores, len(scores), config)
+        assert expected == bool(detect([REST] * 30 + scores, Decider(LABELS, {}, config)))
+
+
+@pytest.mark.parametrize(("height", "expected"), [(0.25, True), (0.2499, False)])
+def test_what_could_be_up(height: float, expected: bool) -> None:
+    """As high as the release, which is half the threshold of 0.5, is up; other speech never is."""
+    deciders = Deciders(LABELS, {}, replace(CONFIG, threshold=0.5))
+    assert expected == deciders.could_be_up(rows_of([REST, (0.0, height, 0.0), OTHER]))
+
+
+def test_each_stream_is_armed_on_its_own() -> None:
+    """From the end of its own word on."""
+    deciders = Deciders(LABELS, {}, CONFIG, 2)
+    rows = np.stack([rows_of([YES] * 5), rows_of([REST] * 5)])
+    assert deciders.is_armed(0)
+    assert [0] == [stream for stream, _ in deciders.update([0, 1], rows)]
+    assert [False, True] == [deciders.is_armed(stream) for stream in (0, 1)]
+    deciders.rest(0, 3)
+    assert deciders.is_armed(0)

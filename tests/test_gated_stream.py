@@ -154,6 +154,25 @@ def test_first_frames_of_each_stream(model: Model, demonstration: Int16Array) ->
     assert second.features[2].all()
 
 
+def test_candidates_are_verified_at_once_or_later(model: Model, demonstration: Int16Array) -> None:
+    """What is left to be queried makes the same rows of it."""
+    audio = demonstration[: 3 * 16_000]
+    at_once, later = GatedStreams(model, vad=False), GatedStreams(model, vad=False, later=True)
+    verifier, queried = later.verifier, 0
+    assert verifier is not None
+    for (one,), (other,) in zip(rows_of(at_once, audio), rows_of(later, audio), strict=True):
+        assert one.queries == ()
+        np.testing.assert_array_equal(one.unverified, other.unverified)
+        np.testing.assert_array_equal(other.unverified, other.posteriors)
+        expected = other.posteriors[0].copy()
+        (query,) = other.queries
+        if query is not None:
+            expected[query.rows] = verifier.returned([query])[0]
+            queried += 1
+        np.testing.assert_array_equal(expected, one.posteriors[0])
+    assert 0 < queried < len(audio) / later.hop
+
+
 @pytest.mark.parametrize("frame_ms", [10, 30])
 def test_times_that_do_not_fit(frame_ms: int, model: Model) -> None:
     """A frame of the gate that does not divide a hop is refused, with both numbers."""
@@ -202,7 +221,7 @@ def test_rest(model: Model) -> None:
     hop = streams.hop
     zeros = np.zeros(3 * hop, np.int16)
     assert streams.rest(1, zeros[:hop])
-    assert streams.hold(1, zeros[:900])
+    assert streams.hold(1, np.zeros(900, np.float32))
     assert not streams.rest(1, zeros[: hop - 901])
     assert not streams.rest(1, zeros[: hop - 899])
     assert not streams.rest(1, np.r_[zeros[: hop - 901], np.int16(-1)])

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from export.operating_points import add_verifier, give_to_verifier
-from kws import Detector, KwsError, load_model
+from kws import Detector, KwsError, ModelError, load_model
 from kws.audio import AudioFile
 from kws.cli import main
 from kws.config import STEP_MS
@@ -22,6 +22,7 @@ from kws.gated_stream import GatedStreams
 from kws.model.load import Model
 from kws.model.manifest import MODELS, MODES, SENSITIVITIES, read_manifest, write_manifest
 from kws.pool import DetectorPool
+from kws.verifier import Verifier
 
 Int16Array = NDArray[np.int16]
 
@@ -69,6 +70,56 @@ def rows_of(model: Model, audio: Int16Array, verify: bool) -> FloatArray:
     streams = GatedStreams(model, vad=False, verify=verify)
     rows = [row.posteriors[0] for hop in streams.cut([audio]) for row in streams.rows(*hop)]
     return np.concatenate(rows)
+
+
+def test_which_rows_are_candidates(shipped: Model) -> None:
+    """A posterior above the candidate's, or above half of it from the call after, in its stream."""
+    labels, manifest = shipped.manifest.labels, shipped.manifest
+    assert manifest.verifier is not None
+    entry = replace(manifest.verifier, candidate=0.5)
+    model = replace(shipped, manifest=replace(manifest, verifier=entry))
+    model, constant = with_verifier(model, [1.0 / len(labels)] * len(labels))
+    verifier = Verifier(model, 8, 3)
+
+    def verified(*heights: tuple[float, float]) -> list[list[bool]]:
+        """Whether the rows of "stop", of the last streams, are verified."""
+        posteriors = np.zeros((len(heights), 2, len(labels)), np.float32)
+        posteriors[..., labels.index("unknown")] = 1.0
+        posteriors[..., labels.index("stop")] = heights
+        chosen = list(range(3 - len(heights), 3))
+        features = np.zeros((len(heights), 8, manifest.features.width), np.float32)
+        found = verifier.verified(chosen, features, posteriors)
+        changed = found[..., labels.index("unknown")] != 1.0
+        np.testing.assert_array_equal(posteriors[~changed], found[~changed])
+        assert (found[changed] == constant.posteriors).all()
+        return changed.tolist()
+
+    no, first, last = [False, False], [True, False], [False, True]
+    assert verifier.queries == 0
+    calls = [
+        (((0.0, 0.5), (0.3, 0.51), (0.5, 0.3)), [no, last, no]),
+        (((0.25, 0.3), (0.26, 0.25), (0.3, 0.3)), [no, first, no]),
+        (((0.25, 0.26), (0.0, 0.9)), [last, last]),
+        (((0.0, 0.0), (0.3, 0.0)), [no, first]),
+        (((0.4, 0.4), (0.2, 0.2), (0.2, 0.25)), [no, no, no]),
+        (((0.6, 0.4), (0.4, 0.6), (0.4, 0.4)), [first, last, no]),
+        (((0.0, 0.0), (0.0, 0.0)), [no, no]),
+        (((0.0, 0.26), (0.4, 0.4), (0.4, 0.4)), [last, no, no]),
+    ]
+    for heights, expected in calls:
+        assert expected == verified(*heights)
+    assert verifier.queries == constant.queries == 8
+    verifier.reset(0)
+    assert [no, no, no] == verified((0.4, 0.4), (0.4, 0.4), (0.4, 0.4))
+
+
+def test_none_to_run(shipped: Model) -> None:
+    """A manifest without a verifier, and a runtime that has none for it, are refused."""
+    runs_none = replace(shipped)
+    runs_none.__dict__["verifier"] = None
+    for model in (load_model("accurate"), runs_none):
+        with pytest.raises(ModelError, match="has no verifier"):
+            Verifier(model, 8, 1)
 
 
 def test_candidates_become_what_the_verifier_says(
