@@ -125,6 +125,11 @@ PAGES = {
         "Talk behind words, mined negatives, length, size and isolation: short runs alike but for "
         "one of them, in difficult rooms and without verifier.",
     ),
+    "lessons_mended": Page(
+        "What mended labels are worth",
+        "Short runs alike to the first row of what each lesson is worth, but for the labels of "
+        "some training clips.",
+    ),
     "verified": Page(
         "Which networks go together",
         "First networks and the two that verify, each with the thresholds that ship, all moved by "
@@ -265,6 +270,7 @@ RENDERERS: Mapping[str, Callable[[Mapping[str, Any]], Iterator[str]]] = {
     "arm": _arm_tables,
     "arming": condition_tables,
     "lessons": lesson_tables,
+    "lessons_mended": lesson_tables,
     "matrix": _matrix_tables,
     "rooms": page_tables,
     "verified": verified_tables,

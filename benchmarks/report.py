@@ -31,6 +31,8 @@ COMMANDS = {
     "cuda": "python -m benchmarks.product.latency --cuda",
     "accuracy_accurate": "python -m benchmarks.product.accuracy --model accurate",
     "fuzz": "make fuzz",
+    "lessons_mended": "python -m benchmarks.studies.lessons RUN... --out "
+    "benchmarks/results/lessons_mended.json",
 }
 README, CARD = ROOT / "README.md", ROOT / "kws" / "models" / "README.md"
 BEGIN = "<!-- written by: python -m benchmarks.report -->"
