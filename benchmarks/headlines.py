@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.difficult import card_table, short_table
 from benchmarks.product import installations
+from benchmarks.targets import WITH, beside_pymicro
 from benchmarks.text import Row, megabytes, share, table
 from benchmarks.timed import timed_text, too_noisy
 from kws.evaluation.intervals import rate_text
@@ -140,18 +141,21 @@ def _spotting(results: Results) -> Iterator[Row]:
 
 
 def _processor_time(results: Results) -> Iterator[Row]:
-    peers = _figures(results, "peers").get("paired_processor_time", {})
-    ours = peers.get("kws stream.onnx", {})
-    for kind, text in (("speech", "speech, all ten words"), ("silence", "silence")):
-        if kind in ours and not too_noisy(row := ours[kind]["ms_per_second"]):
+    before = _figures(results, "before")
+    ours = before.get(WITH, {}).get("after", {})
+    kinds = {"speech": "speech", "read_speech": "dense read speech", "silence": "silence"}
+    for kind, text in kinds.items():
+        if kind not in ours:
+            continue
+        if not too_noisy(row := ours[kind]["ms_per_second"]):
             time = timed_text(row, unit=" ms")
-            yield (f"processor time per second of {text}", time, _link("peers"))
-    for peer, text in (
-        ("pymicro-wakeword", "pymicro-wakeword, one wake word"),
-        ("pocketsphinx 1e-2", "pocketsphinx, the same ten words"),
-    ):
-        if peer in peers and not too_noisy(row := peers[peer]["speech"]["relative_processor_time"]):
-            yield (f"relative processor time of {text}", timed_text(row), _link("peers"))
+            yield (f"the detector, processor time per second of {text}", time, _link("before"))
+        if beside := beside_pymicro(WITH, kind)(before):
+            yield (f"... over that of pymicro-wakeword, {text}", beside.text, _link("before"))
+    peer = _figures(results, "peers").get("paired_processor_time", {}).get("pocketsphinx 1e-2", {})
+    if peer and not too_noisy(row := peer["speech"]["relative_processor_time"]):
+        text = "processor time of pocketsphinx, the same ten words, over that of the detector"
+        yield (text, timed_text(row), _link("peers"))
 
 
 def _whole_program(results: Results) -> Iterator[Row]:
