@@ -143,7 +143,11 @@ def _spotting(results: Results) -> Iterator[Row]:
 def _processor_time(results: Results) -> Iterator[Row]:
     before = _figures(results, "before")
     ours = before.get(WITH, {}).get("after", {})
-    kinds = {"speech": "speech", "read_speech": "dense read speech", "silence": "silence"}
+    kinds = {
+        "speech": "speech",
+        "read_speech": "dense read speech",
+        "silence": "digital silence",
+    }
     for kind, text in kinds.items():
         if kind not in ours:
             continue

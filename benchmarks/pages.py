@@ -101,7 +101,8 @@ PAGES = {
     ),
     "before": Page(
         "Processor time beside an earlier commit's",
-        "The default model of both, and pymicro-wakeword, taking turns on the same audio.",
+        "The default model of both, and pymicro-wakeword, taking turns on the same audio. Silence "
+        "is digital: webrtcvad rests there, and does not in faint noise.",
     ),
     "recomputation": Page(
         "What streaming saves",

@@ -241,7 +241,9 @@ TARGETS = (
         0.5,
         form="{:g}",
     ),
-    Target("the same in silence", "before", beside_pymicro(WITH, "silence"), 0.05, form="{:g}"),
+    Target(
+        "the same in digital silence", "before", beside_pymicro(WITH, "silence"), 0.05, form="{:g}"
+    ),
     Target(
         "the same where a tenth is speech",
         "before",
