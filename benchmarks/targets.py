@@ -333,7 +333,7 @@ TARGETS = (
         form="{:g} MB",
     ),
     Target(
-        "memory of `kws listen` at its most, ONNX Runtime",
+        "memory of `kws listen` at its most, ONNX Runtime installed",
         "installations",
         _way(installations.BASE, "resident_bytes"),
         65.0,

@@ -278,7 +278,7 @@ def draw(figures: Mapping[str, Curve], folder: Path) -> None:
         if len(curves) > 1:
             axes.set_xscale("log", base=2)
             axes.set_xticks(places, map(str, places))
-            axes.legend(loc="center right")
+            axes.legend(loc="lower left")
         figure.savefig(folder / f"growth_{name}.png", dpi=110)
 
 
