@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kws import AudioFile, Detection, Detector, Model, ModelError, load_model
 from kws.demo import RECORDING
-from kws.frontend import FloatArray
+from kws.frontend import FloatArray, log_mel
 from kws.gated_stream import GatedRows, GatedStreams
 from kws.vad import SETTLED, SpeechGate
 
@@ -152,6 +152,16 @@ def test_first_frames_of_each_stream(model: Model, demonstration: Int16Array) ->
     assert not second.features[1, :2].any()
     np.testing.assert_array_equal(second.features[0, 2:], second.features[1, 2:])
     assert second.features[2].all()
+
+
+def test_frames_without_the_kernel(demonstration: Int16Array) -> None:
+    """They are those of `log_mel` on the whole, bit for bit."""
+    model = load_model(backend="onnx")
+    audio = demonstration[: 2 * 16_000]
+    rows = rows_of(GatedStreams(model, vad=False, verify=False), audio)
+    features = np.concatenate([each.features[0] for hop in rows for each in hop])
+    whole = log_mel(audio, model.manifest.features)
+    np.testing.assert_array_equal(whole[: len(features) - 2], features[2:])  # two begin before it
 
 
 def test_candidates_are_verified_at_once_or_later(model: Model, demonstration: Int16Array) -> None:

@@ -88,6 +88,17 @@ def test_hops_are_copied(noise: NDArray[np.int16]) -> None:
     assert np.array_equal(whole(repeated, CONFIG, 2)[2], frontend.features([0], [2])[0])
 
 
+def test_silence_that_is_not_copied(noise: NDArray[np.int16]) -> None:
+    """Hops of silence that begin a stream count as though they had been copied."""
+    frontend = StreamingFrontend(CONFIG, 2, 8, 2)
+    for _ in range(3):
+        frontend.append_silence(1)
+    frontend.append([1], noise[None, :1280])
+    audio = np.concatenate((np.zeros(3 * 1280, np.int16), noise[:1280]))
+    for number in (2, 3):
+        assert np.array_equal(whole(audio, CONFIG, 8)[number], frontend.features([1], [number])[0])
+
+
 def test_memory_is_bounded(noise: NDArray[np.int16]) -> None:
     """Hops whose audio has been dropped, or has not come, are refused."""
     frontend = StreamingFrontend(CONFIG, 1, 8, 3)

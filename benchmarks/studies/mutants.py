@@ -245,13 +245,13 @@ def figures() -> dict[str, Any]:
     survivors: dict[str, Any] = {}
     for file in TARGETS:
         source = (ROOT / file).read_text(encoding="utf-8")
-        found = [(each, kept[each.key]) for each in mutants(file, source) if each.key in kept]
-        total = sum(1 for _ in mutants(file, source))
+        every = list(mutants(file, source))
+        found = [(each, kept[each.key]) for each in every if each.key in kept]
         caught = sum(entry["caught"] for _, entry in found)
         reasons = explained.get(file, {})
         alive = [each for each, entry in found if not entry["caught"]]
         equivalent = sum(each.change in reasons for each in alive)
-        files[file] = _row(total, len(found), caught, equivalent)
+        files[file] = _row(len(every), len(found), caught, equivalent)
         for each in alive:
             name = f"{Path(file).name}, line {each.line}: {each.change}"
             survivors[name] = {"why": reasons.get(each.change, "no test catches it yet")}
