@@ -89,7 +89,8 @@ def first_version(changes: str) -> str:
 
 def figures(tools: Path) -> str:
     """The published figures are those of the models that ship."""
-    made = report.texts(read_results(), report.README.read_text(encoding="utf-8"))
+    documents = (path.read_text(encoding="utf-8") for path in (report.README, report.CARD))
+    made = report.texts(read_results(), *documents)
     old = [path.name for path, text in made.items() if text != path.read_text(encoding="utf-8")]
     if old:
         raise StepFailed(f"{', '.join(old)}: run python -m benchmarks.report")

@@ -60,3 +60,9 @@ def test_a_failing_step_does_not_end_the_walk(
     monkeypatch.setattr(release, "STEPS", steps[1:])
     assert 0 == release.main()
     assert "by hand" in capsys.readouterr().out
+
+
+def test_published_figures_are_compared() -> None:
+    """Every page that the report writes, README and the model card among them."""
+    pages = list((release.ROOT / "benchmarks" / "pages").glob("*.md"))
+    assert f"{len(pages) + 3} pages" == release.figures(Path())
