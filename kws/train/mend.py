@@ -75,8 +75,8 @@ def find_wrong_labels(corpus: Corpus, models: Sequence[Path]) -> list[Mended]:
     ]
     if not found:
         return []
-    heard = audio[[index for index, _, _ in found]]
-    scores = torch.stack([posteriors(*each, heard) for each in networks])
+    contradicted = audio[[index for index, _, _ in found]]
+    scores = torch.stack([posteriors(*each, contradicted) for each in networks])
     surest, best = scores.max(dim=2)  # (networks, clips)
     mended = []
     for place, (index, word, margin) in enumerate(found):
