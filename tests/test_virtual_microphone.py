@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from benchmarks.product import soak
 from benchmarks.sound_server import (
     PIPEWIRE,
     RATE,
+    UNREAD,
     PipeWire,
     SoundServer,
     Written,
@@ -147,6 +149,25 @@ def stalled(listeners: Sequence[Running], seconds: float) -> Iterator[None]:
         listener.process.send_signal(signal.SIGCONT)
     for listener in listeners:
         listener.hears_again()
+
+
+def test_a_microphone_that_is_emptied_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its writer would throw away, a server may take first; it goes on writing."""
+    os.mkfifo(tmp_path / "microphone")
+    monkeypatch.setattr(Written, "_waiting_bytes", lambda _: 100)
+    microphone = Written(tmp_path / "microphone", RATE // 50)
+    server = os.open(tmp_path / "microphone", os.O_RDONLY)
+    for _ in range(2 * round(UNREAD * 50)):
+        os.read(server, 1 << 20)
+    taking = threading.Thread(target=lambda: list(iter(lambda: os.read(server, 1 << 20), b"")))
+    taking.start()
+    before = time.time()
+    assert microphone.play(CLICK) == pytest.approx(before, abs=MINUTE)
+    microphone.close()
+    taking.join()
+    os.close(server)
 
 
 def test_what_is_played_is_spotted(sound: SoundServer, tmp_path: Path) -> None:
