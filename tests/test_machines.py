@@ -1,7 +1,9 @@
 """The scripts that try kws on other processors and other versions of Python."""
 
 import dataclasses
+import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -71,6 +73,26 @@ def test_platforms_are_of_one_processor() -> None:
     tags = wheels.platforms("aarch64")
     assert "manylinux_2_28_aarch64" in tags
     assert all(tag.endswith("_aarch64") for tag in tags)
+
+
+def test_wheels_of_other_packages_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was fetched is kept for the same packages; for others nothing of it is left."""
+    calls = []
+
+    def download(command: list[str], **_: object) -> SimpleNamespace:
+        calls.append(command[-1])
+        wheel = Path(command[command.index("--dest") + 1]) / f"{command[-1]}.whl"
+        with zipfile.ZipFile(wheel, "w") as archive:
+            archive.writestr(f"{command[-1]}.py", "")
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(wheels.subprocess, "run", download)
+    for package in ("newer", "newer", "older"):
+        site = wheels.fetch([package], "3.13", "aarch64", tmp_path)
+        assert [f"{package}.py"] == [each.name for each in site.iterdir()]
+    assert ["newer", "older"] == calls
 
 
 def test_a_missing_emulator_is_named(tmp_path: Path) -> None:

@@ -33,6 +33,18 @@ def test_base_install_is_what_listening_needs() -> None:
     assert all(re.search("python_version < .3.11", requirements()[name]) for name in BACKPORTS)
 
 
+def test_bounds_of_onnx_runtime() -> None:
+    """Each version of Python has one range, which ends before telemetry begins."""
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    base = project.partition("dependencies = [")[2].partition("\n]")[0]
+    ranges = [Requirement(each) for each in re.findall(r'"(onnxruntime\b.*?)"', base)]
+    for minor in range(10, 15):
+        python = {"python_version": f"3.{minor}"}
+        (chosen,) = (each for each in ranges if each.marker and each.marker.evaluate(python))
+        assert chosen.specifier.contains("1.20.1")
+        assert not chosen.specifier.contains("1.21.0" if minor == 10 else "1.29.0")
+
+
 def test_extras() -> None:
     """The extras exist, and only training and export bring torch."""
     extras = set(metadata.metadata("kws").get_all("Provides-Extra") or [])

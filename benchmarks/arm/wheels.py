@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -25,14 +26,16 @@ def fetch(
 ) -> Path:
     """Fetch these packages and, unless `alone`, what they need; returns the folder for PYTHONPATH.
 
-    What was fetched for the same packages before is kept. Raises EnvironmentFailed where pip finds
-    no wheel.
+    What was fetched for the same packages before is kept, and for others removed: of two versions
+    the later would win, allowed or not. Raises EnvironmentFailed where pip finds no wheel.
     """
     site, done = folder / "site", folder / "wheels.txt"
     wanted = "\n".join(packages)
     if done.is_file() and done.read_text(encoding="utf-8") == wanted:
         return site
     wheels = folder / "wheels"
+    for each in (site, wheels):
+        shutil.rmtree(each, ignore_errors=True)
     wheels.mkdir(parents=True, exist_ok=True)
     options = ["--only-binary=:all:", "--python-version", python, "--implementation", "cp"]
     if alone:

@@ -34,8 +34,6 @@ TFLITE_ALONE = f"pip install --no-compile --no-deps --requirement {LISTED} ."
 WAYS: dict[str, tuple[str, ...]] = {
     "pip install .": (".",),
     BASE: ("--no-compile", "."),
-    "pip install --no-compile . 'onnxruntime<1.28'": ("--no-compile", ".", "onnxruntime<1.28"),
-    "pip install --no-compile . 'onnxruntime<1.21'": ("--no-compile", ".", "onnxruntime<1.21"),
     TFLITE_ALONE: (
         *("--no-compile", "--no-deps", "--requirement", str(ROOT / LISTED)),
         ".",
