@@ -9,7 +9,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from export.quantised import Quantisation
 from kws.frontend import FloatArray
-from kws.model.runtimes import import_onnxruntime
+from kws.model.runtimes import avoid_saturation, import_onnxruntime
 from kws.recordings.data import Int16Array
 
 BATCH = 256
@@ -37,8 +37,7 @@ def run_onnx(
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    # Without it the products of an int8 network saturate on processors that lack VNNI.
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    avoid_saturation(onnxruntime, content, options)
     providers = [(provider, PROVIDER_OPTIONS[provider])]
     session = onnxruntime.InferenceSession(content, options, providers=providers)
     if provider not in session.get_providers():

@@ -73,8 +73,7 @@ def onnx_session(content: bytes, provider: str) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Of its own format too it would take whatever says that it is one.
     options.add_session_config_entry("session.load_model_format", "ONNX")
-    if not has_vnni():
-        _against_saturation(ort, content, options)
+    avoid_saturation(ort, content, options)
     # Only its own end: errors are raised below, and its log holds names as the file has them.
     options.log_severity_level = 4
     if provider == "cuda":
@@ -82,12 +81,14 @@ def onnx_session(content: bytes, provider: str) -> Any:
     return _session(ort, content, options, "CPUExecutionProvider")
 
 
-def _against_saturation(ort: Any, content: bytes, options: Any) -> None:
+def avoid_saturation(ort: Any, content: bytes, options: Any) -> None:
     """Without VNNI the products of an int8 network saturate; against that they take twice as long.
 
     Before version 1.30 the option for it ends the process on networks such as ours; there they are
-    computed in float, to the same posteriors.
+    computed in float, to the same posteriors. `options` are the session's, which this changes.
     """
+    if has_vnni():
+        return
     if _version(ort.__version__) >= (1, 30):
         options.add_session_config_entry("session.x64quantprecision", "1")
     elif b"QuantizeLinear" in content:
