@@ -85,7 +85,8 @@ def avoid_saturation(ort: Any, content: bytes, options: Any) -> None:
     """Without VNNI the products of an int8 network saturate; against that they take twice as long.
 
     Before version 1.30 the option for it ends the process on networks such as ours; there they are
-    computed in float, to the same posteriors. `options` are the session's, which this changes.
+    computed in float, to the same posteriors but for rounding. `options` are the session's, which
+    this changes.
     """
     if has_vnni():
         return
