@@ -9,15 +9,13 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from export.quantised import Quantisation
 from kws.frontend import FloatArray
-from kws.model.runtimes import avoid_saturation, import_onnxruntime
+from kws.model.runtimes import import_onnxruntime, onnx_session
 from kws.recordings.data import Int16Array
 
 BATCH = 256
 
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-# Without its usual rounding of factors to 10 bits CUDA is held to what holds for the CPU.
-PROVIDER_OPTIONS = {CPU: {}, CUDA: {"use_tf32": "0"}}
 
 
 def onnx_providers() -> list[str]:
@@ -33,15 +31,7 @@ def run_onnx(
 
     A stream processes each clip step by step, from a state of zeros.
     """
-    onnxruntime = import_onnxruntime()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    avoid_saturation(onnxruntime, content, options)
-    providers = [(provider, PROVIDER_OPTIONS[provider])]
-    session = onnxruntime.InferenceSession(content, options, providers=providers)
-    if provider not in session.get_providers():
-        raise RuntimeError(f"{provider} is there but does not start")
+    session = onnx_session(content, "cpu") if provider == CPU else _cuda_session(content)
     inputs = {node.name: node.shape for node in session.get_inputs()}
     name = "audio" if "audio" in inputs else "features"
     clips = audio.astype(np.float32) / 32768.0 if name == "audio" else features
@@ -62,6 +52,17 @@ def run_onnx(
         # A call may give several rows a stream; the last one is of the whole clip.
         rows.append(posteriors.reshape(len(batch), -1, posteriors.shape[1])[:, -1])
     return np.concatenate(rows)
+
+
+def _cuda_session(content: bytes) -> Any:
+    """Without the usual rounding of factors to 10 bits: held to what holds for the CPU."""
+    onnxruntime = import_onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(content, options, providers=[(CUDA, {"use_tf32": "0"})])
+    if CUDA not in session.get_providers():
+        raise RuntimeError(f"{CUDA} is there but does not start")
+    return session
 
 
 class TfliteFile:

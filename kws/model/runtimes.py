@@ -73,7 +73,8 @@ def onnx_session(content: bytes, provider: str) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Of its own format too it would take whatever says that it is one.
     options.add_session_config_entry("session.load_model_format", "ONNX")
-    avoid_saturation(ort, content, options)
+    if not has_vnni():
+        _against_saturation(ort, content, options)
     # Only its own end: errors are raised below, and its log holds names as the file has them.
     options.log_severity_level = 4
     if provider == "cuda":
@@ -81,15 +82,12 @@ def onnx_session(content: bytes, provider: str) -> Any:
     return _session(ort, content, options, "CPUExecutionProvider")
 
 
-def avoid_saturation(ort: Any, content: bytes, options: Any) -> None:
+def _against_saturation(ort: Any, content: bytes, options: Any) -> None:
     """Without VNNI the products of an int8 network saturate; against that they take twice as long.
 
     Before version 1.30 the option for it ends the process on networks such as ours; there they are
-    computed in float, to the same posteriors but for rounding. `options` are the session's, which
-    this changes.
+    computed in float, to the same posteriors.
     """
-    if has_vnni():
-        return
     if _version(ort.__version__) >= (1, 30):
         options.add_session_config_entry("session.x64quantprecision", "1")
     elif b"QuantizeLinear" in content:
