@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,16 +28,15 @@ def bound_run(content: bytes, provider: str, batch: int, threads: int) -> Callab
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4
     session = ort.InferenceSession(content, options, providers=[PROVIDER_NAMES[provider]])
-    binding = session.io_binding()
+    binding, values = session.io_binding(), []
     try:
         for node in session.get_inputs():
-            value = np.zeros([batch, *node.shape[1:]], np.float32)
-            binding.bind_ortvalue_input(
-                node.name, ort.OrtValue.ortvalue_from_numpy(value, provider, 0)
-            )
+            zeros = np.zeros([batch, *node.shape[1:]], np.float32)
+            values.append(ort.OrtValue.ortvalue_from_numpy(zeros, provider, 0))
+            binding.bind_ortvalue_input(node.name, values[-1])
         for node in session.get_outputs():
             binding.bind_output(node.name, provider)
-        run = _synchronous(session, binding)
+        run = _Bound(session, binding, values)
         run()
     except Exception as error:  # the runtime's own exceptions share no base
         raise BackendUnavailable(
@@ -45,9 +45,15 @@ def bound_run(content: bytes, provider: str, batch: int, threads: int) -> Callab
     return run
 
 
-def _synchronous(session: Any, binding: Any) -> Callable[[], object]:
-    def run() -> None:
-        session.run_with_iobinding(binding)
-        binding.synchronize_outputs()
+@dataclass(frozen=True)
+class _Bound:
+    """A session with what is bound to it, which the binding of an older ONNX Runtime does not
+    keep."""
 
-    return run
+    session: Any
+    binding: Any
+    values: Sequence[Any]
+
+    def __call__(self) -> None:
+        self.session.run_with_iobinding(self.binding)
+        self.binding.synchronize_outputs()
