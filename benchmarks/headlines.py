@@ -188,12 +188,13 @@ def _sizes(results: Results) -> Iterator[Row]:
         wheel = megabytes(figures["wheel_bytes"])
         yield ("the wheel, with every format of the models", wheel, _link("footprint"))
     if figures := _figures(results, "installations"):
-        base = figures["ways"][installations.BASE]
-        for text, key in (
-            ("installed with all that it needs", "installed_bytes"),
-            ("memory of `kws listen` at its most", "resident_bytes"),
+        base, plain = (figures["ways"][way] for way in (installations.BASE, installations.PLAIN))
+        for text, way, key in (
+            ("installed with all that it needs, `--no-compile`", base, "installed_bytes"),
+            ("the same with the bytecode that pip makes", plain, "installed_bytes"),
+            ("memory of `kws listen` at its most", base, "resident_bytes"),
         ):
-            yield (text, megabytes(base[key]), _link("installations"))
+            yield (text, megabytes(way[key]), _link("installations"))
 
 
 def _archive(results: Results) -> Iterator[Row]:

@@ -94,8 +94,11 @@ def test_rows_of_what_was_measured() -> None:
 
 
 def test_rows_of_sizes_and_of_archives() -> None:
-    """Sizes as MB, from the way to install that is advised; an archive's speed by its interval."""
-    ways = {installations.BASE: {"installed_bytes": 151_400_000, "resident_bytes": 74_900_000}}
+    """Sizes as MB, with bytecode and without; an archive's speed by its interval."""
+    ways = {
+        installations.BASE: {"installed_bytes": 151_400_000, "resident_bytes": 74_900_000},
+        installations.PLAIN: {"installed_bytes": 181_000_000, "resident_bytes": 75_000_000},
+    }
     speed = {"times_real_time": rounds(400.0, 390.0, 410.0)}
     found = {
         "footprint": result({"wheel_bytes": 2_900_000}),
@@ -104,7 +107,8 @@ def test_rows_of_sizes_and_of_archives() -> None:
     }
     text = report.readme_tables(found)
     assert "| 2.9 MB | [footprint](benchmarks/pages/footprint.md) |" in text
-    assert "| installed with all that it needs | 151.4 MB |" in text
+    assert "| installed with all that it needs, `--no-compile` | 151.4 MB |" in text
+    assert "| the same with the bytecode that pip makes | 181.0 MB |" in text
     assert "| memory of `kws listen` at its most | 74.9 MB |" in text
     assert "| 400 times real time (390 to 410; rounds 195 to 820) |" in text
 

@@ -29,10 +29,11 @@ from kws.model.runtimes import disable_telemetry
 
 LISTED = "docs/tflite-only.txt"
 # What follows `pip install`, with `.` for this checkout.
+PLAIN = "pip install ."
 BASE = "pip install --no-compile ."
 TFLITE_ALONE = f"pip install --no-compile --no-deps --requirement {LISTED} ."
 WAYS: dict[str, tuple[str, ...]] = {
-    "pip install .": (".",),
+    PLAIN: (".",),
     BASE: ("--no-compile", "."),
     TFLITE_ALONE: (
         *("--no-compile", "--no-deps", "--requirement", str(ROOT / LISTED)),
