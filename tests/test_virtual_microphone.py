@@ -21,6 +21,7 @@ import soxr
 
 from benchmarks.product import soak
 from benchmarks.sound_server import (
+    PATIENCE,
     PIPEWIRE,
     RATE,
     UNREAD,
@@ -38,7 +39,6 @@ from kws.demo import RECORDING, SPOKEN
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "all is there")
 
 PROGRAM = str(Path(__file__).parent / "microphone_program.py")
-MINUTE = 60.0  # s that no step needs, even on a busy machine
 CLICK = np.full(RATE // 100, 25_000, np.int16)
 
 
@@ -83,7 +83,7 @@ class Running:
 
     def wait_for(self, wanted: Callable[[dict[str, Any]], bool], after: int = 0) -> dict[str, Any]:
         """The first line, from number `after` on, that is wanted."""
-        deadline = time.monotonic() + MINUTE
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             for line in self.lines[after:]:
                 if wanted(line):
@@ -127,7 +127,7 @@ class Running:
         """Stop it; returns what it printed on standard error."""
         self.process.terminate()
         try:
-            self.process.wait(timeout=MINUTE)
+            self.process.wait(timeout=PATIENCE)
         finally:
             self.process.kill()
         self._reader.join()
@@ -161,10 +161,11 @@ def test_a_microphone_that_is_emptied_meanwhile(
     server = os.open(tmp_path / "microphone", os.O_RDONLY)
     for _ in range(2 * round(UNREAD * 50)):
         os.read(server, 1 << 20)
-    taking = threading.Thread(target=lambda: list(iter(lambda: os.read(server, 1 << 20), b"")))
+    take = iter(lambda: os.read(server, 1 << 20), b"")
+    taking = threading.Thread(target=lambda: list(take), daemon=True)
     taking.start()
     before = time.time()
-    assert microphone.play(CLICK) == pytest.approx(before, abs=MINUTE)
+    assert microphone.play(CLICK) == pytest.approx(before, abs=PATIENCE)
     microphone.close()
     taking.join()
     os.close(server)
@@ -180,7 +181,7 @@ def test_what_is_played_is_spotted(sound: SoundServer, tmp_path: Path) -> None:
     assert "ready" in process.stdout.readline()
     sound.run("paplay", "--device=vmic", str(tmp_path / "demo.wav"))
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=MINUTE)
+    output, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
     assert "Traceback" not in errors
     events = [json.loads(line) for line in output.splitlines()]
@@ -393,7 +394,7 @@ def test_a_server_that_hangs(sound: SoundServer) -> None:
     sound.hang()
     process.send_signal(signal.SIGTERM)
     try:
-        output, errors = process.communicate(timeout=MINUTE)
+        output, errors = process.communicate(timeout=PATIENCE)
     finally:
         process.kill()
     assert (0, "") == (process.returncode, errors)
@@ -409,7 +410,7 @@ def test_a_program_that_ends_while_the_server_hangs(sound: SoundServer, closes: 
     sound.hang()
     process.send_signal(signal.SIGTERM)
     try:
-        _, errors = process.communicate(timeout=MINUTE)
+        _, errors = process.communicate(timeout=PATIENCE)
     finally:
         process.kill()
     assert (7, "") == (process.returncode, errors)
@@ -423,7 +424,7 @@ def test_a_server_that_starts_later(sound: SoundServer) -> None:
     assert process.stdout.readline() == "0\n"
     sound.start()
     process.send_signal(signal.SIGUSR1)
-    output, errors = process.communicate(timeout=MINUTE)
+    output, errors = process.communicate(timeout=PATIENCE)
     assert output.startswith("listening")
     assert errors == ""
 
@@ -432,7 +433,7 @@ def test_no_server_at_all(sound: SoundServer) -> None:
     """The message says that it is the sound server, on one line, and nothing else is printed."""
     sound.kill()
     process = sound.start_program("-m", "kws", "listen", "--quiet")
-    _, errors = process.communicate(timeout=MINUTE)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert "the sound server does not respond" in errors
     assert len(errors.splitlines()) == 1
