@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from kws.train.embedding import EmbeddingConfig, EmbeddingNetwork
+from kws.train.encoder import EncoderConfig, EncoderNetwork
 from kws.train.network import Network, NetworkConfig
 
-AnyConfig = NetworkConfig | EmbeddingConfig
-AnyNetwork = Network | EmbeddingNetwork
+AnyConfig = NetworkConfig | EmbeddingConfig | EncoderConfig
+AnyNetwork = Network | EmbeddingNetwork | EncoderNetwork
 
 ARCHITECTURES: Mapping[str, type[AnyConfig]] = {
     "temporal": NetworkConfig,
     "embedding": EmbeddingConfig,
+    "encoder": EncoderConfig,
 }
 
 
@@ -21,6 +23,8 @@ def build(config: AnyConfig) -> AnyNetwork:
     """A network of random weights."""
     if isinstance(config, EmbeddingConfig):
         return EmbeddingNetwork(config)
+    if isinstance(config, EncoderConfig):
+        return EncoderNetwork(config)
     return Network(config)
 
 
@@ -32,4 +36,7 @@ def read_config(sizes: Mapping[str, Any]) -> AnyConfig:
     exact: dict[str, Any] = {
         key: tuple(size) if isinstance(size, list | tuple) else size for key, size in sizes.items()
     }
-    return EmbeddingConfig(**exact) if "joined" in exact else NetworkConfig(**exact)
+    for name, kind in (("joined", EmbeddingConfig), ("queries", EncoderConfig)):
+        if name in exact:  # which no other kind has
+            return kind(**exact)
+    return NetworkConfig(**exact)

@@ -241,7 +241,8 @@ def fit(
         with Board(out / "board", first) as board:
             for epoch in range(first, config.epochs):
                 started = time.monotonic()
-                if config.mine_every and epoch % config.mine_every == 0 and (epoch or before):
+                knows = epoch or (before and before.get("epochs_done", 1))  # anything, to fire on
+                if config.mine_every and epoch % config.mine_every == 0 and knows:
                     turn = epoch // config.mine_every
                     streams.mined = mine(
                         learner.average, front_end, material, labels, config.mined, turn

@@ -14,6 +14,8 @@ from kws.config import SILENCE, UNKNOWN
 from kws.train.architectures import AnyNetwork
 from kws.train.targets import NOTHING, clip_losses
 
+SMOOTHING = 4  # rows
+
 
 class Batch(NamedTuple):
     """What a network slides over in one step: pairs of clips, then streams without commands."""
@@ -79,7 +81,7 @@ class Learner:
         with torch.autocast(kind, torch.bfloat16, enabled=config.mixed_precision):
             logits = self.network(batch.features).float()
         loss = label_loss(logits[:pairs], batch, config.label_smoothing)
-        peak = peak_loss(logits[pairs:], self.commands)
+        peak = peak_loss(logits[pairs:], self.commands, smoothed_rows(self.network))
         total = loss + config.peak_weight * peak
         distil = torch.zeros_like(loss)
         if taught is not None:
@@ -119,6 +121,12 @@ class Learner:
         self.steps = state["steps"]
 
 
+def smoothed_rows(network: AnyNetwork) -> int:
+    """Rows whose posteriors are averaged, as the decision stage averages: one of rows apart."""
+    config = network.config
+    return SMOOTHING if config.stride < config.receptive_field else 1
+
+
 def command_indexes(labels: tuple[str, ...]) -> list[int]:
     """Where among the labels the commands are."""
     return [index for index, label in enumerate(labels) if label not in (SILENCE, UNKNOWN)]
@@ -134,7 +142,7 @@ def label_loss(logits: Tensor, batch: Batch, label_smoothing: float) -> Tensor:
     return losses.sum() / counted.sum().clamp_min(1)
 
 
-def peak_loss(logits: Tensor, commands: list[int], smoothing: int = 4) -> Tensor:
+def peak_loss(logits: Tensor, commands: list[int], smoothing: int = SMOOTHING) -> Tensor:
     """Mean of -ln(1 - peak) over streams without commands; logits (streams, rows, labels).
 
     A stream's peak is its highest command posterior, averaged over `smoothing` rows as the

@@ -12,22 +12,21 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
 from torch.nn import functional
 
 from kws.config import SAMPLE_RATE
 from kws.errors import ModelError
 from kws.recordings.data import Int16Array
 from kws.train import augment
+from kws.train.architectures import AnyNetwork
 from kws.train.features import LogMel
-from kws.train.learner import command_indexes
+from kws.train.learner import command_indexes, smoothed_rows
 from kws.train.materials import Material
 
 GAINS_DB = (0.0, -12.0, 6.0, -20.0)
 RATES = (1.0, 0.93, 1.07)
 PIECE = 20 * SAMPLE_RATE  # samples processed at once
 GAP = SAMPLE_RATE // 2  # samples of silence between recordings
-SMOOTHING = 4  # rows, as in the loss on streams
 LEAST = 0.02  # posterior below which nothing is worth meeting again
 
 
@@ -65,7 +64,7 @@ def recording_at(material: Material, place: Place) -> Int16Array:
 
 @torch.no_grad()
 def mine(
-    network: nn.Module,
+    network: AnyNetwork,
     front_end: LogMel,
     material: Material,
     labels: tuple[str, ...],
@@ -92,9 +91,9 @@ def mine(
         )
         played = augment.set_gain(played, torch.full_like(still, 20.0 * float(np.log10(gain))))
         posterior = network(front_end(played))[0].softmax(-1)[:, commands].amax(1)
-        smooth = functional.avg_pool1d(posterior[None], SMOOTHING, 1)[0].cpu().numpy()
+        smooth = functional.avg_pool1d(posterior[None], smoothed_rows(network), 1)[0].cpu().numpy()
         # Row r covers the second that begins at its first frame.
-        step = (len(audio) - SAMPLE_RATE) / max(1, len(smooth) - 1)
+        step = network.config.stride * front_end.config.hop * rate
         middles = np.arange(len(smooth)) * step + SAMPLE_RATE / 2
         for kind, source, number, begin, offset, length in spans:
             own = np.flatnonzero((middles >= begin) & (middles < begin + length))

@@ -19,6 +19,7 @@ import torch
 from kws.config import LABELS
 from kws.errors import KwsError
 from kws.train.embedding import EmbeddingConfig
+from kws.train.encoder import EncoderConfig
 from kws.train.fit import FitConfig, check_folder, fit
 from kws.train.learner import LearnerConfig
 from kws.train.materials import load_material
@@ -101,6 +102,19 @@ RECIPES = {
         start="START.pt of `python -m kws.train.published`",
         frozen_teachers="verifier-talk.pt, verifier.pt, large.pt and wide.pt of export/checkpoints",
         negatives="last.pt of the network whose candidates it verifies",
+    ),
+    "encoder": Recipe(
+        "for the verifier, from the first layers of Whisper's encoder",
+        FitConfig(
+            epochs=10,
+            seed=111,
+            learning_rate=3e-4,
+            warm_up=1,
+            mine_every=3,
+            sampler=replace(_SAMPLER, epoch_size=15_360, talk=0.5),
+            network=EncoderConfig(),
+        ),
+        start="START.pt of `python -m kws.train.whisper`",
     ),
     "lessons": Recipe(
         "the 78,000 weights of a release trained without talk, taught talk and hard negatives",
