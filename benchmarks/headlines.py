@@ -147,6 +147,7 @@ def _processor_time(results: Results) -> Iterator[Row]:
         "speech": "speech",
         "read_speech": "dense read speech",
         "silence": "digital silence",
+        "faint_noise": "faint noise",
     }
     for kind, text in kinds.items():
         if kind not in ours:

@@ -246,7 +246,8 @@ def at_our_false_accepts(
 
 def timed_audio(data: Path, seconds: float = 20.0) -> dict[str, Int16Array]:
     """What processor time is measured on: spoken orders with their pauses, read speech, which is
-    dense, digital silence, and a room in which somebody speaks for a tenth of the time."""
+    dense, digital silence, faint noise, and a room in which somebody speaks for a tenth of the
+    time."""
     samples = round(seconds * SAMPLE_RATE)
     speech = speech_of(data, "orders")[:samples]
     quiet_room = np.random.default_rng(SEED).normal(0, 3, len(speech)).astype(np.int16)
@@ -255,6 +256,7 @@ def timed_audio(data: Path, seconds: float = 20.0) -> dict[str, Int16Array]:
         "speech": speech,
         "read_speech": speech_of(data, "librispeech", files=20)[:samples],
         "silence": np.zeros(len(speech), np.int16),
+        "faint_noise": quiet_room,
         "a_tenth_speech": np.concatenate((quiet_room[spoken:], speech[:spoken])),
     }
 
