@@ -14,12 +14,13 @@ import torch
 from kws.config import KEYWORDS, LABELS, UNKNOWN
 from kws.errors import ModelError
 from kws.train import augment, checkpoint
+from kws.train.encoder import EncoderConfig
 from kws.train.features import LogMel
 from kws.train.fit import FitConfig, draw_batches, fit
 from kws.train.learner import Batch, label_loss
 from kws.train.materials import Material
 from kws.train.mining import Place, as_lists, from_lists, mine, recording_at
-from kws.train.network import NetworkConfig
+from kws.train.network import Network, NetworkConfig
 from kws.train.sampler import Clips, Sampler, SamplerConfig
 from kws.train.talk import Talk, loudness
 from kws.train.targets import NOTHING
@@ -145,6 +146,8 @@ def test_loudness_is_that_of_the_loud_parts() -> None:
 class Loud(torch.nn.Module):
     """Sure of a command in the second whose middle is loud."""
 
+    config = NetworkConfig()  # whose rows these are
+
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Logits (batch, rows, labels)."""
         middle = features[:, 44:-53:2].mean(2)
@@ -165,6 +168,56 @@ def test_mining_finds_the_place(material: Material) -> None:
     assert np.array_equal(recording, recording_at(some, first))
     assert [first] == from_lists(as_lists([first]), some)
     assert [] == mine(Loud(), LogMel(), replace(some, speech={"a": [recording * 0]}), LABELS, 5, 1)
+
+
+class LoudSeconds(torch.nn.Module):
+    """Sure of a command in a second that holds something loud; rows share no frame."""
+
+    config = EncoderConfig()
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Logits (batch, rows, labels)."""
+        loudest = features.unfold(1, 98, 98).amax(3).mean(2)
+        logits = torch.zeros(*loudest.shape, len(LABELS))
+        logits[..., LABELS.index(UNKNOWN)] = 8.0
+        logits[..., 0] = 3.0 * loudest
+        return logits
+
+
+SLOWER = pytest.mark.xfail(reason="places of the slower search are up to 0.75 s too early")
+
+
+@pytest.mark.parametrize("turn", [0, pytest.param(1, marks=SLOWER), 2])
+@pytest.mark.parametrize("at", [40_000, 150_000, 280_000])
+def test_mining_finds_the_second_of_rows_apart(material: Material, at: int, turn: int) -> None:
+    """At any speed, the second around the place holds what the network fired on."""
+    recording = np.zeros(300_000, np.int16)
+    recording[at - 500 : at + 500] = np.random.default_rng(0).normal(0, 6000, 1_000)
+    some = replace(material, words={}, noise={}, speech={"a": [recording]})
+    first, *_ = mine(LoudSeconds(), LogMel(), some, LABELS, 10, turn)
+    assert at == pytest.approx(first.middle, abs=9_100)
+
+
+@pytest.mark.parametrize(("epochs_done", "turns"), [(None, [1]), (0, [1]), (3, [0, 1])])
+def test_a_network_that_knows_nothing_is_not_asked_for_hard_negatives(
+    material: Material,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    epochs_done: int | None,
+    turns: list[int],
+) -> None:
+    """The first search is after an epoch, but where training begins with what was trained."""
+    found = []
+    monkeypatch.setattr("kws.train.fit.mine", lambda *given: found.append(given[-1]) or [])
+    config = FitConfig(epochs=2, network=NetworkConfig(channels=8), sampler=PLAIN, mine_every=1)
+    start = None
+    if epochs_done is not None:
+        start = tmp_path / "start.pt"
+        network = Network(config.network)
+        about = {"average": network.state_dict(), "epoch": epochs_done, "options": {}}
+        checkpoint.save(start, checkpoint.describe(network, config.features, LABELS) | about)
+    fit(material, tmp_path / "run", config, start=start)
+    assert turns == found
 
 
 def test_mining_leaves_out_what_may_hold_commands(material: Material) -> None:

@@ -69,8 +69,8 @@ def main(arguments: list[str] | None = None) -> int:
         "--network",
         choices=ARCHITECTURES,
         default="temporal",
-        help="kind of network: temporal is the small one that ships, embedding begins with "
-        "published weights (see kws.train.published)",
+        help="kind of network: temporal is the small one that ships, embedding and encoder begin "
+        "with published weights (see kws.train.published and kws.train.whisper)",
     )
     parser.add_argument("--learning-rate", type=float, default=default.learning_rate)
     parser.add_argument("--epochs", type=int, default=default.epochs)

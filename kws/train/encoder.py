@@ -1,4 +1,4 @@
-"""A network that begins with the first layers of Whisper's encoder, which has heard very many voices.
+"""A network that begins with the first layers of Whisper's encoder, which knows very many voices.
 
 Whisper (Radford et al., arXiv 2212.04356) learnt to transcribe 680,000 hours of speech. Its encoder
 is two convolutions over time and layers of a transformer (Vaswani et al., arXiv 1706.03762). Here
@@ -22,7 +22,7 @@ GELU = 1.702  # gelu(x) is about x * sigmoid(GELU * x); Hendrycks and Gimpel, ar
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """Sizes of the network, those of Whisper's tiny; a row covers one second and shares no frame."""
+    """Sizes of the network, as in Whisper's tiny; a row covers a second and shares no frame."""
 
     bands: int = FeatureConfig.bands
     labels: int = len(LABELS)

