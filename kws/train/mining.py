@@ -86,9 +86,7 @@ def mine(
         stream = torch.from_numpy(audio).to(front_end.centres)[None] / 32768.0
         still = torch.zeros(1, device=stream.device)
         wanted = round(len(audio) / rate)
-        played = augment.shift_and_stretch(
-            functional.pad(stream, (0, max(0, wanted - len(audio)))), still, still + rate, wanted
-        )
+        played = augment.shift_and_stretch(stream, still, still + rate, wanted)
         played = augment.set_gain(played, torch.full_like(still, 20.0 * float(np.log10(gain))))
         posterior = network(front_end(played))[0].softmax(-1)[:, commands].amax(1)
         smooth = functional.avg_pool1d(posterior[None], smoothed_rows(network), 1)[0].cpu().numpy()
