@@ -10,18 +10,19 @@
 
 enum {
     TILE = 16,  /* outputs that are computed together */
-    ROWS = 6,   /* rows that are computed together */
+    ROWS = 6,   /* rows at most that are computed together */
     BLOCK = 256 /* inputs whose weights are turned into floats at once */
 };
 
-/* Adds rows (ROWS, inputs) times weights (inputs, TILE) to the sums (ROWS, TILE). */
-static void multiply_plain(const float *const *rows, const float *weights, int inputs,
+/* Adds rows (count, inputs) times weights (inputs, TILE) to the sums (count, TILE). */
+static void multiply_plain(const float *const *rows, int count, const float *weights, int inputs,
                            float (*sums)[TILE]) {
-    for (int row = 0; row < ROWS; row += 2) {
-        const float *p = rows[row], *q = rows[row + 1];
+    for (int row = 0; row < count; row += 2) {
+        /* Of a row without another that one is computed twice. */
+        const float *p = rows[row], *q = rows[row + 1 < count ? row + 1 : row];
         float a[TILE], b[TILE];
         memcpy(a, sums[row], sizeof a);
-        memcpy(b, sums[row + 1], sizeof b);
+        memcpy(b, sums[row + 1 < count ? row + 1 : row], sizeof b);
         for (int i = 0; i < inputs; i++) {
             const float *RESTRICT w = weights + i * TILE;
             const float x = p[i], y = q[i];
@@ -31,7 +32,7 @@ static void multiply_plain(const float *const *rows, const float *weights, int i
             }
         }
         memcpy(sums[row], a, sizeof a);
-        memcpy(sums[row + 1], b, sizeof b);
+        if (row + 1 < count) memcpy(sums[row + 1], b, sizeof b);
     }
 }
 
@@ -39,25 +40,37 @@ static void multiply_plain(const float *const *rows, const float *weights, int i
 
 #define WITH_FMA __attribute__((target("avx2,fma")))
 
-/* Likewise; all sums stay in registers. */
-WITH_FMA static void multiply_fused(const float *const *rows, const float *weights, int inputs,
-                                    float (*sums)[TILE]) {
+/* Likewise for a count that the compiler knows, so that all sums stay in registers. */
+WITH_FMA INLINE void multiply_rows(const float *const *rows, const int count, const float *weights,
+                                   int inputs, float (*sums)[TILE]) {
     __m256 left[ROWS], right[ROWS];
-    for (int r = 0; r < ROWS; r++) {
+    for (int r = 0; r < count; r++) {
         left[r] = _mm256_loadu_ps(sums[r]);
         right[r] = _mm256_loadu_ps(sums[r] + 8);
     }
     for (int i = 0; i < inputs; i++, weights += TILE) {
         const __m256 w = _mm256_loadu_ps(weights), v = _mm256_loadu_ps(weights + 8);
-        for (int r = 0; r < ROWS; r++) {
+        for (int r = 0; r < count; r++) {
             const __m256 x = _mm256_broadcast_ss(rows[r] + i);
             left[r] = _mm256_fmadd_ps(x, w, left[r]);
             right[r] = _mm256_fmadd_ps(x, v, right[r]);
         }
     }
-    for (int r = 0; r < ROWS; r++) {
+    for (int r = 0; r < count; r++) {
         _mm256_storeu_ps(sums[r], left[r]);
         _mm256_storeu_ps(sums[r] + 8, right[r]);
+    }
+}
+
+WITH_FMA static void multiply_fused(const float *const *rows, int count, const float *weights,
+                                    int inputs, float (*sums)[TILE]) {
+    switch (count) {
+    case 6: multiply_rows(rows, 6, weights, inputs, sums); break;
+    case 5: multiply_rows(rows, 5, weights, inputs, sums); break;
+    case 4: multiply_rows(rows, 4, weights, inputs, sums); break;
+    case 3: multiply_rows(rows, 3, weights, inputs, sums); break;
+    case 2: multiply_rows(rows, 2, weights, inputs, sums); break;
+    default: multiply_rows(rows, 1, weights, inputs, sums);
     }
 }
 
@@ -81,29 +94,30 @@ EXPORT FOR_EACH_PROCESSOR void kws_product(const float *rows, int32_t count, int
                                            int32_t inputs, const int8_t *weights,
                                            const float *scales, const float *bias, int32_t outputs,
                                            int32_t fused, float *sums) {
+    const int groups = (count + ROWS - 1) / ROWS;
     float panel[BLOCK * TILE], some[ROWS][TILE];
     for (int tile = 0; tile < outputs; tile += TILE) {
         for (int from = 0; from < inputs; from += BLOCK) {
             const int block = inputs - from < BLOCK ? inputs - from : BLOCK;
             for (int i = 0; i < block * TILE; i++) panel[i] = (float)weights[i];
             weights += block * TILE;
-            for (int first = 0; first < count; first += ROWS) {
+            /* As few groups of rows as there can be, of about equally many each. */
+            for (int first = 0, group = groups; group; group--) {
                 const float *places[ROWS];
-                const int left = count - first < ROWS ? count - first : ROWS;
+                const int these = (count - first + group - 1) / group;
                 float *const to = sums + first * outputs + tile;
-                memset(some, 0, sizeof some);
-                for (int r = 0; r < ROWS; r++) {
-                    /* Rows that there are none of are the last one once more. */
-                    const int row = r < left ? first + r : count - 1;
-                    places[r] = rows + row * apart + from;
-                    if (from && r < left) memcpy(some[r], to + r * outputs, sizeof some[r]);
+                for (int r = 0; r < these; r++) {
+                    places[r] = rows + (first + r) * apart + from;
+                    if (from) memcpy(some[r], to + r * outputs, sizeof some[r]);
+                    else memset(some[r], 0, sizeof some[r]);
                 }
 #if defined(HAS_X86)
-                if (fused) multiply_fused(places, panel, block, some);
+                if (fused) multiply_fused(places, these, panel, block, some);
                 else
 #endif
-                    multiply_plain(places, panel, block, some);
-                for (int r = 0; r < left; r++) memcpy(to + r * outputs, some[r], sizeof some[r]);
+                    multiply_plain(places, these, panel, block, some);
+                for (int r = 0; r < these; r++) memcpy(to + r * outputs, some[r], sizeof some[r]);
+                first += these;
             }
         }
         for (int row = 0; row < count; row++) {

@@ -41,6 +41,7 @@ class Product:
             and weights.size <= MOST_WEIGHTS
             and scales.shape == bias.shape == weights.shape[:1]
             and scales.dtype == bias.dtype == np.float32
+            and bool(np.isfinite(scales).all() and np.isfinite(bias).all())
         )
         if not fits:
             raise ValueError("the native kernel does not compute products of these shapes")
