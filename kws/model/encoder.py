@@ -12,7 +12,6 @@ from kws.native.int8 import MOST_PRODUCTS
 from kws.native.product import MOST_FLOATS, Product
 
 KERNEL = 3  # frames that a convolution covers
-GELU = np.float32(1.702)  # gelu(x) is about x * sigmoid(GELU * x)
 EPSILON = np.float32(1e-5)  # what is added to a variance
 
 
@@ -26,8 +25,8 @@ class Norm:
     def __call__(self, rows: FloatArray) -> FloatArray:
         """(count, width) -> the same shape."""
         centred = rows - rows.mean(axis=1, keepdims=True)
-        variance = np.square(centred).mean(axis=1, keepdims=True)
-        centred /= np.sqrt(variance + EPSILON)
+        variance = np.einsum("ij,ij->i", centred, centred) / np.float32(rows.shape[1])
+        centred *= 1.0 / np.sqrt(variance + EPSILON)[:, None]
         centred *= self.weights
         centred += self.bias
         return centred
@@ -55,7 +54,7 @@ class Layer:
         scores *= np.float32((width // self.heads) ** -0.5)
         mixed = (_softmax(scores, axis=2) @ value).swapaxes(0, 1).reshape(count, width)
         steps = steps + self.attention_out(mixed)
-        steps += self.linear_out(_gelu(self.linear_in(self.linear_norm(steps))))
+        steps += self.linear_out(self.linear_in(self.linear_norm(steps)))
         return steps
 
 
@@ -65,7 +64,7 @@ class Encoder:
 
     frames: int
     bands: int
-    first: Product  # of KERNEL frames, one frame apart
+    first: Product  # of KERNEL frames, one frame apart; bent, as are `second` and `linear_in`
     second: Product  # of KERNEL frames, two apart
     positions: FloatArray  # (steps, width)
     layers: Sequence[Layer]
@@ -78,8 +77,10 @@ class Encoder:
         """Raises ValueError where shapes do not fit, or for more than a few seconds' arithmetic."""
         width, steps = self.first.outputs, (self.frames + 1) // 2
         queries, labels = self.queries.shape[-1], self.bias.size
-        products = [(self.frames, self.first, KERNEL * self.bands, width)]
-        products += [(steps, self.second, KERNEL * width, width)]
+        products = [
+            (self.frames, self.first, KERNEL * self.bands, width, True),
+            (steps, self.second, KERNEL * width, width, True),
+        ]
         shapes = [
             (self.positions, (steps, width)),
             (self.queries, (width, queries)),
@@ -90,23 +91,24 @@ class Encoder:
         for layer in self.layers:
             hidden = layer.linear_in.outputs
             products += [
-                (steps, layer.attention_in, width, 3 * width),
-                (steps, layer.attention_out, width, width),
-                (steps, layer.linear_in, width, hidden),
-                (steps, layer.linear_out, hidden, width),
+                (steps, layer.attention_in, width, 3 * width, False),
+                (steps, layer.attention_out, width, width, False),
+                (steps, layer.linear_in, width, hidden, True),
+                (steps, layer.linear_out, hidden, width, False),
             ]
             norms += [layer.attention_norm, layer.linear_norm]
             attention = max(attention, layer.heads * steps * steps)
             _require(layer.heads >= 1 and width % layer.heads == 0)
         for norm in norms:
             shapes += [(norm.weights, (width,)), (norm.bias, (width,))]
-        for rows, product, inputs, outputs in products:
-            _require((product.inputs, product.outputs) == (inputs, outputs))
+        for rows, product, inputs, outputs, bent in products:
+            found = product.inputs, product.outputs, product.bent
+            _require(found == (inputs, outputs, bent))
             _require(rows * max(inputs, outputs) <= MOST_FLOATS)
         for array, shape in shapes:
             _require(array.shape == shape and array.dtype == np.float32)
             _require(bool(np.isfinite(array).all()))
-        arithmetic = sum(rows * inputs * outputs for rows, _, inputs, outputs in products)
+        arithmetic = sum(rows * inputs * outputs for rows, _, inputs, outputs, _ in products)
         arithmetic += len(self.layers) * 2 * steps * steps * width
         _require(attention <= MOST_FLOATS and arithmetic <= MOST_PRODUCTS)
         _require(steps * queries <= MOST_FLOATS)
@@ -114,8 +116,8 @@ class Encoder:
     def posteriors(self, features: FloatArray) -> FloatArray:
         """Posteriors (labels,) of the features (frames, bands) of one window; float32 both."""
         with np.errstate(all="ignore"):
-            steps = _gelu(self.first(_neighbours(features)))
-            steps = _gelu(self.second(_neighbours(steps)[::2]))
+            steps = self.first(_neighbours(features))
+            steps = self.second(_neighbours(steps)[::2])
             steps += self.positions
             for layer in self.layers:
                 steps = layer(steps)
@@ -132,13 +134,6 @@ def _neighbours(frames: FloatArray) -> FloatArray:
     edge = np.zeros((KERNEL // 2, width), np.float32)
     padded = np.concatenate((edge, frames, edge)).ravel()
     return np.lib.stride_tricks.sliding_window_view(padded, KERNEL * width)[::width]
-
-
-def _gelu(values: FloatArray) -> FloatArray:
-    divisor = values * -GELU
-    np.exp(divisor, out=divisor)
-    divisor += np.float32(1.0)
-    return np.divide(values, divisor, out=divisor)
 
 
 def _softmax(scores: FloatArray, axis: int) -> FloatArray:

@@ -12,7 +12,7 @@ import numpy as np
 
 from kws.frontend import FloatArray
 from kws.model.confirmed import ConfirmedWindow
-from kws.model.encoder import EPSILON, GELU, KERNEL, Encoder, Layer, Norm
+from kws.model.encoder import EPSILON, KERNEL, Encoder, Layer, Norm
 from kws.model.onnx_walk import Walk, floats, require, whole
 from kws.native.int8 import Window
 from kws.native.product import Product
@@ -107,8 +107,8 @@ class _Reader:
         attention_out, value = self._linear(value)
         steps = walk.take("Add", steps, value)
         linear_norm, value = self._norm(steps)
-        linear_in, value = self._linear(value)
-        linear_out, value = self._linear(self._gelu(value))
+        linear_in, value = self._linear(value, bent=True)
+        linear_out, value = self._linear(value)
         layer = Layer(
             heads, attention_norm, attention_in, attention_out, linear_norm, linear_in, linear_out
         )
@@ -121,27 +121,27 @@ class _Reader:
         )
         return Norm(weights.copy(), bias.copy()), value
 
-    def _gelu(self, value: str) -> str:
-        scaled = self.walk.take("Mul", value, GELU)
-        return self.walk.take("Mul", value, self.walk.take("Sigmoid", scaled))
-
     def _convolution(self, value: str, step: int) -> tuple[Product, str]:
-        """A convolution over time, so many frames apart, and the GELU of it."""
+        """A convolution over time, so many frames apart, and what is bent of it."""
         name, weights, scales = self._weights(0)
         (value,), (bias,) = self.walk.learn(
             "Conv", value, name, None, pads=[KERNEL // 2] * 2, strides=[step]
         )
         require(weights.ndim == 3 and weights.shape[2] == KERNEL)
         flat = weights.swapaxes(1, 2).reshape(len(weights), -1)  # as frames lie in memory
-        return Product(flat, scales, bias), self._gelu(value)
+        return Product(flat, scales, bias, bent=True), self._bent(value)
 
-    def _linear(self, value: str) -> tuple[Product, str]:
+    def _linear(self, value: str, bent: bool = False) -> tuple[Product, str]:
         """A linear map of each step."""
         name, weights, scales = self._weights(1)
         value = self.walk.take("MatMul", value, name)
         (value,), (bias,) = self.walk.learn("Add", value, None)
-        require(weights.ndim == 2)
-        return Product(weights.T, scales, bias), value
+        product = Product(weights.T, scales, bias, bent=bent)
+        return product, self._bent(value) if bent else value
+
+    def _bent(self, value: str) -> str:
+        scaled = self.walk.take("Mul", value, np.float32(1.702))
+        return self.walk.take("Mul", value, self.walk.take("Sigmoid", scaled))
 
     def _weights(self, axis: int) -> tuple[str, np.ndarray, FloatArray]:
         """Weights of 8 bits, dequantised by a scale for each of an axis: name, content, scales."""

@@ -74,7 +74,7 @@ def library() -> Any:
     found.kws_window_run.restype = None
     found.kws_product.argtypes = (
         *(_POINTER, _INT, _INT, _INT),
-        *(_POINTER, _POINTER, _POINTER, _INT, _INT, _POINTER),
+        *(_POINTER, _POINTER, _POINTER, _INT, _INT, _INT, _POINTER),
     )
     found.kws_product.restype = None
     return found

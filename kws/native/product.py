@@ -15,7 +15,8 @@ MOST_FLOATS = 1 << 22  # of a call's result
 class Product:
     """values @ (weights * scales).T + bias, by weights that stay integers in memory.
 
-    A row's result is the same bits whatever rows are beside it.
+    Where it is `bent`, a result x becomes x * sigmoid(1.702 x): about the Gaussian error linear
+    unit (Hendrycks and Gimpel, arXiv 1606.08415). A row's result is the same bits whatever rows are beside it.
     """
 
     def __init__(
@@ -23,6 +24,8 @@ class Product:
         weights: NDArray[np.int8],
         scales: FloatArray,
         bias: FloatArray,
+        *,
+        bent: bool = False,
         fused: bool | None = None,
     ) -> None:
         """Weights (outputs, inputs), and a scale and a bias of each output.
@@ -46,6 +49,7 @@ class Product:
         if not fits:
             raise ValueError("the native kernel does not compute products of these shapes")
         self.outputs, self.inputs = weights.shape
+        self.bent = bent
         missing = -self.outputs % TILE
         tiles = np.pad(weights, [(0, missing), (0, 0)]).reshape(-1, TILE, self.inputs)
         self._weights = np.ascontiguousarray(tiles.swapaxes(1, 2))
@@ -75,6 +79,7 @@ class Product:
             self._scales.ctypes.data,
             self._bias.ctypes.data,
             padded,
+            int(self.bent),
             int(self._fused),
             sums.ctypes.data,
         )
