@@ -1,0 +1,229 @@
+"""Two networks in one file, and a third that confirms what they take for a command.
+
+The third is one of `kws.train.encoder`. It has most of the arithmetic and stands in a branch that
+is computed only where the posterior of a command exceeds a level: elsewhere the posteriors of the
+pair stay. Each of the three has a third of the weight in the geometric mean (Genest and Zidek,
+Statistical Science 1986). The large weights are int8 with a scale for each output channel; what
+they are multiplied with is float.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper
+from torch import nn
+
+from export.network import FloatArray
+from export.onnx_graph import GraphWriter, rename, serialise
+from kws.config import SILENCE, UNKNOWN
+from kws.errors import ModelError
+from kws.model.runtimes import OnnxBackend
+from kws.train.encoder import GELU, EncoderNetwork, Layer
+
+ABOVE = 0.15  # posterior of a command in the pair from which on the encoder is computed
+SHARE = 1.0 / 3.0  # of the encoder in the mean's weights
+
+
+class Confirmed(nn.Module):
+    """What the graph computes, the encoder in float and the pair as its own file gives it."""
+
+    def __init__(self, network: EncoderNetwork, pair: bytes, labels: Sequence[str]) -> None:
+        super().__init__()
+        self.network, self.pair = network, OnnxBackend(pair)
+        self.commands = commands(labels)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """(batch, frames, bands) of one second -> logits (batch, 1, labels)."""
+        pair = torch.from_numpy(self.pair.run(features.numpy()))
+        asked = pair[:, self.commands].amax(1, keepdim=True) > ABOVE
+        alone = self.network(features)[:, -1].log_softmax(-1)
+        both = torch.where(asked, (1.0 - SHARE) * pair.log() + SHARE * alone, pair.log())
+        return both[:, None]
+
+
+def commands(labels: Sequence[str]) -> list[int]:
+    """The indexes of the labels that are commands."""
+    return [index for index, label in enumerate(labels) if label not in (SILENCE, UNKNOWN)]
+
+
+def write_confirmed(
+    network: EncoderNetwork, pair: bytes, labels: Sequence[str], metadata: Mapping[str, str]
+) -> bytes:
+    """The file of features (batch, frames, bands) -> posteriors (batch, labels).
+
+    `pair` is a file of that form; its nodes and constants stay as they are. Raises ModelError where
+    it is of another form, and onnx.checker.ValidationError for what ONNX would refuse.
+    """
+    config = network.config
+    inputs: list[tuple[str, list[int | str]]]
+    inputs = [("features", ["batch", config.frames, config.bands])]
+    outputs: list[tuple[str, list[int | str]]] = [("posteriors", ["batch", len(labels)])]
+    writer = _opened(pair, inputs, outputs)
+    rename(writer, "posteriors", "pair")
+    index = writer.constant("commands", np.array(commands(labels), np.int64))
+    level = writer.constant("confirmed_above", np.array(ABOVE, np.float32))
+    highest = writer.node("Gather", "pair", index, axis=1)
+    highest = writer.node("ReduceMax", highest, writer.numbers(1), keepdims=1)
+    asked = writer.node("Greater", highest, level)
+    any_asked = writer.node("Greater", writer.node("ReduceMax", highest, keepdims=0), level)
+    chosen = writer.node(
+        "If",
+        any_asked,
+        then_branch=_confirmed(network, asked, outputs[0][1]),
+        else_branch=_unconfirmed(outputs[0][1]),
+    )
+    rename(writer, chosen, "posteriors")
+    return serialise(writer, "window", inputs, outputs, metadata)
+
+
+def _opened(
+    pair: bytes,
+    inputs: Sequence[tuple[str, list[int | str]]],
+    outputs: Sequence[tuple[str, list[int | str]]],
+) -> GraphWriter:
+    """A writer that goes on where a file ends."""
+    graph = onnx.load_from_string(pair).graph
+    for found, expected in ((graph.input, inputs), (graph.output, outputs)):
+        shapes = [(each.name, _shape(each)) for each in found]
+        if shapes != list(expected):
+            raise ModelError(f"the pair's file has {shapes} where {list(expected)} is expected")
+    if any(node.op_type == "If" for node in graph.node):
+        raise ModelError("the pair's file already holds a network that confirms")
+    writer = GraphWriter()
+    writer.nodes.extend(graph.node)
+    writer.constants.update((each.name, each) for each in graph.initializer)
+    return writer
+
+
+def _shape(value: onnx.ValueInfoProto) -> list[int | str]:
+    return [each.dim_param or each.dim_value for each in value.type.tensor_type.shape.dim]
+
+
+def _unconfirmed(shape: Sequence[int | str]) -> onnx.GraphProto:
+    writer = GraphWriter("unconfirmed.")
+    return _branch(writer, writer.node("Identity", "pair"), shape)
+
+
+def _confirmed(network: EncoderNetwork, asked: str, shape: Sequence[int | str]) -> onnx.GraphProto:
+    """The branch with the encoder; rows that are not `asked` stay as they are."""
+    writer = _EncoderWriter("encoder.")
+    third = writer.encoder(network)
+    product = writer.node(
+        "Mul",
+        writer.node("Pow", "pair", writer.number("share_of_pair", 1.0 - SHARE)),
+        writer.node("Pow", third, writer.number("share", SHARE)),
+    )
+    total = writer.node("ReduceSum", product, writer.numbers(1), keepdims=1)
+    mean = writer.node("Div", product, total)
+    return _branch(writer, writer.node("Where", asked, mean, "pair"), shape)
+
+
+def _branch(writer: GraphWriter, output: str, shape: Sequence[int | str]) -> onnx.GraphProto:
+    """A branch of an If that takes what it needs from the graph around it."""
+    return helper.make_graph(
+        writer.nodes,
+        writer.prefix.rstrip("."),
+        [],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, shape)],
+        list(writer.constants.values()),
+    )
+
+
+class _EncoderWriter(GraphWriter):
+    """A GraphWriter that knows the layers of an encoder."""
+
+    def encoder(self, network: EncoderNetwork) -> str:
+        """The nodes from "features" to the posteriors of this network alone."""
+        config = network.config
+        value = self.node("Transpose", "features", perm=[0, 2, 1])
+        value = self.gelu(self.convolve(value, network.first, "first"))
+        value = self.gelu(self.convolve(value, network.second, "second"))
+        value = self.node("Transpose", value, perm=[0, 2, 1])
+        value = self.node("Add", value, self.constant("positions", _array(network.positions)))
+        for number, layer in enumerate(network.layers):
+            assert isinstance(layer, Layer)
+            value = self.layer(value, layer, f"layer{number}")
+        value = self.norm(value, network.norm, "norm")
+        queries = self.constant("queries", _array(network.queries.weight.T))
+        shares = self.node("Softmax", self.node("MatMul", value, queries), axis=1)
+        pooled = self.node("MatMul", self.node("Transpose", shares, perm=[0, 2, 1]), value)
+        pooled = self.node("Reshape", pooled, self.numbers(0, config.queries * config.width))
+        weights = self.constant("classifier.weights", _array(network.classifier.weight.T))
+        bias = self.constant("classifier.bias", _array(network.classifier.bias))
+        logits = self.node("Add", self.node("MatMul", pooled, weights), bias)
+        return self.node("Softmax", logits, axis=1)
+
+    def layer(self, steps: str, layer: Layer, name: str) -> str:
+        """Steps (batch, steps, width) -> the same shape."""
+        width, heads = layer.attention_out.in_features, layer.heads
+        value = self.norm(steps, layer.attention_norm, f"{name}.attention_norm")
+        value = self.linear(value, layer.attention_in, f"{name}.attention_in")
+        value = self.node("Reshape", value, self.numbers(0, 0, 3, heads, width // heads))
+        value = self.node("Transpose", value, perm=[2, 0, 3, 1, 4])
+        query, key, mixed = (
+            self.node("Gather", value, self.constant(f"part{part}", np.array(part)), axis=0)
+            for part in range(3)
+        )
+        value = self.node("MatMul", query, self.node("Transpose", key, perm=[0, 1, 3, 2]))
+        value = self.node("Mul", value, self.number("scale", (width // heads) ** -0.5))
+        value = self.node("MatMul", self.node("Softmax", value, axis=3), mixed)
+        value = self.node("Transpose", value, perm=[0, 2, 1, 3])
+        value = self.node("Reshape", value, self.numbers(0, 0, width))
+        value = self.linear(value, layer.attention_out, f"{name}.attention_out")
+        steps = self.node("Add", steps, value)
+        value = self.norm(steps, layer.linear_norm, f"{name}.linear_norm")
+        value = self.gelu(self.linear(value, layer.linear_in, f"{name}.linear_in"))
+        return self.node("Add", steps, self.linear(value, layer.linear_out, f"{name}.linear_out"))
+
+    def norm(self, value: str, norm: nn.LayerNorm, name: str) -> str:
+        """A normalisation of each step."""
+        weights = self.constant(f"{name}.weights", _array(norm.weight))
+        bias = self.constant(f"{name}.bias", _array(norm.bias))
+        return self.node("LayerNormalization", value, weights, bias, axis=-1, epsilon=norm.eps)
+
+    def gelu(self, value: str) -> str:
+        """See `kws.train.encoder.gelu`."""
+        scaled = self.node("Mul", value, self.number("gelu", GELU))
+        return self.node("Mul", value, self.node("Sigmoid", scaled))
+
+    def convolve(self, value: str, layer: nn.Conv1d, name: str) -> str:
+        """A convolution over time (batch, channels, frames)."""
+        weights = self.stored(_array(layer.weight), f"{name}.weights", axis=0)
+        bias = self.constant(f"{name}.bias", _array(layer.bias))
+        pads, strides = [*layer.padding, *layer.padding], [*layer.stride]
+        return self.node("Conv", value, weights, bias, pads=pads, strides=strides)
+
+    def linear(self, value: str, layer: nn.Linear, name: str) -> str:
+        """A linear map of each step."""
+        weights = self.stored(_array(layer.weight.T), f"{name}.weights", axis=1)
+        bias = self.constant(f"{name}.bias", _array(layer.bias))
+        return self.node("Add", self.node("MatMul", value, weights), bias)
+
+    def stored(self, weights: FloatArray, name: str, axis: int) -> str:
+        """Weights in int8, dequantised, with a scale for each of an axis.
+
+        The zero points are zeros, but ONNX Runtime needs them to compute the product.
+        """
+        others = tuple(each for each in range(weights.ndim) if each != axis)
+        largest = np.abs(weights).max(axis=others, keepdims=True)
+        scales = (np.where(largest > 0.0, largest, 1.0) / 127.0).astype(np.float32)
+        return self.node(
+            "DequantizeLinear",
+            self.constant(name, np.round(weights / scales).astype(np.int8)),
+            self.constant(f"{name}.scale", scales.ravel()),
+            self.constant(f"{name}.zero", np.zeros(scales.size, np.int8)),
+            axis=axis,
+        )
+
+    def number(self, name: str, value: float) -> str:
+        """A float32 constant."""
+        return self.constant(name, np.array(value, np.float32))
+
+
+def _array(tensor: torch.Tensor | None) -> FloatArray:
+    assert tensor is not None
+    return np.ascontiguousarray(tensor.detach().numpy(), np.float32)
