@@ -27,7 +27,7 @@ class ConfirmedWindow:
         level: np.float32,
         weights: tuple[np.float32, np.float32],
     ) -> None:
-        """`commands` are labels' numbers; `weights` those of `first` and of the encoder in the mean.
+        """`commands` are labels' numbers, `weights` those of `first` and the encoder in the mean.
 
         Raises ValueError where these do not fit each other.
         """

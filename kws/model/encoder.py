@@ -130,7 +130,7 @@ class Encoder:
 def _neighbours(frames: FloatArray) -> FloatArray:
     """Each of the frames (count, width) with those beside it, zeros at the ends, without a copy:
     (count, KERNEL * width)."""
-    count, width = frames.shape
+    width = frames.shape[1]
     edge = np.zeros((KERNEL // 2, width), np.float32)
     padded = np.concatenate((edge, frames, edge)).ravel()
     return np.lib.stride_tricks.sliding_window_view(padded, KERNEL * width)[::width]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kws.frontend import FloatArray
 from kws.model.confirmed import ConfirmedWindow
@@ -60,7 +61,7 @@ class _Reader:
         value = walk.take("Transpose", value, perm=[0, 2, 1])
         (value,), (positions,) = walk.learn("Add", value, None)
         require(positions.ndim == 2)
-        steps, width = positions.shape
+        width = positions.shape[1]
         layers = []
         while walk.next("DequantizeLinear", "Softmax")[0] == "DequantizeLinear":
             layer, value = self._layer(value, width)
@@ -143,7 +144,7 @@ class _Reader:
         scaled = self.walk.take("Mul", value, np.float32(1.702))
         return self.walk.take("Mul", value, self.walk.take("Sigmoid", scaled))
 
-    def _weights(self, axis: int) -> tuple[str, np.ndarray, FloatArray]:
+    def _weights(self, axis: int) -> tuple[str, NDArray[np.int8], FloatArray]:
         """Weights of 8 bits, dequantised by a scale for each of an axis: name, content, scales."""
         (name,), (weights, scales, zeros) = self.walk.learn(
             "DequantizeLinear", None, None, None, axis=axis

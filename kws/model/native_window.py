@@ -9,7 +9,6 @@ takes for a command. A graph that departs from them anywhere is none, and runs i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray

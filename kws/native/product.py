@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,7 +18,8 @@ class Product:
     """values @ (weights * scales).T + bias, by weights that stay integers in memory.
 
     Where it is `bent`, a result x becomes x * sigmoid(1.702 x): about the Gaussian error linear
-    unit (Hendrycks and Gimpel, arXiv 1606.08415). A row's result is the same bits whatever rows are beside it.
+    unit (Hendrycks and Gimpel, arXiv 1606.08415). A row's result is the same bits whatever rows
+    are beside it.
     """
 
     def __init__(
@@ -55,7 +58,7 @@ class Product:
         self._weights = np.ascontiguousarray(tiles.swapaxes(1, 2))
         self._scales, self._bias = (np.pad(each, (0, missing)) for each in (scales, bias))
 
-    def __call__(self, values: FloatArray) -> FloatArray:
+    def __call__(self, values: NDArray[Any]) -> FloatArray:
         """(count, outputs) of values (count, inputs); float32 both.
 
         Rows of values may overlap in memory. Raises ValueError for values of another shape, and
