@@ -160,7 +160,7 @@ def encoder(**sizes: int) -> EncoderNetwork:
     with torch.no_grad():
         for weights in network.parameters():
             if weights.ndim == 1:
-                weights += 0.2 * torch.randn(len(weights))
+                weights.add_(0.2 * torch.randn(len(weights)))
         network.classifier.weight *= 4.0
         network.queries.weight *= 4.0
     return network

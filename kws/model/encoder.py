@@ -24,7 +24,7 @@ class Norm:
 
     def __call__(self, rows: FloatArray) -> FloatArray:
         """(count, width) -> the same shape."""
-        centred = rows - rows.mean(axis=1, keepdims=True)
+        centred: FloatArray = rows - rows.mean(axis=1, keepdims=True)
         variance = np.einsum("ij,ij->i", centred, centred) / np.float32(rows.shape[1])
         centred *= 1.0 / np.sqrt(variance + EPSILON)[:, None]
         centred *= self.weights
@@ -124,7 +124,10 @@ class Encoder:
             steps = self.norm(steps)
             shares = _softmax(steps @ self.queries, axis=0)
             pooled = (shares.T @ steps).ravel()
-            return _softmax(pooled @ self.classifier + self.bias, axis=0)
+            # Of this size a product by BLAS would wake its threads.
+            scores: FloatArray = np.einsum("i,ij->j", pooled, self.classifier)
+            scores += self.bias
+            return _softmax(scores, axis=0)
 
 
 def _neighbours(frames: FloatArray) -> FloatArray:

@@ -53,11 +53,13 @@ def _window(model: Message, arithmetic: Arithmetic | None) -> Window | Confirmed
             mean = walk.take("Sqrt", product)
             total = walk.take("ReduceSum", mean, [1], keepdims=1)
             posteriors = walk.take("Div", mean, total)
-    window: Window | ConfirmedWindow = reader.plan.window()
-    if walk.next()[0]:
-        posteriors, window = confirmed(walk, posteriors, window)
+    window = reader.plan.window()
+    if not walk.next()[0]:
+        walk.end(posteriors)
+        return window
+    posteriors, both = confirmed(walk, posteriors, window)
     walk.end(posteriors)
-    return window
+    return both
 
 
 @dataclass(frozen=True)

@@ -391,7 +391,8 @@ class Plan:
             if name == "from_":
                 layer.pitch, layer.channels = content.pitch, content.channels
         for name, array in (arrays or {}).items():
-            kept = np.ascontiguousarray(array, _ARRAYS[name])
+            # A copy, as a view of a file's content would keep all of that in memory.
+            kept: NDArray[Any] = np.array(array, _ARRAYS[name], order="C")
             _require(kept.nbytes < MOST_BYTES)
             self._arrays.append(kept)  # as long as the layer has its address
             setattr(layer, name, kept.ctypes.data)
