@@ -25,7 +25,7 @@ from export.fold import fold
 from export.model_card import write_model_card
 from export.network import FloatArray
 from export.run_log import run_log
-from export.together import together
+from export.together import confirmed, together
 from export.verify import measurements_of, reference_of, verify
 from kws import __version__
 from kws.config import DecisionConfig, VadConfig
@@ -44,6 +44,7 @@ from kws.model.manifest import (
 from kws.recordings.data import corpus_root, find_corpus
 from kws.train.checkpoint import load_network
 from kws.train.embedding import EmbeddingNetwork
+from kws.train.encoder import EncoderNetwork
 from kws.train.network import Network, parameter_count
 
 LICENCE = "Apache-2.0"
@@ -95,8 +96,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--together-with",
         metavar="MODEL",
-        help="of a network of --network embedding: the exported model that shares its file; "
-        "their posteriors are combined",
+        help="of a network of --network embedding or encoder: the exported model that shares its "
+        "file; their posteriors are combined",
     )
     parser.add_argument(
         "--firmware",
@@ -152,13 +153,16 @@ def export(options: argparse.Namespace) -> Path:
         provenance=_provenance(state, run_log(options.checkpoint, state["epoch"])),
         measurements={},
     )
-    logger.info("calibrating int8")
-    training = calibration_clips(options.data, labels)
-    frames = np.stack([log_mel(audio, features) for audio in training])
-    if isinstance(trained, EmbeddingNetwork):
-        made = together(trained, manifest, frames, options.together_with, options.only)
+    if isinstance(trained, EncoderNetwork):
+        made = confirmed(trained, manifest, options.together_with, options.only)
     else:
-        made = _alone(trained, manifest, frames, options.only)
+        logger.info("calibrating int8")
+        training = calibration_clips(options.data, labels)
+        frames = np.stack([log_mel(audio, features) for audio in training])
+        if isinstance(trained, EmbeddingNetwork):
+            made = together(trained, manifest, frames, options.together_with, options.only)
+        else:
+            made = _alone(trained, manifest, frames, options.only)
     manifest = made.manifest
 
     logger.info("verifying")

@@ -21,6 +21,7 @@ from export.network import FloatArray
 from export.onnx_graph import GraphWriter, rename, serialise
 from kws.config import SILENCE, UNKNOWN
 from kws.errors import ModelError
+from kws.model.onnx_file import check_onnx
 from kws.model.runtimes import OnnxBackend
 from kws.train.encoder import GELU, EncoderNetwork, Layer
 
@@ -86,11 +87,12 @@ def _opened(
     outputs: Sequence[tuple[str, list[int | str]]],
 ) -> GraphWriter:
     """A writer that goes on where a file ends."""
+    check_onnx(pair)
     graph = onnx.load_from_string(pair).graph
     for found, expected in ((graph.input, inputs), (graph.output, outputs)):
         shapes = [(each.name, _shape(each)) for each in found]
         if shapes != list(expected):
-            raise ModelError(f"the pair's file has {shapes} where {list(expected)} is expected")
+            raise ModelError(f"the pair's file has {shapes}, and the encoder needs {expected}")
     if any(node.op_type == "If" for node in graph.node):
         raise ModelError("the pair's file already holds a network that confirms")
     writer = GraphWriter()

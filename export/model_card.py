@@ -36,6 +36,11 @@ PUBLISHED = (
     "keywords (Lin et al., arXiv 2002.01322); its weights are under Apache-2.0, as openWakeWord "
     "ships them"
 )
+WHISPER = (
+    "what the encoder of OpenAI's Whisper tiny.en was trained on, 680,000 hours of speech with "
+    "transcripts (Radford et al., arXiv 2212.04356); its weights are under the MIT licence, which "
+    "lies beside the models as whisper.LICENSE"
+)
 
 MEASURED = "## For whom it works"
 
@@ -80,23 +85,20 @@ def _model(manifest: Manifest) -> Iterator[str]:
             f"{_start(provenance)}; all options are in the manifest. Trained on:"
         )
         yield ""
-        yield from (f"* {each}" for each in _sources(provenance["sources"]))
-        if any("published" in before for before in _lineage(provenance)):
-            yield f"* {PUBLISHED}"
+        beside = provenance.get("together_with", {})
+        sources = (*provenance["sources"], *beside.get("sources", ()))
+        yield from (f"* {each}" for each in _sources(sources))
+        for made, what in ((provenance, _published(provenance)[1]), (beside, PUBLISHED)):
+            if any("published" in before for before in _lineage(made)):
+                yield f"* {what}"
         if any(run.get("frozen_teachers") for run in (training, *_lineage(provenance))):
             yield (
                 "* the posteriors of networks that were trained on the same data, one of them "
                 "starting from Google's speech embedding (docs/training.md)"
             )
-        if "together_with" in provenance:
+        if beside:
             yield ""
-            beside = provenance["together_with"]
-            made = beside.get("training")
-            run = f", {made['epochs_done']} epochs, seed {made['seed']}" if made else ""
-            yield (
-                f"The file also holds the network {beside['model']}{run}; its posteriors are the "
-                "geometric mean of those of both networks."
-            )
+            yield _together(beside)
         yield from _scores(manifest)
     if "export" in manifest.measurements:
         yield ""
@@ -113,6 +115,33 @@ def _model(manifest: Manifest) -> Iterator[str]:
         "languages, transcription, telling speakers apart, or anything where a missed or false "
         "command does harm. Accents, ages and rooms that the data lacks are recognised worse."
     )
+
+
+def _together(beside: Mapping[str, Any]) -> str:
+    """What else the file holds, and how the posteriors of all are put together."""
+    if (level := beside.get("confirmed_above")) is None:
+        return (
+            f"The file also holds the network {_run(beside)}; its posteriors are the geometric "
+            "mean of those of both networks."
+        )
+    return (
+        f"The file also holds the networks {_run(beside)}, and {_run(beside['together_with'])}; "
+        "its posteriors are the geometric mean of those of both, and of all three networks where a "
+        f"command's posterior exceeds {level:g} in that."
+    )
+
+
+def _run(beside: Mapping[str, Any]) -> str:
+    made = beside.get("training")
+    name: str = beside["model"]
+    return name + (f", {made['epochs_done']} epochs, seed {made['seed']}" if made else "")
+
+
+def _published(provenance: Mapping[str, Any]) -> tuple[str, str]:
+    """Whose published weights a network of this kind may have begun with, and all about them."""
+    if "queries" in provenance.get("network", {}):
+        return "Whisper's encoder", WHISPER
+    return "Google's speech embedding", PUBLISHED
 
 
 def _sources(names: Sequence[str]) -> list[str]:
@@ -160,7 +189,7 @@ def _start(provenance: Mapping[str, Any]) -> str:
     if "model" in before:
         return f", from the weights of an earlier model ({before['model']})"
     if "published" in before:
-        return ", from the published weights of Google's speech embedding"
+        return f", from the published weights of {_published(provenance)[0]}"
     epochs = [run["epochs_done"] for run in _lineage(provenance) if run.get("epochs_done")]
     return f", from weights of {' + '.join(map(str, epochs[::-1]))} epochs with other options"
 

@@ -146,8 +146,17 @@ def _run(
     """Posteriors of the clips, and the operators of the file."""
     if key.endswith(".tflite"):
         return TfliteFile(content).run(features), read_operators(content)
-    operators = [node.op_type for node in onnx.load_from_string(content).graph.node]
-    return run_onnx(content, features, audio), operators
+    return run_onnx(content, features, audio), _operators(onnx.load_from_string(content).graph)
+
+
+def _operators(graph: onnx.GraphProto) -> list[str]:
+    """Those of the graph and of its branches."""
+    found = []
+    for node in graph.node:
+        found.append(node.op_type)
+        for attribute in node.attribute:
+            found += _operators(attribute.g)
+    return found
 
 
 def _elsewhere(

@@ -50,7 +50,7 @@ def test_sizes() -> None:
     """All shipped models together, and the default one's int8 files, stay small."""
     manifests = [read_manifest(MODELS / f"{name}.json") for name in SHIPPED]
     files = [artefact for manifest in manifests for artefact in manifest.artefacts.values()]
-    assert sum(artefact.bytes for artefact in files) < 3_300_000
+    assert sum(artefact.bytes for artefact in files) < 7_600_000
     default = read_manifest(MODELS / "commands.json")
     for key, artefact in default.artefacts.items():
         if ".int8." in key:
@@ -61,7 +61,7 @@ def test_no_file_is_left_over() -> None:
     """Each file in the folder belongs to a manifest."""
     manifests = [read_manifest(MODELS / f"{name}.json") for name in SHIPPED]
     named = {artefact.file for manifest in manifests for artefact in manifest.artefacts.values()}
-    assert named | {f"{name}.json" for name in SHIPPED} | {"README.md"} == {
+    assert named | {f"{name}.json" for name in SHIPPED} | {"README.md", "whisper.LICENSE"} == {
         path.name for path in MODELS.iterdir() if path.is_file()
     }
 

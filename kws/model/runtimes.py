@@ -73,6 +73,8 @@ def onnx_session(content: bytes, provider: str) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Of its own format too it would take whatever says that it is one.
     options.add_session_config_entry("session.load_model_format", "ONNX")
+    # Products with 8-bit weights on float activations stay float; else those would be rounded too.
+    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     if not has_vnni():
         _against_saturation(ort, content, options)
     # Only its own end: errors are raised below, and its log holds names as the file has them.
@@ -92,6 +94,8 @@ def _against_saturation(ort: Any, content: bytes, options: Any) -> None:
         options.add_session_config_entry("session.x64quantprecision", "1")
     elif b"QuantizeLinear" in content:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        # Weights become float once, not anew for every run.
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
 
 
 def _version(text: str) -> tuple[int, ...]:

@@ -324,8 +324,11 @@ def begin_with(network: AnyNetwork, start: Path, features: Tensor) -> dict[str, 
         restore_batch_norm(exported, features)
         average = exported.state_dict()
         provenance = {"model": manifest.name, "sha256": artefact.sha256}
-        provenance |= manifest.provenance.get("training", {})
-        if before := manifest.provenance.get("started_from"):
+        made = manifest.provenance
+        if is_embedding and "confirmed_above" in made.get("together_with", {}):
+            made = made["together_with"]  # the pair that an encoder confirms
+        provenance |= made.get("training", {})
+        if before := made.get("started_from"):
             provenance["started_from"] = before
     try:
         network.load_state_dict(average)
