@@ -436,6 +436,7 @@ from test_native import random_network
 from test_native_int8 import random_plan
 from kws.native.int8 import Arithmetic, multiplies
 from kws.config import FeatureConfig
+from kws.native.product import Product
 
 draw = np.random.default_rng(0)
 for channels, steps, kernels, overlap in (
@@ -452,6 +453,13 @@ for arithmetic in filter(multiplies, Arithmetic):
             features = loudness * draw.normal(0.0, 1.0, (2, *reference.shape))
             with np.errstate(all="ignore"):
                 plan.window().run(features)
+for rows, inputs, outputs in ((1, 1, 1), (7, 256, 16), (49, 257, 33), (50, 600, 5)):
+    weights = draw.integers(-128, 128, (outputs, inputs)).astype(np.int8)
+    ones = np.ones(outputs, np.float32)
+    for fused in {False, bool(native.library().kws_fuses())}:
+        product = Product(weights, ones, ones, bent=True, fused=fused)
+        for loudness in (1.0, 1e30, np.inf, np.nan):
+            product((loudness * draw.normal(0.0, 1.0, (rows, inputs))).astype(np.float32))
 for window, hop, size, bands in ((16, 16, 512, 1), (480, 160, 512, 40), (1024, 999, 4096, 80)):
     config = FeatureConfig(window=window, hop=hop, fft_size=size, bands=bands)
     for frames in (1, 7, 8, 33):

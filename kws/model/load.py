@@ -14,6 +14,7 @@ import numpy as np
 from kws.config import STEP_MS
 from kws.errors import BackendUnavailable, ModelError
 from kws.frontend import FloatArray, frame_count, log_mel
+from kws.model.confirmed import ConfirmedWindow
 from kws.model.manifest import (
     MODELS,
     Artefact,
@@ -38,6 +39,7 @@ from kws.native import Stream as NativeStream
 from kws.native.int8 import Window
 
 NATIVE = "stream.onnx"  # the artefact that the native kernel runs
+NATIVE_WINDOWS = (Window, ConfirmedWindow)  # verifiers that it runs
 BACKENDS = {"native": "onnx", **{kind: kind for kind in FORMATS}}  # and the files that they run
 
 
@@ -91,7 +93,7 @@ class Model:
         """What runs the verifier, in words; None where that is left out."""
         if self.verifier is None:
             return None
-        return "native kernel" if isinstance(self.verifier, Window) else "ONNX Runtime"
+        return "native kernel" if isinstance(self.verifier, NATIVE_WINDOWS) else "ONNX Runtime"
 
     @cached_property
     def verifier(self) -> Backend | None:

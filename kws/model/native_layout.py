@@ -86,7 +86,8 @@ def _network(model: Message) -> Network:
     value = walk.take("MatMul", mean[..., 0], everything[-1])
     value = walk.take("Reshape", value, [-1, channels])
     (value,), (classifier, classifier_bias) = walk.learn("Gemm", value, None, None, transB=1)
-    require(walk.take("Softmax", value, axis=1) == "posteriors" and classifier.ndim == 2)
+    posteriors = walk.take("Softmax", value, axis=1)
+    require(classifier.ndim == 2)
 
     newest = walk.take("Slice", latest, [-lead * channels], [END], [1])
     newest = walk.take("Reshape", newest, [-1, lead, channels])
@@ -96,8 +97,7 @@ def _network(model: Message) -> Network:
         kept.append(np.arange(first + steps, first + steps + context))
         first += context + steps
     value = walk.take("Gather", joined, np.concatenate(kept), axis=1)
-    require(walk.take("Reshape", value, [-1, length * channels]) == "next_state")
-    walk.end()
+    walk.end(posteriors, walk.take("Reshape", value, [-1, length * channels]))
     return Network(
         bands=bands,
         stride=STEP_FRAMES,

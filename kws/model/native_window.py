@@ -1,28 +1,32 @@
 """The native kernel's network out of an int8 graph of windows, where it is one of the known form.
 
-The forms are what `export/onnx_graph.py` and `export/embedding_graph.py` write, node by node: the
-network that ships, the one that begins with published weights, or both with the geometric mean of
-their posteriors. A graph that departs from them anywhere is none, and runs in ONNX Runtime.
+The forms are what `export/onnx_graph.py`, `export/embedding_graph.py` and `export/encoder_graph.py`
+write, node by node: the network that ships, the one that begins with published weights, or both
+with the geometric mean of their posteriors; and any of these with an encoder that confirms what it
+takes for a command. A graph that departs from them anywhere is none, and runs in ONNX Runtime.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kws.frontend import FloatArray
+from kws.model.confirmed import ConfirmedWindow
+from kws.model.native_encoder import confirmed
 from kws.model.onnx_file import Message, check_onnx
-from kws.model.onnx_walk import END, OtherForm, Walk, axes, only_graph, require, whole
+from kws.model.onnx_walk import END, OtherForm, Walk, axes, floats, only_graph, require, whole
 from kws.native.int8 import Arithmetic, Plan, Steps, Value, Window, leaky
 
 _OPSETS = range(18, 22)  # in which the operators below mean what is computed
 
 
-def native_window(content: bytes, arithmetic: Arithmetic | None = None) -> Window | None:
-    """The network in a graph of windows; None where the kernel does not compute it.
+def native_window(
+    content: bytes, arithmetic: Arithmetic | None = None
+) -> Window | ConfirmedWindow | None:
+    """The networks in a graph of windows; None where the kernel does not compute it.
 
     `arithmetic` is the fastest of this machine by default. Raises ModelError where the content is
     no ONNX file.
@@ -35,7 +39,7 @@ def native_window(content: bytes, arithmetic: Arithmetic | None = None) -> Windo
         return None
 
 
-def _window(model: Message, arithmetic: Arithmetic | None) -> Window:
+def _window(model: Message, arithmetic: Arithmetic | None) -> Window | ConfirmedWindow:
     graph = only_graph(model, _OPSETS, ["features"], ["posteriors"])
     _, frames, bands = axes(graph)
     reader = _Reader(Walk(graph), Plan(frames, bands, arithmetic))
@@ -44,14 +48,18 @@ def _window(model: Message, arithmetic: Arithmetic | None) -> Window:
         posteriors = reader.embedding()
     else:
         posteriors = reader.network()
-        if walk.next()[0]:
+        if walk.next()[0] == "Slice":
             product = walk.take("Mul", posteriors, reader.embedding())
             mean = walk.take("Sqrt", product)
             total = walk.take("ReduceSum", mean, [1], keepdims=1)
             posteriors = walk.take("Div", mean, total)
-    require(posteriors == "posteriors")
-    walk.end()
-    return reader.plan.window()
+    window = reader.plan.window()
+    if not walk.next()[0]:
+        walk.end(posteriors)
+        return window
+    posteriors, both = confirmed(walk, posteriors, window)
+    walk.end(posteriors)
+    return both
 
 
 @dataclass(frozen=True)
@@ -114,7 +122,7 @@ class _Reader:
         (name,), shape = walk.learn("Reshape", name, None)
         *_, images, columns = zeros = whole(*shape)
         require(weights.ndim == 2 and zeros == [0, 0, images, columns])
-        require(weights.shape[1] == images * columns and _floats(weights, bias))
+        require(weights.shape[1] == images * columns and floats(weights, bias))
         name, steps = self._settled(walk.take("Transpose", name, perm=[0, 2, 1, 3]))
         (start,) = whole(first)
         value = plan.images(start, weights, bias, images, steps, self._edge())
@@ -138,7 +146,7 @@ class _Reader:
             (name,), (scale,) = walk.learn("Mul", name, None)
             (name,), (shift,) = walk.learn("Add", name, None)
             require(scale.shape == shift.shape == (1, len(layer.bias), 1, 1))
-            require(_floats(scale, shift))
+            require(floats(scale, shift))
             name, stored = self._settled(name)
             table = stored.store(steps.real() * scale[0, :, 0] + shift[0, :, 0])
         if walk.next()[0] == "LeakyRelu":
@@ -169,7 +177,7 @@ class _Reader:
     def _classified(self, name: str, value: Value) -> str:
         name = self.walk.take("Flatten", name, axis=1)
         (name,), (weights, bias) = self.walk.learn("Gemm", name, None, None, transB=1)
-        require(_floats(weights, bias))
+        require(floats(weights, bias))
         self.plan.classify(value, weights, bias)
         return self.walk.take("Softmax", name, axis=1)
 
@@ -194,7 +202,7 @@ class _Reader:
         names, found = [], []
         for kind in (np.int8, np.int32):
             (name,), (content, scales) = self.walk.learn("DequantizeLinear", None, None, axis=0)
-            require(content.dtype == kind and _floats(scales) and content.ndim >= 1)
+            require(content.dtype == kind and floats(scales) and content.ndim >= 1)
             require(scales.shape == content.shape[:1])
             names.append(name)
             found.append((content, scales))
@@ -222,7 +230,3 @@ class _Reader:
         if not isinstance(slope, float):
             raise OtherForm
         return slope
-
-
-def _floats(*constants: NDArray[Any]) -> bool:
-    return all(each.dtype == np.float32 for each in constants)

@@ -28,7 +28,7 @@ from flit_core.buildapi import (  # noqa: F401  the hooks that are flit's own
 )
 
 HERE = Path(__file__).resolve().parent
-SOURCES = ("kernel.c", "int8.c")
+SOURCES = ("kernel.c", "int8.c", "product.c")
 LIBRARY = "kernel.dll" if os.name == "nt" else "kernel.so"
 IN_WHEEL = f"kws/native/{LIBRARY}"
 

@@ -20,6 +20,12 @@
 #define FOR_EACH_PROCESSOR
 #endif
 
+/* Ways to multiply that are written for x86, for who asks whether the processor has them. */
+#if defined(__x86_64__) && defined(__GNUC__) && (__GNUC__ >= 12 || defined(__clang__))
+#define HAS_X86
+#include <immintrin.h>
+#endif
+
 #if defined(__GNUC__)
 #define INLINE static inline __attribute__((always_inline))
 #else

@@ -15,11 +15,6 @@
 #include <math.h>
 #include <string.h>
 
-#if defined(__x86_64__) && defined(__GNUC__) && (__GNUC__ >= 12 || defined(__clang__))
-#define HAS_X86
-#include <immintrin.h>
-#endif
-
 enum {
     TILE = 16,      /* outputs that are computed together */
     MOST_TILES = 3, /* as many of these */

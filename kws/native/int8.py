@@ -124,20 +124,20 @@ class Window:
         scratch: int,
         arithmetic: Arithmetic,
     ) -> None:
-        self._shape, self._heads, self._labels = features, heads, labels
+        self.shape, self.labels, self._heads = features, labels, heads
         self._layers, self._arrays = (_Layer * len(layers))(*layers), arrays
         self._scratch, self._arithmetic = scratch, int(arithmetic)
         self._run = library().kws_window_run
 
     def run(self, features: FloatArray) -> FloatArray:
         """See Backend.run."""
-        if features.shape[1:] != self._shape:
-            expected = ", ".join(map(str, self._shape))
+        if features.shape[1:] != self.shape:
+            expected = ", ".join(map(str, self.shape))
             raise ModelError(
                 f"the network takes features of shape (batch, {expected}), not {features.shape}"
             )
         features = np.ascontiguousarray(features, np.float32)
-        posteriors = np.zeros((len(features), self._heads, self._labels), np.float32)
+        posteriors = np.zeros((len(features), self._heads, self.labels), np.float32)
         scratch = np.zeros(self._scratch, np.uint8)  # of this call, which may be one of several
         for window, row in zip(features, posteriors, strict=True):
             self._run(
@@ -391,7 +391,8 @@ class Plan:
             if name == "from_":
                 layer.pitch, layer.channels = content.pitch, content.channels
         for name, array in (arrays or {}).items():
-            kept = np.ascontiguousarray(array, _ARRAYS[name])
+            # A copy, as a view of a file's content would keep all of that in memory.
+            kept: NDArray[Any] = np.array(array, _ARRAYS[name], order="C")
             _require(kept.nbytes < MOST_BYTES)
             self._arrays.append(kept)  # as long as the layer has its address
             setattr(layer, name, kept.ctypes.data)

@@ -1,0 +1,155 @@
+"""The encoder of a graph of windows, and where it is asked, where these are of the known form.
+
+The form is what `export/encoder_graph.py` writes, node by node: an If at the end of a graph, with
+the encoder in one of its branches. A graph that departs from it anywhere is none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kws.frontend import FloatArray
+from kws.model.confirmed import ConfirmedWindow
+from kws.model.encoder import EPSILON, KERNEL, Encoder, Layer, Norm
+from kws.model.onnx_walk import Walk, floats, require, whole
+from kws.native.int8 import Window
+from kws.native.product import Product
+
+
+def confirmed(walk: Walk, posteriors: str, first: Window) -> tuple[str, ConfirmedWindow]:
+    """What confirms posteriors that `first` computes: the name of the result, and both networks.
+
+    Raises OtherForm for another form, and ValueError where the networks do not fit.
+    """
+    (highest,), (commands,) = walk.learn("Gather", posteriors, None, axis=1)
+    highest = walk.take("ReduceMax", highest, [1], keepdims=1)
+    (asked,), (level,) = walk.learn("Greater", highest, None)
+    highest = walk.take("ReduceMax", highest, keepdims=0)
+    chosen, then, other = walk.choose(walk.take("Greater", highest, level))
+    require(level.shape == () and floats(level))
+
+    other.end(other.take("Identity", posteriors))
+    encoder, third = _Reader(then, *first.shape).encoder()
+    (own,), (own_weight,) = then.learn("Pow", posteriors, None)
+    (third,), (weight,) = then.learn("Pow", third, None)
+    product = then.take("Mul", own, third)
+    mean = then.take("Div", product, then.take("ReduceSum", product, [1], keepdims=1))
+    then.end(then.take("Where", asked, mean, posteriors))
+    require(own_weight.shape == weight.shape == () and floats(own_weight, weight))
+    weights = np.float32(own_weight[()]), np.float32(weight[()])
+    window = ConfirmedWindow(first, encoder, whole(commands), np.float32(level[()]), weights)
+    return chosen, window
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Takes the nodes of the encoder's branch; texts are names of values."""
+
+    walk: Walk
+    frames: int
+    bands: int
+
+    def encoder(self) -> tuple[Encoder, str]:
+        """From the features to the posteriors, whose name is the text."""
+        walk = self.walk
+        value = walk.take("Transpose", "features", perm=[0, 2, 1])
+        first, value = self._convolution(value, 1)
+        second, value = self._convolution(value, 2)
+        value = walk.take("Transpose", value, perm=[0, 2, 1])
+        (value,), (positions,) = walk.learn("Add", value, None)
+        require(positions.ndim == 2)
+        width = positions.shape[1]
+        layers = []
+        while walk.next("DequantizeLinear", "Softmax")[0] == "DequantizeLinear":
+            layer, value = self._layer(value, width)
+            layers.append(layer)
+        norm, value = self._norm(value)
+        (scores,), (queries,) = walk.learn("MatMul", value, None)
+        shares = walk.take("Softmax", scores, axis=1)
+        shares = walk.take("Transpose", shares, perm=[0, 2, 1])
+        pooled = walk.take("MatMul", shares, value)
+        require(queries.ndim == 2)
+        pooled = walk.take("Reshape", pooled, [0, queries.shape[1] * width])
+        (scores,), (classifier,) = walk.learn("MatMul", pooled, None)
+        (scores,), (bias,) = walk.learn("Add", scores, None)
+        network = Encoder(
+            self.frames,
+            self.bands,
+            first,
+            second,
+            positions.copy(),
+            layers,
+            norm,
+            queries.copy(),
+            classifier.copy(),
+            bias.copy(),
+        )
+        return network, walk.take("Softmax", scores, axis=1)
+
+    def _layer(self, steps: str, width: int) -> tuple[Layer, str]:
+        walk = self.walk
+        attention_norm, value = self._norm(steps)
+        attention_in, value = self._linear(value)
+        (value,), (shape,) = walk.learn("Reshape", value, None)
+        *before, heads, size = whole(shape)
+        require(before == [0, 0, 3] and heads >= 1 and size >= 1 and heads * size == width)
+        value = walk.take("Transpose", value, perm=[2, 0, 3, 1, 4])
+        query, key, mixed = (
+            walk.take("Gather", value, np.array(part), axis=0) for part in range(3)
+        )
+        scores = walk.take("MatMul", query, walk.take("Transpose", key, perm=[0, 1, 3, 2]))
+        scores = walk.take("Mul", scores, np.float32(size**-0.5))
+        value = walk.take("MatMul", walk.take("Softmax", scores, axis=3), mixed)
+        value = walk.take("Transpose", value, perm=[0, 2, 1, 3])
+        value = walk.take("Reshape", value, [0, 0, width])
+        attention_out, value = self._linear(value)
+        steps = walk.take("Add", steps, value)
+        linear_norm, value = self._norm(steps)
+        linear_in, value = self._linear(value, bent=True)
+        linear_out, value = self._linear(value)
+        layer = Layer(
+            heads, attention_norm, attention_in, attention_out, linear_norm, linear_in, linear_out
+        )
+        return layer, walk.take("Add", steps, value)
+
+    def _norm(self, value: str) -> tuple[Norm, str]:
+        epsilon = float(EPSILON)
+        (value,), (weights, bias) = self.walk.learn(
+            "LayerNormalization", value, None, None, axis=-1, epsilon=epsilon
+        )
+        return Norm(weights.copy(), bias.copy()), value
+
+    def _convolution(self, value: str, step: int) -> tuple[Product, str]:
+        """A convolution over time, so many frames apart, and what is bent of it."""
+        name, weights, scales = self._weights(0)
+        (value,), (bias,) = self.walk.learn(
+            "Conv", value, name, None, pads=[KERNEL // 2] * 2, strides=[step]
+        )
+        require(weights.ndim == 3 and weights.shape[2] == KERNEL)
+        flat = weights.swapaxes(1, 2).reshape(len(weights), -1)  # as frames lie in memory
+        return Product(flat, scales, bias, bent=True), self._bent(value)
+
+    def _linear(self, value: str, bent: bool = False) -> tuple[Product, str]:
+        """A linear map of each step."""
+        name, weights, scales = self._weights(1)
+        value = self.walk.take("MatMul", value, name)
+        (value,), (bias,) = self.walk.learn("Add", value, None)
+        product = Product(weights.T, scales, bias, bent=bent)
+        return product, self._bent(value) if bent else value
+
+    def _bent(self, value: str) -> str:
+        scaled = self.walk.take("Mul", value, np.float32(1.702))
+        return self.walk.take("Mul", value, self.walk.take("Sigmoid", scaled))
+
+    def _weights(self, axis: int) -> tuple[str, NDArray[np.int8], FloatArray]:
+        """Weights of 8 bits, dequantised by a scale for each of an axis: name, content, scales."""
+        (name,), (weights, scales, zeros) = self.walk.learn(
+            "DequantizeLinear", None, None, None, axis=axis
+        )
+        require(weights.dtype == zeros.dtype == np.int8 and weights.ndim > axis)
+        require(scales.shape == zeros.shape == weights.shape[axis : axis + 1])
+        require(floats(scales) and not zeros.any())
+        return name, weights, scales

@@ -1,0 +1,89 @@
+"""Products of float values with weights of 8 bits, in the native kernel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kws.frontend import FloatArray
+from kws.native import MOST, TILE, library
+
+MOST_WEIGHTS = 1 << 24
+MOST_FLOATS = 1 << 22  # of a call's result
+
+
+class Product:
+    """values @ (weights * scales).T + bias, by weights that stay integers in memory.
+
+    Where it is `bent`, a result x becomes x * sigmoid(1.702 x): about the Gaussian error linear
+    unit (Hendrycks and Gimpel, arXiv 1606.08415). A row's result is the same bits whatever rows
+    are beside it.
+    """
+
+    def __init__(
+        self,
+        weights: NDArray[np.int8],
+        scales: FloatArray,
+        bias: FloatArray,
+        *,
+        bent: bool = False,
+        fused: bool | None = None,
+    ) -> None:
+        """Weights (outputs, inputs), and a scale and a bias of each output.
+
+        `fused`: whether a product and its sum are rounded once; by default where this machine does
+        that. Raises ValueError where shapes or types do not fit, or for what it cannot do.
+        """
+        can = library() is not None and bool(library().kws_fuses())
+        self._fused = can if fused is None else fused
+        fits = (
+            library() is not None
+            and (can or not self._fused)
+            and weights.ndim == 2
+            and weights.dtype == np.int8
+            and all(1 <= count <= MOST for count in weights.shape)
+            and weights.size <= MOST_WEIGHTS
+            and scales.shape == bias.shape == weights.shape[:1]
+            and scales.dtype == bias.dtype == np.float32
+            and bool(np.isfinite(scales).all() and np.isfinite(bias).all())
+        )
+        if not fits:
+            raise ValueError("the native kernel does not compute products of these shapes")
+        self.outputs, self.inputs = weights.shape
+        self.bent = bent
+        missing = -self.outputs % TILE
+        tiles = np.pad(weights, [(0, missing), (0, 0)]).reshape(-1, TILE, self.inputs)
+        self._weights = np.ascontiguousarray(tiles.swapaxes(1, 2))
+        self._scales, self._bias = (np.pad(each, (0, missing)) for each in (scales, bias))
+
+    def __call__(self, values: NDArray[Any]) -> FloatArray:
+        """(count, outputs) of values (count, inputs); float32 both.
+
+        Rows of values may overlap in memory. Raises ValueError for values of another shape, and
+        for so many that the result were of more than MOST_FLOATS numbers.
+        """
+        count, padded = len(values), len(self._scales)
+        if values.shape != (count, self.inputs) or not 1 <= count <= MOST_FLOATS // padded:
+            raise ValueError(f"expected values (count, {self.inputs}), got {values.shape}")
+        apart, rest = divmod(values.strides[0], 4)
+        strided = values.dtype == np.float32 and values.strides[1] == 4 and not rest
+        if not strided or not 0 <= apart <= MOST_FLOATS // count:
+            values = np.ascontiguousarray(values, np.float32)
+            apart = self.inputs
+        sums = np.empty((count, padded), np.float32)
+        library().kws_product(
+            values.ctypes.data,
+            count,
+            apart,
+            self.inputs,
+            self._weights.ctypes.data,
+            self._scales.ctypes.data,
+            self._bias.ctypes.data,
+            padded,
+            int(self.bent),
+            int(self._fused),
+            sums.ctypes.data,
+        )
+        return sums[:, : self.outputs]

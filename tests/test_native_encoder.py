@@ -1,0 +1,465 @@
+"""The encoder on the native kernel: its products, its posteriors, and no graph of another form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kws import load_model, native
+from kws.audio import AudioFile
+from kws.config import LABELS, SILENCE, UNKNOWN
+from kws.demo import RECORDING
+from kws.errors import ModelError
+from kws.frontend import log_mel
+from kws.model import load
+from kws.model.confirmed import ConfirmedWindow
+from kws.model.encoder import Encoder, Norm
+from kws.model.manifest import MODELS
+from kws.model.native_window import native_window
+from kws.model.runtimes import OnnxBackend
+from kws.native.int8 import Window
+from kws.native.product import MOST_FLOATS, Product
+
+onnx = pytest.importorskip("onnx", reason="the graphs are changed with onnx")
+torch = pytest.importorskip("torch", reason="the encoder is made with torch")
+
+from export.encoder_graph import write_confirmed  # noqa: E402
+from kws.train.encoder import EncoderConfig, EncoderNetwork  # noqa: E402
+
+pytestmark = pytest.mark.skipif(
+    native.library() is None,
+    reason="the native kernel was not compiled: python -m kws.native.build_backend",
+)
+
+PAIR = (MODELS / "commands.window.int8.onnx").read_bytes()  # one network instead, which is small
+COMMANDS = [index for index, label in enumerate(LABELS) if label not in (SILENCE, UNKNOWN)]
+LEVEL = 0.15
+WAYS = [False, True] if native.library() is not None and native.library().kws_fuses() else [False]
+
+
+# Products.
+
+
+def drawn(rows: int, inputs: int, outputs: int) -> tuple[Any, tuple[Any, Any, Any]]:
+    """Values, and weights, scales and bias."""
+    draw = np.random.default_rng(rows + inputs + outputs)
+    values = draw.normal(0.0, 1.0, (rows, inputs)).astype(np.float32)
+    weights = draw.integers(-128, 128, (outputs, inputs)).astype(np.int8)
+    scales = draw.uniform(0.001, 0.01, outputs).astype(np.float32)
+    return values, (weights, scales, draw.normal(0.0, 1.0, outputs).astype(np.float32))
+
+
+def expected_product(values: Any, weights: Any, scales: Any, bias: Any) -> Any:
+    return values.astype(float) @ weights.astype(float).T * scales + bias
+
+
+SIZES = [
+    (1, 1, 1),
+    (2, 3, 15),
+    (5, 255, 16),
+    (6, 256, 17),
+    (7, 257, 33),
+    (13, 600, 5),
+    (49, 40, 64),
+]
+
+
+@pytest.mark.parametrize("fused", WAYS)
+@pytest.mark.parametrize("sizes", SIZES)
+def test_products(sizes: tuple[int, int, int], fused: bool) -> None:
+    """Those of NumPy, by each set of instructions that this machine has."""
+    values, layer = drawn(*sizes)
+    found = Product(*layer, fused=fused)(values)
+    assert found == pytest.approx(expected_product(values, *layer), abs=1e-4)
+
+
+@pytest.mark.parametrize("fused", WAYS)
+def test_a_row_alone(fused: bool) -> None:
+    """It gives the same bits whatever rows are beside it."""
+    values, layer = drawn(20, 300, 40)
+    product = Product(*layer, bent=True, fused=fused)
+    together = product(values)
+    for count in (1, 2, 3, 4, 5, 6, 11):
+        assert np.array_equal(together[:count], product(values[:count]))
+        assert np.array_equal(together[-count:], product(values[-count:]))
+
+
+def test_rows_of_any_layout() -> None:
+    """Overlapping, backwards, of other types: what NumPy shows is what is computed."""
+    _, layer = drawn(1, 12, 20)
+    product = Product(*layer)
+    line = np.random.default_rng(0).normal(0.0, 1.0, 60).astype(np.float32)
+    overlapping = np.lib.stride_tricks.sliding_window_view(line, 12)
+    layouts: list[Any] = [
+        overlapping,
+        overlapping[::4],
+        overlapping[::-1],
+        line.reshape(12, 5).T,
+        line.reshape(5, 12).astype(np.float64),
+        np.broadcast_to(line[:12], (3, 12)),
+    ]
+    for values in layouts:
+        assert product(values) == pytest.approx(expected_product(values, *layer), abs=1e-5)
+
+
+def test_bent_results() -> None:
+    """x * sigmoid(1.702 x), far from 0 too."""
+    reals = [0.0, -0.0, 1e-30, -1e-30, 1e18, -1e18, 87.0, -87.0, *np.linspace(-60.0, 60.0, 999)]
+    values = np.array(reals, np.float32)[:, None]
+    one = np.ones(1, np.float32)
+    product = Product(np.ones((1, 1), np.int8), one, 0 * one, bent=True)
+    with np.errstate(over="ignore"):
+        expected = values / (1.0 + np.exp(-1.702 * values.astype(float)))
+    assert product(values) == pytest.approx(expected, rel=5e-6, abs=1e-19)
+    assert np.isnan(product(np.full((1, 1), np.nan, np.float32))).all()
+    product(np.array([[np.inf], [-np.inf]], np.float32))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda weights, scales, bias: (weights[0], scales, bias),
+        lambda weights, scales, bias: (weights[:, :0], scales, bias),
+        lambda weights, scales, bias: (weights.astype(np.int16), scales, bias),
+        lambda weights, scales, bias: (weights, scales[:2], bias),
+        lambda weights, scales, bias: (weights, scales, bias[:, None]),
+        lambda weights, scales, bias: (weights, scales.astype(np.float64), bias),
+        lambda weights, scales, bias: (weights, scales, bias * np.nan),
+        lambda weights, scales, bias: (np.zeros((3, 1 << 13), np.int8), scales, bias),
+    ],
+)  # fmt: skip
+def test_weights_that_do_not_fit(change: Callable[..., Any]) -> None:
+    """They are refused before the kernel gets any address."""
+    _, layer = drawn(1, 4, 3)
+    with pytest.raises(ValueError, match="of these shapes"):
+        Product(*change(*layer))
+
+
+def test_values_that_do_not_fit() -> None:
+    """Likewise, those whose result is too large too."""
+    product = Product(*drawn(1, 4, 3)[1])
+    huge = np.broadcast_to(np.zeros(4, np.float32), (MOST_FLOATS // 16 + 1, 4))
+    misfits: list[Any] = [*map(np.zeros, ((2, 5), (4,), (0, 4), (1, 1, 4))), huge]
+    for values in misfits:
+        with pytest.raises(ValueError, match=r"expected values \(count, 4\)"):
+            product(values)
+
+
+# The encoder.
+
+
+def encoder(**sizes: int) -> EncoderNetwork:
+    """A small network, of sizes that are no whole tiles, whose posteriors are decided."""
+    torch.manual_seed(0)
+    small = {"width": 24, "heads": 3, "hidden": 40, "queries": 3}
+    network = EncoderNetwork(EncoderConfig(**{**small, **sizes})).eval()
+    with torch.no_grad():
+        for weights in network.parameters():
+            if weights.ndim == 1:
+                weights.add_(0.2 * torch.randn(len(weights)))
+        network.classifier.weight *= 4.0
+        network.queries.weight *= 4.0
+    return network
+
+
+def rounded(network: EncoderNetwork) -> EncoderNetwork:
+    """The same with each weight as it is stored."""
+    layers: list[Any] = [network.first, network.second]
+    layer: Any
+    for layer in network.layers:
+        layers += [layer.attention_in, layer.attention_out, layer.linear_in, layer.linear_out]
+    with torch.no_grad():
+        for each in layers:
+            scale = each.weight.abs().flatten(1).max(1).values / 127.0
+            scale = scale.view(-1, *[1] * (each.weight.ndim - 1))
+            each.weight.copy_((each.weight / scale).round() * scale)
+    return network
+
+
+def file(**sizes: int) -> bytes:
+    return write_confirmed(encoder(**sizes), PAIR, LABELS, {})
+
+
+CONTENT = file()
+
+
+@pytest.fixture(scope="module")
+def windows() -> Any:
+    """Seconds of the demonstration, and silence."""
+    with AudioFile(RECORDING) as source:
+        audio = np.concatenate(list(source))
+    config = load_model().manifest.features
+    starts = range(0, len(audio) - 16_000, 4_000)
+    clips = [log_mel(audio[start : start + 16_000], config) for start in starts]
+    return np.stack([*clips, np.zeros_like(clips[0])]).astype(np.float32)
+
+
+def network_of(content: bytes) -> ConfirmedWindow:
+    network = native_window(content)
+    assert isinstance(network, ConfirmedWindow)
+    return network
+
+
+@pytest.mark.parametrize("sizes", [{}, {"layers": 1, "heads": 1}, {"width": 48, "queries": 1}])
+def test_the_posteriors_of_torch(sizes: dict[str, int], windows: Any) -> None:
+    """Of the mean where the first networks take something for a command, and theirs elsewhere."""
+    first = native_window(PAIR)
+    assert isinstance(first, Window)
+    expected = first.run(windows)
+    asked = expected[:, COMMANDS].max(axis=1) > LEVEL
+    assert 10 < asked.sum() < len(asked) - 10
+    with torch.no_grad():
+        third = rounded(encoder(**sizes))(torch.from_numpy(windows))[:, 0].softmax(1).numpy()
+    mean = expected ** (2 / 3) * third ** (1 / 3)
+    expected[asked] = (mean / mean.sum(axis=1, keepdims=True))[asked]
+    assert np.abs(expected - first.run(windows)).max() > 0.1
+    assert network_of(file(**sizes)).run(windows) == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_posteriors_of_onnx_runtime(windows: Any) -> None:
+    """Where its integers of the first networks are the kernel's."""
+    pytest.importorskip("onnxruntime")
+    first = native_window(PAIR)
+    assert first is not None
+    before, exact = first.run(windows), OnnxBackend(PAIR).run(windows)
+    alike = np.abs(before - exact).max(axis=1) < 1e-6
+    found, expected = network_of(CONTENT).run(windows), OnnxBackend(CONTENT).run(windows)
+    changed = (found != before).any(axis=1)
+    assert (alike & changed).sum() > 10
+    assert (alike & ~changed).sum() > 10
+    assert found[alike] == pytest.approx(expected[alike], abs=1e-4)
+
+
+def test_several_windows_and_threads(windows: Any) -> None:
+    """Windows of one call, and calls at the same time, give what each gives alone."""
+    network = network_of(CONTENT)
+    alone = np.concatenate([network.run(window[None]) for window in windows])
+    assert np.array_equal(alone, network.run(windows))
+    with ThreadPoolExecutor(4) as threads:
+        for rows in threads.map(network.run, [windows] * 4):
+            assert np.array_equal(alone, rows)
+    assert (0, len(LABELS)) == network.run(windows[:0]).shape
+
+
+def test_features_of_another_shape() -> None:
+    """They are refused before the kernel gets any address."""
+    for shape in ((1, 97, 40), (1, 98, 41), (98, 40), (1, 1, 98, 40)):
+        with pytest.raises(ModelError, match=r"takes features of shape \(batch, 98, 40\)"):
+            network_of(CONTENT).run(np.zeros(shape, np.float32))
+
+
+def test_what_runs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model whose verifier is such a file needs no runtime for it."""
+    network = network_of(CONTENT)
+    monkeypatch.setattr(load, "native_window", lambda content: network)
+    model = load_model()
+    assert model.verifier is network
+    assert "native kernel" == model.verifier_runtime
+
+
+# Files of another form.
+
+
+def branch(model: Any, name: str = "then_branch") -> Any:
+    (attribute,) = [each for each in model.graph.node[-1].attribute if each.name == name]
+    return attribute.g
+
+
+def node(graph: Any, operator: str, number: int = 0) -> Any:
+    return [each for each in graph.node if each.op_type == operator][number]
+
+
+def set_constant(graph: Any, name: str, content: Any) -> None:
+    tensor = next(each for each in graph.initializer if each.name == name)
+    tensor.CopyFrom(onnx.numpy_helper.from_array(np.asarray(content), name))
+
+
+def constant(name: str, change: Callable[[Any], Any]) -> Callable[[Any], None]:
+    """Changes one of the encoder's."""
+
+    def apply(model: Any) -> None:
+        graph = branch(model)
+        tensor = next(each for each in graph.initializer if each.name == f"encoder.{name}")
+        content = onnx.numpy_helper.to_array(tensor).copy()
+        set_constant(graph, tensor.name, change(content))
+
+    return apply
+
+
+def outer_constant(name: str, content: Any) -> Callable[[Any], None]:
+    return lambda model: set_constant(model.graph, name, content)
+
+
+def attribute(operator: str, name: str, value: Any) -> Callable[[Any], None]:
+    """Changes one of the encoder's."""
+
+    def apply(model: Any) -> None:
+        changed = node(branch(model), operator)
+        kept = [each for each in changed.attribute if each.name != name]
+        del changed.attribute[:]
+        changed.attribute.extend([*kept, onnx.helper.make_attribute(name, value)])
+
+    return apply
+
+
+def operator(old: str, new: str) -> Callable[[Any], None]:
+    return lambda model: setattr(node(branch(model), old), "op_type", new)
+
+
+def swap(model: Any, operator: str) -> None:
+    inputs = node(branch(model), operator).input
+    inputs[0], inputs[1] = inputs[1], inputs[0]
+
+
+def other_output(model: Any) -> None:
+    branch(model).output[0].name = node(branch(model), "Div").output[0]
+
+
+def node_more(model: Any) -> None:
+    added = onnx.helper.make_node("Relu", ["posteriors"], ["unused"])
+    model.graph.node.append(added)
+
+
+def node_more_inside(model: Any) -> None:
+    added = onnx.helper.make_node("Relu", ["pair"], ["unused"])
+    branch(model).node.append(added)
+
+
+def node_less(model: Any) -> None:
+    graph = branch(model, "else_branch")
+    del graph.node[:]
+    graph.output[0].name = "pair"
+
+
+def condition(model: Any) -> None:
+    model.graph.node[-1].input[0] = node(model.graph, "Greater").output[0]
+
+
+def branches_swapped(model: Any) -> None:
+    for each in model.graph.node[-1].attribute:
+        each.name = "then_branch" if each.name == "else_branch" else "else_branch"
+
+
+def one_branch(model: Any) -> None:
+    del model.graph.node[-1].attribute[0]
+
+
+def no_graph(model: Any) -> None:
+    for each in model.graph.node[-1].attribute:
+        each.ClearField("g")
+
+
+def shadow(model: Any) -> None:
+    """A constant of the branch that has the name of a value outside it."""
+    content = np.zeros((1, 12), np.float32)
+    branch(model).initializer.append(onnx.numpy_helper.from_array(content, "pair"))
+
+
+def input_of_a_branch(model: Any) -> None:
+    branch(model).input.append(model.graph.input[0])
+
+
+def no_constants(model: Any) -> None:
+    del branch(model).initializer[:]
+
+
+HUGE = np.broadcast_to(np.int8(0), (1 << 13, 24, 3))
+
+CHANGES: dict[str, Callable[[Any], None]] = {
+    "operator": operator("Sigmoid", "Tanh"),
+    "operator of the end": operator("Where", "Add"),
+    "domain": lambda model: setattr(
+        node(branch(model), "LayerNormalization"), "domain", "com.microsoft"
+    ),
+    "wiring": lambda model: swap(model, "Div"),
+    "wiring of the end": lambda model: swap(model, "Where"),
+    "output of a branch": other_output,
+    "node more": node_more,
+    "node more inside": node_more_inside,
+    "node less": node_less,
+    "condition": condition,
+    "branches the other way round": branches_swapped,
+    "one branch": one_branch,
+    "no graph": no_graph,
+    "two values of a name": shadow,
+    "input of a branch": input_of_a_branch,
+    "no constants": no_constants,
+    "pads": attribute("Conv", "pads", [1, 0]),
+    "strides": attribute("Conv", "strides", [2]),
+    "dilations": attribute("Conv", "dilations", [2]),
+    "axis of weights": attribute("DequantizeLinear", "axis", 1),
+    "axis of a softmax": attribute("Softmax", "axis", 2),
+    "epsilon": attribute("LayerNormalization", "epsilon", 1e-6),
+    "zero points": constant("first.weights.zero", lambda zero: zero + 1),
+    "zero points of another type": constant("first.weights.zero", lambda zero: zero.astype("u1")),
+    "scales less": constant("first.weights.scale", lambda scale: scale[1:]),
+    "scales in double": constant("first.weights.scale", lambda scale: scale.astype(np.float64)),
+    "scales that are no numbers": constant("first.weights.scale", lambda scale: scale * np.nan),
+    "weights in floats": constant("first.weights", lambda each: each.astype(np.float32)),
+    "weights of 16 bits": constant("first.weights", lambda each: each.astype(np.int16)),
+    "weights of another kernel": constant("first.weights", lambda each: each[:, :, :2]),
+    "weights of no width": constant("first.weights", lambda each: each[:0]),
+    "weights beyond all sizes": constant("second.weights", lambda each: HUGE),
+    "flat weights": constant("layer0.linear_in.weights", lambda each: each.ravel()),
+    "one number for weights": constant("layer0.linear_in.weights", lambda each: each[0, 0]),
+    "bias less": constant("layer0.linear_in.bias", lambda bias: bias[1:]),
+    "hidden less": constant("layer0.linear_out.weights", lambda each: each[1:]),
+    "norm of another width": constant("norm.weights", lambda each: each[1:]),
+    "norm that is no number": constant("norm.bias", lambda each: each * np.inf),
+    "positions less": constant("positions", lambda each: each[1:]),
+    "positions of one axis": constant("positions", lambda each: each.ravel()),
+    "queries of one axis": constant("queries", lambda each: each.ravel()),
+    "no queries": constant("queries", lambda each: each[:, :0]),
+    "classifier less": constant("classifier.weights", lambda each: each[1:]),
+    "labels less": constant("classifier.bias", lambda each: each[1:]),
+    "heads": constant("int_0_0_3_3_8", lambda each: each[[0, 1, 2, 4, 3]]),
+    "no heads": constant("int_0_0_3_3_8", lambda each: each * 0),
+    "heads below 0": constant("int_0_0_3_3_8", lambda each: each * [1, 1, 1, -1, -1]),
+    "heads in floats": constant("int_0_0_3_3_8", lambda each: each.astype(np.float32)),
+    "scale of scores": constant("scale", lambda each: each * 2),
+    "share": constant("share", lambda each: each + np.float32(1.0)),
+    "shares": constant("share", lambda each: each[None]),
+    "bend": constant("gelu", lambda each: each + np.float32(0.1)),
+    "part": constant("part1", lambda each: each + 1),
+    "commands beyond the labels": outer_constant("commands", np.array([12])),
+    "commands below 0": outer_constant("commands", np.array([-1])),
+    "no commands": outer_constant("commands", np.zeros(0, np.int64)),
+    "commands in floats": outer_constant("commands", np.zeros(2, np.float32)),
+    "levels": outer_constant("confirmed_above", np.full(2, 0.1, np.float32)),
+    "level that is no number": outer_constant("confirmed_above", np.float32(np.nan)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=list(CHANGES))
+def test_other_graphs(change: Callable[[Any], None]) -> None:
+    """A graph that departs from the known form anywhere is none for the kernel."""
+    model = onnx.load_from_string(CONTENT)
+    change(model)
+    assert native_window(model.SerializeToString()) is None
+
+
+def test_absurd_sizes() -> None:
+    """Shapes that need more memory or time than any verifier are refused before any is taken."""
+    one, few = np.ones(3, np.float32), np.ones((3, 3), np.float32)
+
+    def product(inputs: int, outputs: int) -> Product:
+        weights = np.zeros((outputs, inputs), np.int8)
+        return Product(weights, np.ones(outputs, "f4"), np.ones(outputs, "f4"), bent=True)
+
+    first, second = product(3 * 5, 3), product(9, 3)
+    frames = 1 << 26
+    positions = np.broadcast_to(np.float32(0), (frames // 2, 3))
+    classifier = np.ones((9, 3), np.float32)
+    with pytest.raises(ValueError, match="no encoder of these shapes"):
+        Encoder(frames, 5, first, second, positions, [], Norm(one, one), few, classifier, one)
+
+
+def test_truncated_files() -> None:
+    """They are no ONNX files, wherever they end."""
+    for length in range(0, len(CONTENT), len(CONTENT) // 50):
+        with pytest.raises(ModelError):
+            native_window(CONTENT[:length])
