@@ -25,6 +25,7 @@ from kws.model.manifest import Manifest, describe_artefact, read_manifest, write
 from kws.model.runtimes import OnnxBackend  # noqa: E402
 from kws.train.embedding import EmbeddingConfig, EmbeddingNetwork  # noqa: E402
 from kws.train.encoder import EncoderConfig, EncoderNetwork  # noqa: E402
+from kws.train.exported_encoder import read_encoder  # noqa: E402
 from kws.train.fit import begin_with  # noqa: E402
 from kws.train.joined import read_embedding  # noqa: E402
 from kws.train.network import parameter_count  # noqa: E402
@@ -127,6 +128,20 @@ def test_training_can_go_on_from_the_file(pair: bytes, content: bytes) -> None:
     torch.testing.assert_close(found, expected, rtol=0.0, atol=0.0)
 
 
+def test_the_encoder_is_read_back(network: EncoderNetwork, content: bytes, pair: bytes) -> None:
+    """But for what 8 bits leave out of the large weights; all else is the same."""
+    found = read_encoder(content)
+    assert found.config == replace(SIZES, dropout=found.config.dropout)
+    expected = network.state_dict()
+    for name, weights in found.state_dict().items():
+        step = expected[name].abs().max() / 254.0
+        torch.testing.assert_close(weights, expected[name], rtol=0.0, atol=float(step) + 1e-6)
+    assert bool((found.classifier.weight == network.classifier.weight).all())
+    for bad, reason in ((pair, "no network of --network encoder"), (b"\xff", "no")):
+        with pytest.raises(ModelError, match=reason):
+            read_encoder(bad)
+
+
 @pytest.fixture
 def shipped_pair(exported: Exported, pair: bytes, tmp_path: Path) -> Path:
     """The manifest of the pair, as `python -m export --together-with` writes it."""
@@ -193,6 +208,8 @@ def test_the_manifest_tells_what_the_file_was_made_of(
     assert "exceeds 0.15" in card
     before = begin_with(EmbeddingNetwork(JOINED), folder / "three.json", torch.zeros(2, 98, 40))
     assert (7, "0f") == (before["seed"], before["started_from"]["published"])
+    before = begin_with(EncoderNetwork(SIZES), folder / "three.json", torch.zeros(2, 98, 40))
+    assert (9, "2d") == (before["seed"], before["started_from"]["published"])
 
 
 def test_what_does_not_fit_is_refused(

@@ -25,6 +25,8 @@ from kws.train import augment, checkpoint
 from kws.train.architectures import AnyConfig, AnyNetwork, build
 from kws.train.board import Board
 from kws.train.embedding import EmbeddingNetwork
+from kws.train.encoder import EncoderNetwork
+from kws.train.exported_encoder import read_encoder
 from kws.train.features import LogMel
 from kws.train.frozen_teachers import FrozenTeachers, fingerprints
 from kws.train.graphs import read_network, restore_batch_norm
@@ -33,7 +35,7 @@ from kws.train.joined import read_embedding
 from kws.train.learner import Batch, Learner, LearnerConfig
 from kws.train.materials import Material
 from kws.train.mining import as_lists, from_lists, mine
-from kws.train.network import NetworkConfig
+from kws.train.network import Network, NetworkConfig
 from kws.train.prior import class_shares, log_prior, without_prior
 from kws.train.sampler import Sampler, SamplerConfig
 from kws.train.targets import row_targets
@@ -314,19 +316,22 @@ def begin_with(network: AnyNetwork, start: Path, features: Tensor) -> dict[str, 
     else:
         path = find_manifest(str(start))
         manifest = read_manifest(path)
-        is_embedding = isinstance(network, EmbeddingNetwork)
-        key = JOINED if is_embedding else WINDOW
+        key = WINDOW if isinstance(network, Network) else JOINED
         if key not in manifest.artefacts:
             raise ModelError(f"{path} has no {key}, which training could begin with")
         artefact = manifest.artefacts[key]
         content = read_artefact(path.parent, artefact)
-        exported = read_embedding(content) if is_embedding else read_network(content)
-        restore_batch_norm(exported, features)
-        average = exported.state_dict()
-        provenance = {"model": manifest.name, "sha256": artefact.sha256}
         made = manifest.provenance
-        if is_embedding and "confirmed_above" in made.get("together_with", {}):
-            made = made["together_with"]  # the pair that an encoder confirms
+        if isinstance(network, EncoderNetwork):
+            average = read_encoder(content).state_dict()
+        else:
+            is_embedding = isinstance(network, EmbeddingNetwork)
+            exported = read_embedding(content) if is_embedding else read_network(content)
+            restore_batch_norm(exported, features)
+            average = exported.state_dict()
+            if is_embedding and "confirmed_above" in made.get("together_with", {}):
+                made = made["together_with"]  # the pair that an encoder confirms
+        provenance = {"model": manifest.name, "sha256": artefact.sha256}
         provenance |= made.get("training", {})
         if before := made.get("started_from"):
             provenance["started_from"] = before

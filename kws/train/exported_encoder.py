@@ -1,0 +1,99 @@
+"""A network of `kws.train.encoder` out of the int8 file in which it confirms a pair of networks.
+
+So it can be trained further, or exported with another pair, without its checkpoint. Its large
+weights are what 8 bits have kept of them: at most a 254th of a channel's largest weight off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from kws.errors import ModelError
+from kws.train.encoder import EncoderConfig, EncoderNetwork, Layer
+
+PREFIX = "encoder."  # of its constants, which lie in a branch of the graph
+
+
+def read_encoder(content: bytes) -> EncoderNetwork:
+    """The network, in evaluation mode; raises ModelError where there is none in the file."""
+    try:
+        graph = onnx.load_from_string(content).graph
+    except Exception as error:  # protobuf's own kinds
+        raise ModelError("this is not an ONNX file") from error
+    branches = [each.g for node in graph.node for each in node.attribute if each.HasField("g")]
+    stored = {
+        each.name.removeprefix(PREFIX): numpy_helper.to_array(each)
+        for branch in branches
+        for each in branch.initializer
+        if each.name.startswith(PREFIX)
+    }
+    try:
+        network = EncoderNetwork(_config(stored))
+        _fill(network, stored)
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise ModelError(
+            f"this file holds no network of --network encoder ({error}); start from a checkpoint, "
+            "or from a model whose pair one confirms"
+        ) from error
+    return network.eval()
+
+
+def _config(stored: Mapping[str, NDArray[np.generic]]) -> EncoderConfig:
+    _, bands, _ = stored["first.weights"].shape
+    width, queries = stored["queries"].shape
+    steps, _ = stored["positions"].shape
+    (size,) = {shape[4] for shape in _shapes(stored)}
+    return EncoderConfig(
+        bands=bands,
+        labels=len(stored["classifier.bias"]),
+        width=width,
+        heads=width // size,
+        layers=sum(name.endswith(".attention_in.weights") for name in stored),
+        hidden=stored["layer0.linear_in.weights"].shape[1],
+        queries=queries,
+        frames=2 * steps,
+    )
+
+
+def _shapes(stored: Mapping[str, NDArray[np.generic]]) -> list[list[int]]:
+    """Those that query, key and value are brought into: (batch, steps, 3, heads, size)."""
+    found = [each.tolist() for each in stored.values() if each.shape == (5,)]
+    return [shape for shape in found if shape[:3] == [0, 0, 3]]
+
+
+@torch.no_grad()
+def _fill(network: EncoderNetwork, stored: Mapping[str, NDArray[np.generic]]) -> None:
+    def value(name: str) -> Tensor:
+        numbers = stored[name].astype(np.float32)
+        if (scale := stored.get(f"{name}.scale")) is not None:  # one for each output channel
+            last = numbers.ndim == 2  # of a linear map's weights, which are stored transposed
+            shape = [1, -1] if last else [-1, *[1] * (numbers.ndim - 1)]
+            numbers = numbers * scale.astype(np.float32).reshape(shape)
+        return torch.from_numpy(numbers)
+
+    def fill(layer: nn.Module, name: str) -> None:
+        weights = value(f"{name}.weights")
+        linear = isinstance(layer, nn.Linear)
+        _copied(layer.weight, weights.T if linear else weights)
+        _copied(layer.bias, value(f"{name}.bias"))
+
+    for name in ("first", "second", "norm", "classifier"):
+        fill(getattr(network, name), name)
+    network.positions.copy_(value("positions"))
+    network.queries.weight.copy_(value("queries").T)
+    for number, layer in enumerate(network.layers):
+        assert isinstance(layer, Layer)
+        for part, map_of_steps in layer.named_children():
+            fill(map_of_steps, f"layer{number}.{part}")
+
+
+def _copied(parameter: object, content: Tensor) -> None:
+    assert isinstance(parameter, Tensor)
+    parameter.copy_(content)
