@@ -4,7 +4,8 @@
 export/checkpoints, such as lessons+verifier-talk+large, which ships. Each combination is exported
 as what ships is, and measured in the scenes and on the recordings of benchmarks.product.rooms. Its
 verifier's thresholds are those that ship, all moved by so many log-odds, so that combinations are
-compared where they have equally many false accepts on speech. Nothing is chosen by it.
+compared where they have equally many false accepts on speech. With --encoder a network of
+--network encoder confirms each of them besides. Nothing is chosen by it.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ SHIFTS = tuple(step / 4 for step in range(-4, 7))  # log-odds
 LIMITS = (6, 4)  # false accepts on all speech, at which combinations are compared
 
 
-def read_combination(name: str, folder: Path, data: Path) -> Model:
-    """Export FIRST+VERIFIER+OTHER into a new folder.
+def read_combination(name: str, folder: Path, data: Path, encoder: Path | None = None) -> Model:
+    """Export FIRST+VERIFIER+OTHER, and the checkpoint that confirms them, into a new folder.
 
     Raises DataError for another form or a checkpoint that is not kept, and KwsError where one of
     them cannot be exported.
@@ -48,19 +49,24 @@ def read_combination(name: str, folder: Path, data: Path) -> Model:
             raise DataError(f"{path} is not there; expected a name of {CHECKPOINTS}")
     first, verifier, other = map(str, parts)
     rest = ["--data", str(data), "--out", str(folder), "--name"]
-    commands = (
+    commands: tuple[list[str], ...] = (
         [first, *rest, "first", "--only", "stream.onnx"],
         [other, *rest, "other", "--only", "window.onnx"],
         [verifier, *rest, "verifier", "--only", ARTEFACT, "--together-with"],
     )
     commands[2].append(str(folder / "other.json"))
+    verifying = "verifier"
+    if encoder is not None:
+        pair, verifying = str(folder / "verifier.json"), "confirmed"
+        confirm = [str(encoder), *rest, verifying, "--only", ARTEFACT, "--together-with", pair]
+        commands = (*commands, confirm)
     for command in commands:
         if export(command) != 0:
             raise KwsError(f"{command[0]} could not be exported")
     model = load_model(folder / "first.json")
     decision = load_model().manifest.decision
     model = replace(model, manifest=replace(model.manifest, decision=decision))
-    return add_verifier(model, str(folder / "verifier.json"))
+    return add_verifier(model, str(folder / f"{verifying}.json"))
 
 
 def moved(thresholds: Mapping[str, float], shift: float) -> dict[str, float]:
@@ -109,6 +115,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = program("studies.verified", __doc__)
     parser.add_argument("combinations", metavar="FIRST+VERIFIER+OTHER", nargs="+")
+    parser.add_argument("--encoder", type=Path, metavar="CHECKPOINT", help="which confirms each")
     parser.add_argument("--clips", type=int, default=CLIPS, help="of each word")
     return keep(parser, arguments, _measure)
 
@@ -118,11 +125,15 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
     rows: dict[str, Any] = {}
     for name in options.combinations:
         with tempfile.TemporaryDirectory() as folder:
-            model = read_combination(name, Path(folder), options.data)
+            model = read_combination(name, Path(folder), options.data, options.encoder)
             points = measure(model, material, options.data)
         at = {str(limit): at_most(points, limit) for limit in LIMITS}
         least = min(points, key=lambda point: float(point["sum"]))
-        rows[name] = {"points": points, "at_most": at, "least_sum": least}
+        rows[f"{name}+encoder" if options.encoder else name] = {
+            "points": points,
+            "at_most": at,
+            "least_sum": least,
+        }
         print(f"{name}: least sum {least['sum']:.2f} at a shift of {least['shift']:g}", flush=True)
     return {"material": material_figures(material), "rows": rows}
 
