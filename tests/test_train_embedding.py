@@ -136,7 +136,7 @@ def test_the_command_writes_what_training_begins_with(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A run that begins with its file says so, and what is no such file is one line."""
-    monkeypatch.setattr("kws.train.published.CLIPS", 60)
+    monkeypatch.setattr("kws.train.start.CLIPS", 60)
     start = tmp_path / "start.pt"
     assert 0 == main([str(published), "--data", str(recordings.parent), "--out", str(start)])
     config = replace(TINY, epochs=1, network=EmbeddingConfig(hidden=8))

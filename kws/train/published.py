@@ -9,11 +9,9 @@ whose head knows nothing yet.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -21,16 +19,15 @@ import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from kws.config import LABELS, FeatureConfig
+from kws.config import FeatureConfig
 from kws.errors import KwsError, ModelError
 from kws.frontend import band_centres, log_mel
 from kws.model.runtimes import onnx_session
-from kws.recordings.data import Int16Array, corpus_root, find_corpus, read_clips
-from kws.train import checkpoint
+from kws.recordings.data import Int16Array
 from kws.train.embedding import BANDS, EmbeddingConfig, EmbeddingNetwork
+from kws.train.start import save_start, training_clips
 
 WEIGHTS, FRONT_END = "embedding_model.onnx", "melspectrogram.onnx"
-CLIPS = 1500  # that our bands are fitted to theirs on
 ABOVE = 3_800.0  # Hz, where their bands end
 QUIETEST = 6.0  # of theirs below a frame's loudest, decades; further down they are clipped
 
@@ -123,24 +120,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="START.pt")
     options = parser.parse_args(arguments)
     try:
-        corpus = find_corpus(corpus_root(options.data))
-        training = corpus.split("training")
-        clips = read_clips(training[:: max(1, len(training) // CLIPS)])[0]
+        clips = training_clips(options.data)
         torch.manual_seed(0)
         network = begin(options.folder, clips, EmbeddingConfig())
-        content = (options.folder / WEIGHTS).read_bytes()
-        published: dict[str, Any] = {"published": hashlib.sha256(content).hexdigest()}
         features = FeatureConfig(bands=network.config.bands)
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        checkpoint.save(
-            options.out,
-            {
-                **checkpoint.describe(network, features, LABELS),
-                "average": network.state_dict(),
-                "epoch": 0,
-                "options": published,
-            },
-        )
+        save_start(options.out, network, features, (options.folder / WEIGHTS).read_bytes())
     except (KwsError, OSError) as error:
         print(f"kws: {error}", file=sys.stderr)
         return 1

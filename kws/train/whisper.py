@@ -9,29 +9,26 @@ nothing yet.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import struct
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from kws.config import LABELS, SAMPLE_RATE, FeatureConfig
+from kws.config import SAMPLE_RATE, FeatureConfig
 from kws.errors import KwsError, ModelError
 from kws.frontend import log_mel
-from kws.recordings.data import Int16Array, corpus_root, find_corpus, read_clips
-from kws.train import checkpoint
+from kws.recordings.data import Int16Array
 from kws.train.encoder import EncoderConfig, EncoderNetwork, Layer
+from kws.train.start import save_start, training_clips
 
 BANDS = 80  # of Whisper's front end
 WINDOW = 400  # samples of it, and of its spectra
-CLIPS = 1500  # that our bands are fitted to theirs on
 QUIETEST = 6.0  # decades below a clip's loudest; further down they are clipped
 KINDS = {0: "<f4", 1: "<i1", 2: "<i2", 3: "<i4", 4: "<f2"}  # CTranslate2's numbers of data types
 
@@ -197,23 +194,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         content = options.weights.read_bytes()
-        weights = read_weights(content)
-        training = find_corpus(corpus_root(options.data)).split("training")
-        clips = read_clips(training[:: max(1, len(training) // CLIPS)])[0]
+        weights, features = read_weights(content), FeatureConfig()
+        clips = training_clips(options.data)
         torch.manual_seed(0)
-        features = FeatureConfig()
         network = begin(weights, *fitted(clips, features), EncoderConfig(bands=features.bands))
-        published: dict[str, Any] = {"published": hashlib.sha256(content).hexdigest()}
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        checkpoint.save(
-            options.out,
-            {
-                **checkpoint.describe(network, features, LABELS),
-                "average": network.state_dict(),
-                "epoch": 0,
-                "options": published,
-            },
-        )
+        save_start(options.out, network, features, content)
     except (KwsError, OSError) as error:
         print(f"kws: {error}", file=sys.stderr)
         return 1
