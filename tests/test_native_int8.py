@@ -17,10 +17,11 @@ from kws.demo import RECORDING
 from kws.errors import ModelError
 from kws.frontend import log_mel
 from kws.model import load
+from kws.model.confirmed import ConfirmedWindow
 from kws.model.manifest import MODELS
 from kws.model.native_window import native_window
 from kws.model.runtimes import OnnxBackend, has_vnni
-from kws.native.int8 import Arithmetic, Plan, Steps, Value, Window, multiplies
+from kws.native.int8 import Arithmetic, Plan, Steps, Value, multiplies
 
 onnx = pytest.importorskip("onnx", reason="the graphs are changed with onnx")
 
@@ -373,9 +374,9 @@ def test_graphs_of_other_kinds() -> None:
 
 def test_choice_of_the_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel by default, and whatever runs the first network; ONNX Runtime where requested."""
-    assert isinstance(load_model().verifier, Window)
-    assert isinstance(load_model(artefact="stream.int8.onnx").verifier, Window)
-    assert isinstance(load_model(backend="native").verifier, Window)
+    assert isinstance(load_model().verifier, ConfirmedWindow)
+    assert isinstance(load_model(artefact="stream.int8.onnx").verifier, ConfirmedWindow)
+    assert isinstance(load_model(backend="native").verifier, ConfirmedWindow)
     assert "native kernel" == load_model().verifier_runtime
     assert "ONNX Runtime" == load_model(backend="onnx").verifier_runtime
     assert load_model(artefact="window.tflite").verifier_runtime is None
