@@ -156,6 +156,7 @@ OF_WEIGHTS = frozenset(
         "accuracy_accurate",
         "streaming",
         "rooms",
+        "before",
         "arming",
         "spotting",
         "repetition",
