@@ -2,9 +2,9 @@
 
 The third is one of `kws.train.encoder`. It has most of the arithmetic and stands in a branch that
 is computed only where the posterior of a command exceeds a level: elsewhere the posteriors of the
-pair stay. Each of the three has a third of the weight in the geometric mean (Genest and Zidek,
-Statistical Science 1986). The large weights are int8 with a scale for each output channel; what
-they are multiplied with is float.
+pair stay. In the geometric mean (Genest and Zidek, Statistical Science 1986) it has as much weight
+as the pair. The large weights are int8 with a scale for each output channel; what they are
+multiplied with is float.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from kws.model.runtimes import OnnxBackend
 from kws.train.encoder import GELU, EncoderNetwork, Layer
 
 ABOVE = 0.15  # posterior of a command in the pair from which on the encoder is computed
-SHARE = 1.0 / 3.0  # of the encoder in the mean's weights
+SHARE = 0.5  # of the encoder in the mean's weights, as much as of the pair
 
 
 class Confirmed(nn.Module):

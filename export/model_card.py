@@ -126,8 +126,8 @@ def _together(beside: Mapping[str, Any]) -> str:
         )
     return (
         f"The file also holds the networks {_run(beside)}, and {_run(beside['together_with'])}; "
-        "its posteriors are the geometric mean of those of both, and of all three networks where a "
-        f"command's posterior exceeds {level:g} in that."
+        "its posteriors are the geometric mean of those of both and, where a command's posterior "
+        f"exceeds {level:g} in that, the geometric mean of that and of those of the encoder."
     )
 
 

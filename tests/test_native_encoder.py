@@ -27,7 +27,7 @@ from kws.native.product import MOST_FLOATS, Product
 onnx = pytest.importorskip("onnx", reason="the graphs are changed with onnx")
 torch = pytest.importorskip("torch", reason="the encoder is made with torch")
 
-from export.encoder_graph import write_confirmed  # noqa: E402
+from export.encoder_graph import SHARE, write_confirmed  # noqa: E402
 from kws.train.encoder import EncoderConfig, EncoderNetwork  # noqa: E402
 
 pytestmark = pytest.mark.skipif(
@@ -214,7 +214,7 @@ def test_the_posteriors_of_torch(sizes: dict[str, int], windows: Any) -> None:
     assert 10 < asked.sum() < len(asked) - 10
     with torch.no_grad():
         third = rounded(encoder(**sizes))(torch.from_numpy(windows))[:, 0].softmax(1).numpy()
-    mean = expected ** (2 / 3) * third ** (1 / 3)
+    mean = expected ** (1.0 - SHARE) * third**SHARE
     expected[asked] = (mean / mean.sum(axis=1, keepdims=True))[asked]
     assert np.abs(expected - first.run(windows)).max() > 0.1
     assert network_of(file(**sizes)).run(windows) == pytest.approx(expected, abs=1e-4)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from kws.config import LABELS, FeatureConfig
 
@@ -28,7 +27,7 @@ class EncoderConfig:
     labels: int = len(LABELS)
     width: int = 384  # channels
     heads: int = 6
-    layers: int = 2
+    layers: int = 3
     hidden: int = 1536  # channels inside a layer's second half
     queries: int = 4
     dropout: float = 0.1  # before the classifier
@@ -73,7 +72,9 @@ class Layer(nn.Module):
         batch, count, width = steps.shape
         joined = self.attention_in(self.attention_norm(steps))
         query, key, value = joined.view(batch, count, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        mixed = functional.scaled_dot_product_attention(query, key, value)
+        # Written out: torch's own attention is slow for such short rows in bfloat16.
+        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+        mixed = scores.softmax(-1).to(value.dtype) @ value
         steps = steps + self.attention_out(mixed.transpose(1, 2).reshape(batch, count, width))
         change: Tensor = self.linear_out(gelu(self.linear_in(self.linear_norm(steps))))
         return steps + change

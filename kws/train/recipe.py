@@ -106,11 +106,12 @@ RECIPES = {
     "encoder": Recipe(
         "for the verifier, from the first layers of Whisper's encoder",
         FitConfig(
-            epochs=7,
-            seed=111,
+            epochs=8,
+            seed=112,
             learning_rate=3e-4,
             warm_up=1,
-            mine_every=4,
+            mine_every=3,
+            learner=_BFLOAT16,
             sampler=replace(_SAMPLER, epoch_size=15_360, talk=0.5),
             network=EncoderConfig(),
         ),
