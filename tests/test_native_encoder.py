@@ -88,6 +88,16 @@ def test_a_row_alone(fused: bool) -> None:
         assert np.array_equal(together[-count:], product(values[-count:]))
 
 
+def test_weights_stay_where_they_are() -> None:
+    """Those that a file holds input by input are not copied, where they make up whole tiles."""
+    by_input = np.random.default_rng(0).integers(-128, 128, (7, 32)).astype(np.int8)
+    ones, values = np.ones(32, np.float32), np.eye(7, dtype=np.float32)
+    product = Product(by_input.T, ones, 0 * ones)
+    assert np.array_equal(by_input, product(values))
+    by_input[:] = 5
+    assert (product(values) == 5).all()
+
+
 def test_rows_of_any_layout() -> None:
     """Overlapping, backwards, of other types: what NumPy shows is what is computed."""
     _, layer = drawn(1, 12, 20)

@@ -23,7 +23,7 @@ from kws.config import FeatureConfig
 from kws.frontend import FloatArray, SparseFilters, window
 
 NAME = "kernel.dll" if os.name == "nt" else "kernel.so"  # of the library, beside this file
-VERSION = 3  # of its functions
+VERSION = 4  # of its functions
 TILE = 16  # channels that it computes together
 MOST_BLOCKS = 16
 MOST = 1 << 12  # of anything else that is counted, so that no size is beyond 32 bits

@@ -113,8 +113,8 @@ INLINE float gelu(float x) {
 /* Each of `count` rows, `apart` numbers apart, times weights, scaled and with the bias, and the
  * gelu of that where `bent`; `fused` where kws_fuses says that this can be.
  *
- * weights: tiles of (inputs, TILE); scales, bias: (outputs,); sums: (count, outputs). Outputs are
- * whole tiles. A row's sums do not depend on which rows are beside it. */
+ * weights: (inputs, outputs); scales, bias: (outputs,); sums: (count, outputs). Outputs are whole
+ * tiles. A row's sums do not depend on which rows are beside it. */
 EXPORT FOR_EACH_PROCESSOR void kws_product(const float *rows, int32_t count, int32_t apart,
                                            int32_t inputs, const int8_t *weights,
                                            const float *scales, const float *bias, int32_t outputs,
@@ -124,8 +124,10 @@ EXPORT FOR_EACH_PROCESSOR void kws_product(const float *rows, int32_t count, int
     for (int tile = 0; tile < outputs; tile += TILE) {
         for (int from = 0; from < inputs; from += BLOCK) {
             const int block = inputs - from < BLOCK ? inputs - from : BLOCK;
-            for (int i = 0; i < block * TILE; i++) panel[i] = (float)weights[i];
-            weights += block * TILE;
+            for (int i = 0; i < block; i++) {
+                const int8_t *RESTRICT line = weights + (from + i) * outputs + tile;
+                LANE_BY_LANE for (int j = 0; j < TILE; j++) panel[i * TILE + j] = (float)line[j];
+            }
             /* As few groups of rows as there can be, of about equally many each. */
             for (int first = 0, group = groups; group; group--) {
                 const float *places[ROWS];

@@ -15,7 +15,7 @@ MOST_FLOATS = 1 << 22  # of a call's result
 
 
 class Product:
-    """values @ (weights * scales).T + bias, by weights that stay integers in memory.
+    """values @ (weights * scales).T + bias, by weights that stay integers, and where they are.
 
     Where it is `bent`, a result x becomes x * sigmoid(1.702 x): about the Gaussian error linear
     unit (Hendrycks and Gimpel, arXiv 1606.08415). A row's result is the same bits whatever rows
@@ -33,6 +33,7 @@ class Product:
     ) -> None:
         """Weights (outputs, inputs), and a scale and a bias of each output.
 
+        Weights are not copied where the weights of each input lie side by side, in whole tiles.
         `fused`: whether a product and its sum are rounded once; by default where this machine does
         that. Raises ValueError where shapes or types do not fit, or for what it cannot do.
         """
@@ -54,8 +55,8 @@ class Product:
         self.outputs, self.inputs = weights.shape
         self.bent = bent
         missing = -self.outputs % TILE
-        tiles = np.pad(weights, [(0, missing), (0, 0)]).reshape(-1, TILE, self.inputs)
-        self._weights = np.ascontiguousarray(tiles.swapaxes(1, 2))
+        by_input = np.pad(weights.T, [(0, 0), (0, missing)]) if missing else weights.T
+        self._weights = np.ascontiguousarray(by_input)
         self._scales, self._bias = (np.pad(each, (0, missing)) for each in (scales, bias))
 
     def __call__(self, values: NDArray[Any]) -> FloatArray:
