@@ -50,7 +50,7 @@ def test_sizes() -> None:
     """All shipped models together, and the default one's int8 files, stay small."""
     manifests = [read_manifest(MODELS / f"{name}.json") for name in SHIPPED]
     files = [artefact for manifest in manifests for artefact in manifest.artefacts.values()]
-    assert sum(artefact.bytes for artefact in files) < 7_600_000
+    assert sum(artefact.bytes for artefact in files) < 9_500_000
     default = read_manifest(MODELS / "commands.json")
     for key, artefact in default.artefacts.items():
         if ".int8." in key:
