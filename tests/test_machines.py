@@ -56,6 +56,19 @@ def test_reference_kernels_agree_bit_for_bit() -> None:
     assert arm.compared(outcome(), outcome(), exact)["alike"]
 
 
+def test_detections_of_int8_onnx_may_end_a_row_apart() -> None:
+    """Not of another file, not two rows, and not of another word."""
+    there = [["yes", 0.1, 0.52]]
+    assert arm.equal_detections([["yes", 0.1, 0.5]], there, apart=0.02)
+    assert not arm.equal_detections([["yes", 0.1, 0.5]], there, apart=0.0)
+    assert not arm.equal_detections([["yes", 0.1, 0.48]], there, apart=0.02)
+    assert not arm.equal_detections([["no", 0.1, 0.5]], there, apart=0.02)
+    assert not arm.equal_detections([], there, apart=0.02)
+    assert not arm.compared(outcome(found=[["yes", 0.1, 0.5]]), outcome(found=there), MACHINE)[
+        "alike"
+    ]
+
+
 def test_a_machine_on_which_nothing_runs_is_not_alike() -> None:
     nothing = {"found": {}, "problems": {KEY: "no runtime"}}
     assert not arm.compared(outcome(), nothing, MACHINE)["alike"]
