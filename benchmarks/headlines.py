@@ -156,7 +156,8 @@ def _processor_time(results: Results) -> Iterator[Row]:
             time = timed_text(row, unit=" ms")
             yield (f"the detector, processor time per second of {text}", time, _link("before"))
         if beside := beside_pymicro(WITH, kind)(before):
-            yield (f"... over that of pymicro-wakeword, {text}", beside.text, _link("before"))
+            over = f"processor time over that of pymicro-wakeword, {text}"
+            yield (over, beside.text, _link("before"))
     peer = _figures(results, "peers").get("paired_processor_time", {}).get("pocketsphinx 1e-2", {})
     if peer and not too_noisy(row := peer["speech"]["relative_processor_time"]):
         text = "processor time of pocketsphinx, the same ten words, over that of the detector"

@@ -91,7 +91,8 @@ PAGES = {
     "arm": Page(
         "ARM processors",
         "Debian's Python for ARM under emulation: posteriors and detections against those of the "
-        "machine it runs on, and millions of instructions per second of audio.",
+        "machine it runs on, and millions of instructions per second of audio. A detection of int8 "
+        "ONNX, whose sums depend on the processor, counts as the same up to 20 ms apart.",
     ),
     "matrix": Page(
         "Versions of Python", "The wheel with the oldest and the newest version of what it needs."
