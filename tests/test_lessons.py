@@ -195,6 +195,21 @@ def test_mining_finds_the_second_of_rows_apart(material: Material, at: int, turn
     assert at == pytest.approx(first.middle, abs=9_100)
 
 
+@pytest.mark.parametrize("mixed", [False, True])
+def test_mining_is_as_exact_as_training(material: Material, mixed: bool) -> None:
+    """In mixed precision the network computes in bfloat16, and in float otherwise."""
+    seen = []
+
+    class Told(LoudSeconds):
+        def forward(self, features: torch.Tensor) -> torch.Tensor:
+            seen.append((torch.ones(1, 1) @ torch.ones(1, 1)).dtype)
+            return super().forward(features)
+
+    some = replace(material, words={}, noise={}, speech={"a": [np.ones(20_000, np.int16)]})
+    mine(Told(), LogMel(), some, LABELS, 10, 0, mixed_precision=mixed)
+    assert {torch.bfloat16 if mixed else torch.float32} == set(seen)
+
+
 @pytest.mark.parametrize(("epochs_done", "turns"), [(None, [1]), (0, [1]), (3, [0, 1])])
 def test_a_network_that_knows_nothing_is_not_asked_for_hard_negatives(
     material: Material,
@@ -205,7 +220,7 @@ def test_a_network_that_knows_nothing_is_not_asked_for_hard_negatives(
 ) -> None:
     """The first search is after an epoch, but where training begins with what was trained."""
     found = []
-    monkeypatch.setattr("kws.train.fit.mine", lambda *given: found.append(given[-1]) or [])
+    monkeypatch.setattr("kws.train.fit.mine", lambda *given: found.append(given[5]) or [])
     config = FitConfig(epochs=2, network=NetworkConfig(channels=8), sampler=PLAIN, mine_every=1)
     start = None
     if epochs_done is not None:

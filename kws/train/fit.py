@@ -247,7 +247,13 @@ def fit(
                 if config.mine_every and epoch % config.mine_every == 0 and knows:
                     turn = epoch // config.mine_every
                     streams.mined = mine(
-                        learner.average, front_end, material, labels, config.mined, turn
+                        learner.average,
+                        front_end,
+                        material,
+                        labels,
+                        config.mined,
+                        turn,
+                        config.learner.mixed_precision,
                     )
                 torch.manual_seed(config.seed * 1_000_003 + epoch)  # dropout
                 if epoch % PICTURED == 0:

@@ -70,10 +70,12 @@ def mine(
     labels: tuple[str, ...],
     count: int,
     turn: int,
+    mixed_precision: bool = False,
 ) -> list[Place]:
     """The `count` places of the highest command posteriors at most, the worst first.
 
-    Of each second of a recording at most one. `turn` chooses gain and speed.
+    Of each second of a recording at most one. `turn` chooses gain and speed. `mixed_precision` is
+    as in `kws.train.learner.LearnerConfig`.
     """
     network.eval()
     commands = command_indexes(labels)
@@ -88,7 +90,10 @@ def mine(
         wanted = round(len(audio) / rate)
         played = augment.shift_and_stretch(stream, still, still + rate, wanted)
         played = augment.set_gain(played, torch.full_like(still, 20.0 * float(np.log10(gain))))
-        posterior = network(front_end(played))[0].softmax(-1)[:, commands].amax(1)
+        features = front_end(played)
+        with torch.autocast(features.device.type, torch.bfloat16, enabled=mixed_precision):
+            logits = network(features)[0].float()
+        posterior = logits.softmax(-1)[:, commands].amax(1)
         smooth = functional.avg_pool1d(posterior[None], smoothed_rows(network), 1)[0].cpu().numpy()
         # Row r covers the second that begins at its first frame.
         step = network.config.stride * front_end.config.hop * rate
