@@ -198,11 +198,12 @@ def _alone(trained: Network, manifest: Manifest, frames: FloatArray, only: Seque
 
 
 def _provenance(state: dict[str, Any], log: dict[str, Any]) -> dict[str, Any]:
+    averaged = {"averaged_with": state["averaged_with"]} if "averaged_with" in state else {}
     return {
         "kws_version": __version__,
         "sources": state["sources"],
         "network": state["network"],
-        "training": {**state["options"], "epochs_done": state["epoch"]},
+        "training": {**state["options"], "epochs_done": state["epoch"], **averaged},
         "log": log,
         "started_from": state.get("started_from", {}),
     }

@@ -82,7 +82,8 @@ def _model(manifest: Manifest) -> Iterator[str]:
         yield (
             f"Trained with `python -m kws.train`: {training['epochs_done']} of "
             f"{training['epochs']} epochs{_time(provenance)}, seed {training['seed']}"
-            f"{_start(provenance)}; all options are in the manifest. Trained on:"
+            f"{_start(provenance)}{_averaged(training)}; all options are in the manifest. "
+            "Trained on:"
         )
         yield ""
         beside = provenance.get("together_with", {})
@@ -117,6 +118,14 @@ def _model(manifest: Manifest) -> Iterator[str]:
     )
 
 
+def _averaged(training: Mapping[str, Any]) -> str:
+    runs = [
+        f"a run of {run['epochs_done']} epochs, seed {run['seed']}"
+        for run in training.get("averaged_with", ())
+    ]
+    return f", averaged with {' and '.join(runs)}" if runs else ""
+
+
 def _together(beside: Mapping[str, Any]) -> str:
     """What else the file holds, and how the posteriors of all are put together."""
     if (level := beside.get("confirmed_above")) is None:
@@ -127,7 +136,7 @@ def _together(beside: Mapping[str, Any]) -> str:
     return (
         f"The file also holds the networks {_run(beside)}, and {_run(beside['together_with'])}; "
         "its posteriors are the geometric mean of those of both and, where a command's posterior "
-        f"exceeds {level:g} in that, the geometric mean of that and of those of the encoder."
+        f"exceeds {level:g} in that, a geometric mean of that and of those of the encoder."
     )
 
 

@@ -25,7 +25,7 @@ from kws.train.recipe import RECIPES
 KEPT = Path(__file__).parent.parent / "export" / "checkpoints"
 
 
-@pytest.mark.parametrize("name", sorted(RECIPES.keys() - {"encoder"}))
+@pytest.mark.parametrize("name", sorted(RECIPES.keys() - {"encoder", "encoder-long"}))
 def test_what_was_trained_is_kept(name: str) -> None:
     """In a small file, with the options of its recipe."""
     path = KEPT / f"{name}.pt"
@@ -36,10 +36,12 @@ def test_what_was_trained_is_kept(name: str) -> None:
 
 
 def test_the_encoder_is_kept_in_the_file_that_ships() -> None:
-    """In 8 bits, with the options of its recipe."""
+    """In 8 bits, with the options of both of its recipes."""
     manifest = read_manifest(MODELS / "accurate.json")
     trained = manifest.provenance["training"]
+    (other,) = trained["averaged_with"]
     assert_of_recipe("encoder", trained, trained["epochs_done"])
+    assert_of_recipe("encoder-long", other, other["epochs_done"])
     network = read_encoder(read_artefact(MODELS, manifest.artefacts["window.int8.onnx"]))
     assert RECIPES["encoder"].config.network == network.config
 

@@ -23,6 +23,7 @@ from kws.model.load import load_model
 from kws.model.manifest import (
     describe_artefact,
     find_manifest,
+    map_artefact,
     read_artefact,
     read_manifest,
     write_manifest,
@@ -215,6 +216,34 @@ def test_hash(folder: Path) -> None:
     model.mkdir()
     with pytest.raises(ModelError, match=r"m\.onnx is not a regular file"):
         load_model(folder)
+
+
+def test_a_mapped_file(folder: Path) -> None:
+    """It is proven in the same way, and what was taken out of memory is there when looked at."""
+    model = folder / "m.onnx"
+    entry, content = describe_artefact(model), model.read_bytes()
+    mapped = map_artefact(folder, entry)
+    assert content == mapped[:]
+    view = memoryview(mapped)
+    files.release(mapped)
+    assert content == bytes(view)
+    for number, (damaged, reason) in enumerate(
+        [
+            (content[:-1], "not the file that the manifest"),
+            (content[:-1] + bytes([content[-1] ^ 1]), "not the file that the manifest"),
+            (content + b"0", "has more than"),
+            (b"", "is empty"),
+        ]
+    ):
+        other = folder / f"{number}.onnx"
+        other.write_bytes(damaged)
+        with pytest.raises(ModelError, match=reason):
+            map_artefact(folder, dataclasses.replace(entry, file=other.name))
+    with pytest.raises(ModelError, match=r"x\.onnx is missing"):
+        map_artefact(folder, dataclasses.replace(entry, file="x.onnx"))
+    (folder / "y.onnx").mkdir()
+    with pytest.raises(ModelError, match=r"y\.onnx is not a regular file"):
+        map_artefact(folder, dataclasses.replace(entry, file="y.onnx"))
 
 
 @pytest.mark.parametrize("missing", [(), ("_sha2", "_sha256")])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,12 @@ from kws.frontend import log_mel
 from kws.model import load
 from kws.model.confirmed import ConfirmedWindow
 from kws.model.encoder import Encoder, Norm
+from kws.model.files import map_file, release
 from kws.model.manifest import MODELS
 from kws.model.native_window import native_window
 from kws.model.runtimes import OnnxBackend
-from kws.native.int8 import Window
+from kws.native import MOST
+from kws.native.int8 import Arithmetic, Window, multiplies
 from kws.native.product import MOST_FLOATS, Product
 
 onnx = pytest.importorskip("onnx", reason="the graphs are changed with onnx")
@@ -38,7 +41,7 @@ pytestmark = pytest.mark.skipif(
 PAIR = (MODELS / "commands.window.int8.onnx").read_bytes()  # one network instead, which is small
 COMMANDS = [index for index, label in enumerate(LABELS) if label not in (SILENCE, UNKNOWN)]
 LEVEL = 0.15
-WAYS = [False, True] if native.library() is not None and native.library().kws_fuses() else [False]
+WAYS = [each for each in Arithmetic if multiplies(each)]
 
 
 # Products.
@@ -53,8 +56,15 @@ def drawn(rows: int, inputs: int, outputs: int) -> tuple[Any, tuple[Any, Any, An
     return values, (weights, scales, draw.normal(0.0, 1.0, outputs).astype(np.float32))
 
 
+def stored(values: Any) -> Any:
+    """Rows of values to the nearest 127th of each one's largest."""
+    largest = np.maximum(np.abs(values).max(axis=1, keepdims=True), np.float32(1e-30))
+    unit = (largest / np.float32(127.0)).astype(np.float32)
+    return np.rint(values / unit).astype(float) * unit
+
+
 def expected_product(values: Any, weights: Any, scales: Any, bias: Any) -> Any:
-    return values.astype(float) @ weights.astype(float).T * scales + bias
+    return stored(values) @ weights.astype(float).T * scales + bias
 
 
 SIZES = [
@@ -68,20 +78,34 @@ SIZES = [
 ]
 
 
-@pytest.mark.parametrize("fused", WAYS)
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("sizes", SIZES)
-def test_products(sizes: tuple[int, int, int], fused: bool) -> None:
-    """Those of NumPy, by each set of instructions that this machine has."""
+def test_products(sizes: tuple[int, int, int], way: Arithmetic) -> None:
+    """Those of NumPy, by each way to multiply that this machine has."""
     values, layer = drawn(*sizes)
-    found = Product(*layer, fused=fused)(values)
+    values[-1] *= 1e-6  # each row has steps of its own
+    found = Product(*layer, arithmetic=way)(values)
     assert found == pytest.approx(expected_product(values, *layer), abs=1e-4)
+    bias = np.zeros_like(layer[2])
+    found = Product(*layer[:2], bias, arithmetic=way)(values[-1:])
+    assert found == pytest.approx(expected_product(values[-1:], *layer[:2], bias), rel=1e-5)
 
 
-@pytest.mark.parametrize("fused", WAYS)
-def test_a_row_alone(fused: bool) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_the_largest_integers(way: Arithmetic) -> None:
+    """No sum is cut short: values and weights at either end of their ranges."""
+    values = np.array([[1.0], [-1.0], [0.0]], np.float32) * np.ones(MOST, np.float32)
+    ones = np.ones(2, np.float32)
+    weights = np.array([[127], [-128]], np.int8) * np.ones(MOST, np.int8)
+    found = Product(weights, ones, 0 * ones, arithmetic=way)(values)
+    assert found == pytest.approx(MOST * np.array([[127, -128], [-127, 128], [0, 0]]), rel=1e-6)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_row_alone(way: Arithmetic) -> None:
     """It gives the same bits whatever rows are beside it."""
     values, layer = drawn(20, 300, 40)
-    product = Product(*layer, bent=True, fused=fused)
+    product = Product(*layer, bent=True, arithmetic=way)
     together = product(values)
     for count in (1, 2, 3, 4, 5, 6, 11):
         assert np.array_equal(together[:count], product(values[:count]))
@@ -177,7 +201,7 @@ def encoder(**sizes: int) -> EncoderNetwork:
 
 
 def rounded(network: EncoderNetwork) -> EncoderNetwork:
-    """The same with each weight as it is stored."""
+    """The same with each weight as it is stored, and what it is multiplied with too."""
     layers: list[Any] = [network.first, network.second]
     layer: Any
     for layer in network.layers:
@@ -187,7 +211,31 @@ def rounded(network: EncoderNetwork) -> EncoderNetwork:
             scale = each.weight.abs().flatten(1).max(1).values / 127.0
             scale = scale.view(-1, *[1] * (each.weight.ndim - 1))
             each.weight.copy_((each.weight / scale).round() * scale)
+    for each in layers[2:]:
+        each.register_forward_pre_hook(lambda _, given: (as_stored(given[0]),))
+    for each in layers[:2]:
+        each.forward = Convolved(each)
     return network
+
+
+def as_stored(values: Any) -> Any:
+    """Rows of values to the nearest 127th of each one's largest."""
+    unit = values.abs().amax(-1, keepdim=True).clamp_min(1e-30) / 127.0
+    return (values / unit).round() * unit
+
+
+class Convolved:
+    """A convolution whose places are each stored apart."""
+
+    def __init__(self, layer: Any) -> None:
+        self.layer = layer
+
+    def __call__(self, value: Any) -> Any:
+        layer = self.layer
+        (edge,), (kernel,), (step,) = layer.padding, layer.kernel_size, layer.stride
+        places = torch.nn.functional.pad(value, (edge, edge)).unfold(2, kernel, step)
+        rows = as_stored(places.transpose(1, 2).flatten(2))  # (batch, places, inputs * kernel)
+        return (rows @ layer.weight.flatten(1).T + layer.bias).transpose(1, 2)
 
 
 def file(**sizes: int) -> bytes:
@@ -206,6 +254,14 @@ def windows() -> Any:
     starts = range(0, len(audio) - 16_000, 4_000)
     clips = [log_mel(audio[start : start + 16_000], config) for start in starts]
     return np.stack([*clips, np.zeros_like(clips[0])]).astype(np.float32)
+
+
+def assert_alike(found: Any, expected: Any) -> None:
+    """Nearly all to the rounding of floats, by which a value half way between two of those that are
+    stored may go either way; such a one moves a window's posteriors by a little."""
+    apart = np.abs(found - expected).max(axis=1)
+    assert apart.max() < 3e-3
+    assert np.median(apart) < 1e-4
 
 
 def network_of(content: bytes) -> ConfirmedWindow:
@@ -227,7 +283,7 @@ def test_the_posteriors_of_torch(sizes: dict[str, int], windows: Any) -> None:
     mean = expected ** (1.0 - SHARE) * third**SHARE
     expected[asked] = (mean / mean.sum(axis=1, keepdims=True))[asked]
     assert np.abs(expected - first.run(windows)).max() > 0.1
-    assert network_of(file(**sizes)).run(windows) == pytest.approx(expected, abs=1e-4)
+    assert_alike(network_of(file(**sizes)).run(windows), expected)
 
 
 def test_the_posteriors_of_onnx_runtime(windows: Any) -> None:
@@ -241,7 +297,7 @@ def test_the_posteriors_of_onnx_runtime(windows: Any) -> None:
     changed = (found != before).any(axis=1)
     assert (alike & changed).sum() > 10
     assert (alike & ~changed).sum() > 10
-    assert found[alike] == pytest.approx(expected[alike], abs=1e-4)
+    assert_alike(found[alike], expected[alike])
 
 
 def test_several_windows_and_threads(windows: Any) -> None:
@@ -255,6 +311,51 @@ def test_several_windows_and_threads(windows: Any) -> None:
     assert (0, len(LABELS)) == network.run(windows[:0]).shape
 
 
+def test_weights_are_let_go(windows: Any, tmp_path: Path) -> None:
+    """Of a file that is mapped they leave memory after each layer, and the posteriors stay."""
+    path = tmp_path / "m.onnx"
+    path.write_bytes(CONTENT)
+    mapped, released = map_file(path, len(CONTENT)), []
+
+    def let_go() -> None:
+        released.append(True)
+        release(mapped)
+
+    network = native_window(mapped, release=let_go)
+    assert isinstance(network, ConfirmedWindow)
+    expected = network_of(CONTENT).run(windows)
+    assert np.array_equal(expected, network.run(windows))
+    first = native_window(PAIR)
+    assert first is not None
+    asked = first.run(windows)[:, COMMANDS].max(axis=1) > LEVEL
+    assert len(released) == asked.sum() * EncoderConfig().layers
+
+
+def resident(path: Path) -> int:
+    """Bytes of a file that this process has in memory."""
+    within = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if "-" in line.split(" ", 1)[0]:
+            within = line.endswith(str(path))
+        elif within and line.startswith("Rss:"):
+            return 1024 * int(line.split()[1])
+    return 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="Linux tells of memory")
+def test_a_packaged_file_stays_on_disk(windows: Any) -> None:
+    """Before the encoder is asked and after that, little of it is in memory."""
+    model = load_model()
+    verifier = model.verifier
+    assert isinstance(verifier, ConfirmedWindow)
+    entry = model.manifest.verifier
+    assert entry is not None
+    path = MODELS / entry.artefact.file
+    for _ in range(2):
+        assert resident(path) < entry.artefact.bytes / 2
+        verifier.run(windows)
+
+
 def test_features_of_another_shape() -> None:
     """They are refused before the kernel gets any address."""
     for shape in ((1, 97, 40), (1, 98, 41), (98, 40), (1, 1, 98, 40)):
@@ -265,7 +366,7 @@ def test_features_of_another_shape() -> None:
 def test_what_runs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model whose verifier is such a file needs no runtime for it."""
     network = network_of(CONTENT)
-    monkeypatch.setattr(load, "native_window", lambda content: network)
+    monkeypatch.setattr(load, "native_window", lambda content, **_: network)
     model = load_model()
     assert model.verifier is network
     assert "native kernel" == model.verifier_runtime
@@ -377,7 +478,7 @@ def no_constants(model: Any) -> None:
     del branch(model).initializer[:]
 
 
-HUGE = np.broadcast_to(np.int8(0), (1 << 13, 24, 3))
+HUGE = np.broadcast_to(np.int8(0), (72, 1 << 13))
 
 CHANGES: dict[str, Callable[[Any], None]] = {
     "operator": operator("Sigmoid", "Tanh"),
@@ -398,10 +499,14 @@ CHANGES: dict[str, Callable[[Any], None]] = {
     "two values of a name": shadow,
     "input of a branch": input_of_a_branch,
     "no constants": no_constants,
-    "pads": attribute("Conv", "pads", [1, 0]),
-    "strides": attribute("Conv", "strides", [2]),
-    "dilations": attribute("Conv", "dilations", [2]),
-    "axis of weights": attribute("DequantizeLinear", "axis", 1),
+    "pads": constant("int_0_1_0_0_1_0", lambda each: each * 2),
+    "strides": constant("int_2", lambda each: each + 1),
+    "order of frames": lambda model: swap(model, "Concat"),
+    "axis of frames": attribute("Concat", "axis", 1),
+    "rounding": operator("Round", "Floor"),
+    "steps of what is rounded": constant("most", lambda each: each + np.float32(1.0)),
+    "least that is rounded": constant("least", lambda each: each * np.float32(2.0)),
+    "axis of weights": attribute("DequantizeLinear", "axis", 0),
     "axis of a softmax": attribute("Softmax", "axis", 2),
     "epsilon": attribute("LayerNormalization", "epsilon", 1e-6),
     "zero points": constant("first.weights.zero", lambda zero: zero + 1),
@@ -411,8 +516,8 @@ CHANGES: dict[str, Callable[[Any], None]] = {
     "scales that are no numbers": constant("first.weights.scale", lambda scale: scale * np.nan),
     "weights in floats": constant("first.weights", lambda each: each.astype(np.float32)),
     "weights of 16 bits": constant("first.weights", lambda each: each.astype(np.int16)),
-    "weights of another kernel": constant("first.weights", lambda each: each[:, :, :2]),
-    "weights of no width": constant("first.weights", lambda each: each[:0]),
+    "weights of another kernel": constant("first.weights", lambda each: each[:80]),
+    "weights of no width": constant("first.weights", lambda each: each[:, :0]),
     "weights beyond all sizes": constant("second.weights", lambda each: HUGE),
     "flat weights": constant("layer0.linear_in.weights", lambda each: each.ravel()),
     "one number for weights": constant("layer0.linear_in.weights", lambda each: each[0, 0]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,6 +72,7 @@ class Encoder:
     queries: FloatArray  # (width, queries)
     classifier: FloatArray  # (queries * width, labels)
     bias: FloatArray  # (labels,)
+    release: Callable[[], None] | None = None  # called when a layer's weights have been used
 
     def __post_init__(self) -> None:
         """Raises ValueError where shapes do not fit, or for more than a few seconds' arithmetic."""
@@ -121,6 +122,8 @@ class Encoder:
             steps += self.positions
             for layer in self.layers:
                 steps = layer(steps)
+                if self.release is not None:
+                    self.release()
             steps = self.norm(steps)
             shares = _softmax(steps @ self.queries, axis=0)
             pooled = (shares.T @ steps).ravel()

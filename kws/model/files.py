@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import mmap
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,34 @@ def read_file(path: Path, limit: int) -> bytes:
     Raises FileNotFoundError where there is none, and ModelError for anything else that is in the
     way: a folder, a device, a pipe, a larger file, a file that may not be read.
     """
+    with _opened(path) as file:
+        content: bytes = file.read(limit + 1)
+    _require_length(path, len(content), limit)
+    return content
+
+
+def map_file(path: Path, limit: int) -> mmap.mmap:
+    """Likewise, in memory only as far as it is looked at, until `release`.
+
+    The file must not be written to as long as it is in use; another may take its place. Raises
+    ModelError for an empty one too.
+    """
+    with _opened(path) as file:
+        length = os.fstat(file.fileno()).st_size
+        _require_length(path, length, limit)
+        if not length:
+            raise ModelError(f"{printable(str(path))} is empty")
+        return mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ)
+
+
+def release(mapped: mmap.mmap) -> None:
+    """Take a mapped file out of memory, where the system does so; what is looked at comes back."""
+    if hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     shown = printable(str(path))
     # Without a wait for a writer, should it be a pipe.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -31,18 +62,21 @@ def read_file(path: Path, limit: int) -> bytes:
         with open(os.open(path, flags), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise ModelError(f"{shown} is not a regular file; give the file itself")
-            content = file.read(limit + 1)
+            yield file
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
         reason = error.strerror if isinstance(error, OSError) else None
         raise ModelError(f"cannot read {shown}: {reason or error}") from error
-    if len(content) > limit:
+
+
+def _require_length(path: Path, length: int, limit: int) -> None:
+    if length > limit:
+        shown = printable(str(path))
         raise ModelError(f"{shown} has more than the {limit:,} bytes that were expected of it")
-    return content
 
 
-def sha256(content: bytes) -> str:
+def sha256(content: bytes | mmap.mmap) -> str:
     """The hash of a file's content, 64 hexadecimal digits."""
     digest: str = _sha256()(content).hexdigest()
     return digest

@@ -15,11 +15,13 @@ from kws.config import STEP_MS
 from kws.errors import BackendUnavailable, ModelError
 from kws.frontend import FloatArray, frame_count, log_mel
 from kws.model.confirmed import ConfirmedWindow
+from kws.model.files import release
 from kws.model.manifest import (
     MODELS,
     Artefact,
     Manifest,
     find_manifest,
+    map_artefact,
     packaged_hashes,
     read_artefact,
     read_manifest,
@@ -107,18 +109,29 @@ class Model:
         if entry is None or not self.artefact.endswith(".onnx"):
             return None
         with self._blamed(entry.artefact):
-            content = self._content(entry.artefact, "window.onnx")
             backend: Backend | None = None
             if self.native is not False and self.provider != "cuda" and library() is not None:
-                backend = native_window(content)
+                backend = self._native_verifier(entry.artefact)
             if backend is None:
                 if not is_installed("onnx") and self.native_graph is not None:
                     return None
-                backend = open_backend("onnx", content)
+                backend = open_backend("onnx", self._content(entry.artefact, "window.onnx"))
             features = self.manifest.features
             silence = log_mel(np.zeros(features.sample_rate, np.int16), features)
             _check(backend.run(silence[None]), 1, self.manifest)
         return backend
+
+    def _native_verifier(self, artefact: Artefact) -> Window | ConfirmedWindow | None:
+        """An artefact on the native kernel; None where that does not compute it.
+
+        Most of a packaged one stays in its file, so that listening takes less memory.
+        """
+        if self.path.parent != MODELS:  # which may be written to while it is in use
+            return native_window(self._content(artefact, "window.onnx"))
+        content = map_artefact(self.path.parent, artefact)
+        window = native_window(content, release=lambda: release(content))
+        release(content)
+        return window
 
     def open_stream(self) -> Stream:
         """A new stream through the network: by the stream graph, else window after window."""

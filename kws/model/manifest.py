@@ -6,15 +6,23 @@ import dataclasses
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from mmap import mmap
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from kws.config import SILENCE, STEP_MS, UNKNOWN, DecisionConfig, FeatureConfig, VadConfig
 from kws.errors import ModelError
-from kws.model.files import MANIFEST_BYTES, NETWORK_BYTES, read_file, sha256
+from kws.model.files import (
+    MANIFEST_BYTES,
+    NETWORK_BYTES,
+    map_file,
+    read_file,
+    release,
+    sha256,
+)
 from kws.text import printable
 
 VERSION = 1
@@ -34,6 +42,7 @@ MARKUP = "[]<>{}\\"  # characters that no label may hold
 _AGAIN = "copy or install the model again"
 
 Section = TypeVar("Section")
+Content = TypeVar("Content", bytes, mmap)
 
 
 @dataclass(frozen=True)
@@ -225,9 +234,19 @@ def read_artefact(folder: Path, artefact: Artefact) -> bytes:
     No more is read than the manifest says. Raises ModelError where the file is missing, unreadable,
     no regular file or another one.
     """
-    path = folder / artefact.file
+    return _proven(read_file, folder / artefact.file, artefact)
+
+
+def map_artefact(folder: Path, artefact: Artefact) -> mmap:
+    """Likewise, as `kws.model.files.map_file`."""
+    content = _proven(map_file, folder / artefact.file, artefact)
+    release(content)
+    return content
+
+
+def _proven(read: Callable[[Path, int], Content], path: Path, artefact: Artefact) -> Content:
     try:
-        content = read_file(path, artefact.bytes)
+        content = read(path, artefact.bytes)
     except FileNotFoundError as error:
         raise ModelError(f"{path} is missing though the manifest names it; {_AGAIN}") from error
     digest = sha256(content)

@@ -6,23 +6,25 @@ the encoder in one of its branches. A graph that departs from it anywhere is non
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from kws.frontend import FloatArray
 from kws.model.confirmed import ConfirmedWindow
 from kws.model.encoder import EPSILON, KERNEL, Encoder, Layer, Norm
-from kws.model.onnx_walk import Walk, floats, require, whole
+from kws.model.onnx_walk import END, Walk, floats, require, whole
 from kws.native.int8 import Window
 from kws.native.product import Product
 
 
-def confirmed(walk: Walk, posteriors: str, first: Window) -> tuple[str, ConfirmedWindow]:
+def confirmed(
+    walk: Walk, posteriors: str, first: Window, release: Callable[[], None] | None
+) -> tuple[str, ConfirmedWindow]:
     """What confirms posteriors that `first` computes: the name of the result, and both networks.
 
-    Raises OtherForm for another form, and ValueError where the networks do not fit.
+    `release` is as in `kws.model.native_window`. Raises OtherForm for another form, and ValueError
+    where the networks do not fit.
     """
     (highest,), (commands,) = walk.learn("Gather", posteriors, None, axis=1)
     highest = walk.take("ReduceMax", highest, [1], keepdims=1)
@@ -32,7 +34,7 @@ def confirmed(walk: Walk, posteriors: str, first: Window) -> tuple[str, Confirme
     require(level.shape == () and floats(level))
 
     other.end(other.take("Identity", posteriors))
-    encoder, third = _Reader(then, *first.shape).encoder()
+    encoder, third = _Reader(then, *first.shape).encoder(release)
     (own,), (own_weight,) = then.learn("Pow", posteriors, None)
     (third,), (weight,) = then.learn("Pow", third, None)
     product = then.take("Mul", own, third)
@@ -52,13 +54,11 @@ class _Reader:
     frames: int
     bands: int
 
-    def encoder(self) -> tuple[Encoder, str]:
+    def encoder(self, release: Callable[[], None] | None) -> tuple[Encoder, str]:
         """From the features to the posteriors, whose name is the text."""
         walk = self.walk
-        value = walk.take("Transpose", "features", perm=[0, 2, 1])
-        first, value = self._convolution(value, 1)
+        first, value = self._convolution("features", 1)
         second, value = self._convolution(value, 2)
-        value = walk.take("Transpose", value, perm=[0, 2, 1])
         (value,), (positions,) = walk.learn("Add", value, None)
         require(positions.ndim == 2)
         width = positions.shape[1]
@@ -86,6 +86,7 @@ class _Reader:
             queries.copy(),
             classifier.copy(),
             bias.copy(),
+            release,
         )
         return network, walk.take("Softmax", scores, axis=1)
 
@@ -123,33 +124,31 @@ class _Reader:
         return Norm(weights.copy(), bias.copy()), value
 
     def _convolution(self, value: str, step: int) -> tuple[Product, str]:
-        """A convolution over time, so many frames apart, and what is bent of it."""
-        name, weights, scales = self._weights(0)
-        (value,), (bias,) = self.walk.learn(
-            "Conv", value, name, None, pads=[KERNEL // 2] * 2, strides=[step]
-        )
-        require(weights.ndim == 3 and weights.shape[2] == KERNEL)
-        flat = weights.swapaxes(1, 2).reshape(len(weights), -1)  # as frames lie in memory
-        return Product(flat, scales, bias, bent=True), self._bent(value)
+        """A linear map of each frame, or every second one, with those beside it; bent."""
+        edge = KERNEL // 2
+        padded = self.walk.take("Pad", value, [0, edge, 0, 0, edge, 0])
+        parts = [
+            self.walk.take("Slice", padded, [tap], [tap + 1 - KERNEL or END], [1], [step])
+            for tap in range(KERNEL)
+        ]
+        return self._linear(self.walk.take("Concat", *parts, axis=2), bent=True)
 
     def _linear(self, value: str, bent: bool = False) -> tuple[Product, str]:
-        """A linear map of each step."""
-        name, weights, scales = self._weights(1)
-        value = self.walk.take("MatMul", value, name)
-        (value,), (bias,) = self.walk.learn("Add", value, None)
+        """A linear map of each step, whose values are rounded to 8 bits."""
+        walk = self.walk
+        largest = walk.take("ReduceMax", walk.take("Abs", value), [2], keepdims=1)
+        largest = walk.take("Max", largest, np.float32(1e-30))
+        unit = walk.take("Div", largest, np.float32(127.0))
+        value = walk.take("Mul", walk.take("Round", walk.take("Div", value, unit)), unit)
+        (name,), (weights, scales, zeros) = walk.learn("DequantizeLinear", None, None, None, axis=1)
+        require(weights.dtype == zeros.dtype == np.int8 and weights.ndim == 2)
+        require(scales.shape == zeros.shape == weights.shape[1:])
+        require(floats(scales) and not zeros.any())
+        value = walk.take("MatMul", value, name)
+        (value,), (bias,) = walk.learn("Add", value, None)
         product = Product(weights.T, scales, bias, bent=bent)
         return product, self._bent(value) if bent else value
 
     def _bent(self, value: str) -> str:
         scaled = self.walk.take("Mul", value, np.float32(1.702))
         return self.walk.take("Mul", value, self.walk.take("Sigmoid", scaled))
-
-    def _weights(self, axis: int) -> tuple[str, NDArray[np.int8], FloatArray]:
-        """Weights of 8 bits, dequantised by a scale for each of an axis: name, content, scales."""
-        (name,), (weights, scales, zeros) = self.walk.learn(
-            "DequantizeLinear", None, None, None, axis=axis
-        )
-        require(weights.dtype == zeros.dtype == np.int8 and weights.ndim > axis)
-        require(scales.shape == zeros.shape == weights.shape[axis : axis + 1])
-        require(floats(scales) and not zeros.any())
-        return name, weights, scales

@@ -8,7 +8,9 @@ takes for a command. A graph that departs from them anywhere is none, and runs i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from mmap import mmap
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,22 +26,27 @@ _OPSETS = range(18, 22)  # in which the operators below mean what is computed
 
 
 def native_window(
-    content: bytes, arithmetic: Arithmetic | None = None
+    content: bytes | mmap,
+    arithmetic: Arithmetic | None = None,
+    release: Callable[[], None] | None = None,
 ) -> Window | ConfirmedWindow | None:
     """The networks in a graph of windows; None where the kernel does not compute it.
 
-    `arithmetic` is the fastest of this machine by default. Raises ModelError where the content is
-    no ONNX file.
+    `arithmetic` is the fastest of this machine by default. The large weights of an encoder stay in
+    the content; `release` is called when it has used some of them. Raises ModelError where the
+    content is no ONNX file.
     """
     model = check_onnx(content)
     try:
         with np.errstate(all="ignore"):
-            return _window(model, arithmetic)
+            return _window(model, arithmetic, release)
     except (OtherForm, ValueError):
         return None
 
 
-def _window(model: Message, arithmetic: Arithmetic | None) -> Window | ConfirmedWindow:
+def _window(
+    model: Message, arithmetic: Arithmetic | None, release: Callable[[], None] | None
+) -> Window | ConfirmedWindow:
     graph = only_graph(model, _OPSETS, ["features"], ["posteriors"])
     _, frames, bands = axes(graph)
     reader = _Reader(Walk(graph), Plan(frames, bands, arithmetic))
@@ -57,7 +64,7 @@ def _window(model: Message, arithmetic: Arithmetic | None) -> Window | Confirmed
     if not walk.next()[0]:
         walk.end(posteriors)
         return window
-    posteriors, both = confirmed(walk, posteriors, window)
+    posteriors, both = confirmed(walk, posteriors, window, release)
     walk.end(posteriors)
     return both
 

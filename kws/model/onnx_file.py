@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterator
+from mmap import mmap
 
 from kws.errors import ModelError
 from kws.text import printable
@@ -171,7 +172,7 @@ class Message:
         return next(found, None)
 
 
-def check_onnx(content: bytes) -> Message:
+def check_onnx(content: bytes | mmap) -> Message:
     """Raise ModelError unless this is a complete ONNX file without external data or custom code.
 
     It has no weights in other files, no operators but ONNX Runtime's own and none that repeats for

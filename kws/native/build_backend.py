@@ -28,7 +28,8 @@ from flit_core.buildapi import (  # noqa: F401  the hooks that are flit's own
 )
 
 HERE = Path(__file__).resolve().parent
-SOURCES = ("kernel.c", "int8.c", "product.c")
+SOURCES = ("kernel.c", "multiply.c", "int8.c", "product.c")
+HEADERS = ("common.h", "multiply.h")
 LIBRARY = "kernel.dll" if os.name == "nt" else "kernel.so"
 IN_WHEEL = f"kws/native/{LIBRARY}"
 
@@ -109,7 +110,7 @@ def _compile(folder: Path) -> Path:
     libraries = ["m"]
     if os.name == "nt":
         flags, links, libraries = ["/O2"], ["/Brepro"], []
-    for name in (*SOURCES, "common.h"):
+    for name in (*SOURCES, *HEADERS):
         shutil.copy(HERE / name, folder)
     before = os.getcwd()
     os.chdir(folder)  # what a compiler notes of places is then the same each time

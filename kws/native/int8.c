@@ -10,20 +10,12 @@
  * ways to multiply, of which the caller takes one: the weights are packed for it.
  */
 
-#include "common.h"
+#include "multiply.h"
 
 #include <math.h>
 #include <string.h>
 
-enum {
-    TILE = 16,      /* outputs that are computed together */
-    MOST_TILES = 3, /* as many of these */
-    MOST_ROWS = 8   /* pixels that are computed together */
-};
-
 enum { QUANTISE, IMAGES, CONVOLVE, DEPTHWISE, ADD, POOL, CLASSIFY }; /* kinds of layers */
-
-enum { PLAIN, AVX2, AVX_VNNI, AVX512_VNNI, ARITHMETICS }; /* ways to multiply */
 
 typedef struct {
     int32_t kind;
@@ -52,190 +44,6 @@ typedef struct {
     const float *floats;    /* IMAGES: tiles of (channels, TILE); CLASSIFY: (channels, outputs) */
     const float *constants; /* what is added to their products */
 } kws_layer; /* weights, bias, factors of all but CLASSIFY have whole tiles of outputs */
-
-typedef void multiply(const kws_layer *layer, const uint8_t *const *pixels, const int8_t *weights,
-                      int tiles, int32_t *sums);
-
-/* Sums (rows, tiles, TILE) of weights and of what begins at each of the pixels. */
-static void multiply_plain(const kws_layer *layer, const uint8_t *const *pixels,
-                           const int8_t *weights, int tiles, int32_t *sums) {
-    const int run = layer->run, width = tiles * TILE;
-    for (int tile = 0; tile < tiles; tile++) {
-        int32_t a[TILE] = {0}, b[TILE] = {0}, c[TILE] = {0}, d[TILE] = {0};
-        for (int row = 0; row < layer->height; row++) {
-            const int at = row * layer->pitch;
-            for (int i = 0; i < run; i++) {
-                const int16_t p = pixels[0][at + i], q = pixels[1][at + i];
-                const int16_t r = pixels[2][at + i], s = pixels[3][at + i];
-                LANE_BY_LANE for (int j = 0; j < TILE; j++) {
-                    const int16_t w = weights[j];
-                    a[j] += p * w;
-                    b[j] += q * w;
-                    c[j] += r * w;
-                    d[j] += s * w;
-                }
-                weights += TILE;
-            }
-        }
-        memcpy(sums + tile * TILE, a, sizeof a);
-        memcpy(sums + width + tile * TILE, b, sizeof b);
-        memcpy(sums + 2 * width + tile * TILE, c, sizeof c);
-        memcpy(sums + 3 * width + tile * TILE, d, sizeof d);
-    }
-}
-
-#if defined(HAS_X86)
-
-/* The other ways take four bytes of a pixel at once: weights are (run / 4, TILE, 4). */
-INLINE int32_t four(const uint8_t *bytes) {
-    int32_t value;
-    memcpy(&value, bytes, sizeof value);
-    return value;
-}
-
-/* Products of pairs of 16 bits, which do not saturate: even bytes and odd ones apart. */
-__attribute__((target("avx2"))) static void multiply_avx2(const kws_layer *layer,
-                                                          const uint8_t *const *pixels,
-                                                          const int8_t *weights, int tiles,
-                                                          int32_t *sums) {
-    enum { ROWS = 4 };
-    const __m256i low = _mm256_set1_epi16(0xff);
-    for (int tile = 0; tile < tiles; tile++) {
-        __m256i left[ROWS], right[ROWS];
-        for (int r = 0; r < ROWS; r++) left[r] = right[r] = _mm256_setzero_si256();
-        for (int row = 0; row < layer->height; row++) {
-            const int at = row * layer->pitch;
-            for (int i = 0; i < layer->run; i += 4) {
-                const __m256i w = _mm256_loadu_si256((const __m256i *)weights);
-                const __m256i v = _mm256_loadu_si256((const __m256i *)(weights + 32));
-                const __m256i w_even = _mm256_srai_epi16(_mm256_slli_epi16(w, 8), 8);
-                const __m256i v_even = _mm256_srai_epi16(_mm256_slli_epi16(v, 8), 8);
-                const __m256i w_odd = _mm256_srai_epi16(w, 8), v_odd = _mm256_srai_epi16(v, 8);
-                weights += 4 * TILE;
-                for (int r = 0; r < ROWS; r++) {
-                    const __m256i x = _mm256_set1_epi32(four(pixels[r] + at + i));
-                    const __m256i even = _mm256_and_si256(x, low), odd = _mm256_srli_epi16(x, 8);
-                    left[r] = _mm256_add_epi32(left[r], _mm256_madd_epi16(w_even, even));
-                    right[r] = _mm256_add_epi32(right[r], _mm256_madd_epi16(v_even, even));
-                    left[r] = _mm256_add_epi32(left[r], _mm256_madd_epi16(w_odd, odd));
-                    right[r] = _mm256_add_epi32(right[r], _mm256_madd_epi16(v_odd, odd));
-                }
-            }
-        }
-        for (int r = 0; r < ROWS; r++) {
-            int32_t *to = sums + (r * tiles + tile) * TILE;
-            _mm256_storeu_si256((__m256i *)to, left[r]);
-            _mm256_storeu_si256((__m256i *)(to + 8), right[r]);
-        }
-    }
-}
-
-#if !defined(__clang__)
-__attribute__((target("avxvnni"))) static void multiply_avx_vnni(const kws_layer *layer,
-                                                                 const uint8_t *const *pixels,
-                                                                 const int8_t *weights, int tiles,
-                                                                 int32_t *sums) {
-    enum { ROWS = 6 };
-    for (int tile = 0; tile < tiles; tile++) {
-        __m256i left[ROWS], right[ROWS];
-        for (int r = 0; r < ROWS; r++) left[r] = right[r] = _mm256_setzero_si256();
-        for (int row = 0; row < layer->height; row++) {
-            const int at = row * layer->pitch;
-            for (int i = 0; i < layer->run; i += 4) {
-                const __m256i w = _mm256_loadu_si256((const __m256i *)weights);
-                const __m256i v = _mm256_loadu_si256((const __m256i *)(weights + 32));
-                weights += 4 * TILE;
-                for (int r = 0; r < ROWS; r++) {
-                    const __m256i x = _mm256_set1_epi32(four(pixels[r] + at + i));
-                    left[r] = _mm256_dpbusd_avx_epi32(left[r], x, w);
-                    right[r] = _mm256_dpbusd_avx_epi32(right[r], x, v);
-                }
-            }
-        }
-        for (int r = 0; r < ROWS; r++) {
-            int32_t *to = sums + (r * tiles + tile) * TILE;
-            _mm256_storeu_si256((__m256i *)to, left[r]);
-            _mm256_storeu_si256((__m256i *)(to + 8), right[r]);
-        }
-    }
-}
-#endif
-
-#define WITH_AVX512 __attribute__((target("avx512f,avx512vnni")))
-
-WITH_AVX512 INLINE void multiply_tiles(const kws_layer *layer, const uint8_t *const *pixels,
-                                       const int8_t *weights, const int tiles, int32_t *sums) {
-    enum { ROWS = 8 };
-    const int tile_bytes = layer->height * layer->run * TILE;
-    __m512i total[ROWS][MOST_TILES];
-    for (int r = 0; r < ROWS; r++)
-        for (int t = 0; t < tiles; t++) total[r][t] = _mm512_setzero_si512();
-    for (int row = 0; row < layer->height; row++) {
-        const int at = row * layer->pitch;
-        for (int i = 0; i < layer->run; i += 4) {
-            __m512i w[MOST_TILES];
-            for (int t = 0; t < tiles; t++) w[t] = _mm512_loadu_si512(weights + t * tile_bytes);
-            weights += 4 * TILE;
-            for (int r = 0; r < ROWS; r++) {
-                const __m512i x = _mm512_set1_epi32(four(pixels[r] + at + i));
-                for (int t = 0; t < tiles; t++)
-                    total[r][t] = _mm512_dpbusd_epi32(total[r][t], x, w[t]);
-            }
-        }
-    }
-    for (int r = 0; r < ROWS; r++)
-        for (int t = 0; t < tiles; t++)
-            _mm512_storeu_si512(sums + (r * tiles + t) * TILE, total[r][t]);
-}
-
-WITH_AVX512 static void multiply_avx512_vnni(const kws_layer *layer, const uint8_t *const *pixels,
-                                             const int8_t *weights, int tiles, int32_t *sums) {
-    if (tiles == 3) multiply_tiles(layer, pixels, weights, 3, sums);
-    else if (tiles == 2) multiply_tiles(layer, pixels, weights, 2, sums);
-    else multiply_tiles(layer, pixels, weights, 1, sums);
-}
-
-#endif
-
-/* Each way, and how many pixels it takes at once. */
-static const struct {
-    multiply *run;
-    int rows;
-} WAYS[ARITHMETICS] = {
-    [PLAIN] = {multiply_plain, 4},
-#if defined(HAS_X86)
-    [AVX2] = {multiply_avx2, 4},
-#if !defined(__clang__)
-    [AVX_VNNI] = {multiply_avx_vnni, 6},
-#endif
-    [AVX512_VNNI] = {multiply_avx512_vnni, 8},
-#endif
-};
-
-/* Whether there is a way to multiply of this number, and the processor has it. */
-EXPORT int32_t kws_multiplies(int32_t arithmetic) {
-    if (arithmetic == PLAIN) return 1;
-#if defined(HAS_X86)
-    if (arithmetic == AVX2) return !!__builtin_cpu_supports("avx2");
-#if !defined(__clang__)
-    if (arithmetic == AVX_VNNI) return !!__builtin_cpu_supports("avxvnni");
-#endif
-    if (arithmetic == AVX512_VNNI) return !!__builtin_cpu_supports("avx512vnni");
-#endif
-    return 0;
-}
-
-/* A real value in steps of the scale, to the nearest whole number that can be stored. */
-INLINE float rounded(float value, int zero) {
-    const float least = (float)-zero, most = (float)(255 - zero), large = 12582912.0f;
-    value = value > least ? value : least;
-    value = value < most ? value : most;
-    value += large; /* 3 * 2^22, whose last bit stands for 1 */
-    return value - large;
-}
-
-/* Likewise, as it is stored. */
-INLINE uint8_t stored(float value, int zero) { return (uint8_t)((int)rounded(value, zero) + zero); }
 
 INLINE void copy(const uint8_t *from, int bytes, uint8_t *to) {
     int i = 0;
@@ -313,7 +121,8 @@ INLINE void make_images(const kws_layer *layer, const float *features, uint8_t *
 INLINE void convolve(const kws_layer *layer, int arithmetic, const uint8_t *from, uint8_t *to) {
     int32_t sums[MOST_ROWS * MOST_TILES * TILE];
     const uint8_t *pixels[MOST_ROWS];
-    const int all = layer->rows * layer->columns, at_once = WAYS[arithmetic].rows;
+    const kws_way *const way = kws_ways + arithmetic;
+    const int all = layer->rows * layer->columns, at_once = way->rows;
     const int tiles = (layer->outputs + TILE - 1) / TILE;
     const int tile_bytes = layer->height * layer->run * TILE;
     int some;
@@ -328,7 +137,8 @@ INLINE void convolve(const kws_layer *layer, int arithmetic, const uint8_t *from
                 pixels[r] = from + y * layer->step * layer->pitch + x * layer->channels;
                 places[r] = to + y * row_bytes(layer) + (layer->edge + x) * layer->outputs;
             }
-            WAYS[arithmetic].run(layer, pixels, layer->weights + tile * tile_bytes, some, sums);
+            way->run(pixels, layer->height, layer->pitch, layer->run,
+                     layer->weights + tile * tile_bytes, some, sums);
             for (int r = 0; r < at_once && first + r < all; r++)
                 settle(layer, sums + r * some * TILE, tile * TILE, some * TILE,
                        places[r] + tile * TILE);

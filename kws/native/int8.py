@@ -22,13 +22,14 @@ from kws.native import MOST, TILE, library
 MOST_BYTES = 1 << 24  # of one value, and of one layer's weights
 MOST_PRODUCTS = 1 << 32  # of a window, which take a few seconds
 SLACK = 64  # bytes after a value that the kernel may read
+_OTHER = "the native kernel does not compute networks of these shapes"
 _SLOTS = 3  # places for values: a layer's result goes where none is that is still used
 
 Bytes = NDArray[np.uint8]
 
 
 class Arithmetic(IntEnum):
-    """The ways to multiply of int8.c."""
+    """The ways to multiply of multiply.c."""
 
     PLAIN = 0
     AVX2 = 1
@@ -160,10 +161,10 @@ class Plan:
 
     def __init__(self, frames: int, bands: int, arithmetic: Arithmetic | None = None) -> None:
         """Features are (frames, bands). `arithmetic` is the fastest of this machine by default."""
-        ways = [each for each in reversed(Arithmetic) if multiplies(each)]
-        _require(len(ways) >= 1 and _counts(frames, bands))
-        self._arithmetic = ways[0] if arithmetic is None else arithmetic
-        _require(self._arithmetic in ways)
+        way = fastest() if arithmetic is None else arithmetic
+        if way is None or not multiplies(way) or not _counts(frames, bands):
+            raise ValueError(_OTHER)
+        self._arithmetic = way
         self._frames, self._bands = frames, bands
         self._layers: list[_Layer] = []
         self._arrays: list[NDArray[Any]] = []
@@ -431,10 +432,10 @@ def _settled(
     _require(weights.dtype == np.int8 and bias.dtype == np.int32)
     _require(scales.shape == bias.shape == (outputs,))
     factors = value.steps.scale * scales / steps.scale
-    products = weights.reshape(outputs, -1).astype(np.int64)
-    shifted = bias - value.steps.zero * products.sum(axis=1)
+    products = weights.reshape(outputs, -1)
+    shifted = bias - value.steps.zero * products.sum(axis=1, dtype=np.int64)
     # No sum may be beyond 32 bits, whatever comes in.
-    largest = np.abs(shifted) + 255 * np.abs(products).sum(axis=1)
+    largest = np.abs(shifted) + 255 * 128 * products.shape[1]
     _require(bool(np.isfinite(factors).all()) and int(largest.max()) < 1 << 31)
     return {"bias": _whole(shifted.astype(np.int32)), "factors": _whole(factors)}
 
@@ -456,9 +457,14 @@ def multiplies(arithmetic: Arithmetic) -> bool:
     return library() is not None and bool(library().kws_multiplies(int(arithmetic)))
 
 
+def fastest() -> Arithmetic | None:
+    """The fastest way to multiply of this machine; None without the library."""
+    return next(filter(multiplies, reversed(Arithmetic)), None)
+
+
 def _require(holds: bool) -> None:
     if not holds:
-        raise ValueError("the native kernel does not compute networks of these shapes")
+        raise ValueError(_OTHER)
 
 
 def _counts(*counts: int) -> bool:

@@ -1,89 +1,63 @@
 /* Products of float values with weights of 8 bits, for `kws.native.product`.
  *
- * Weights are turned into floats a few at a time, so that only those take the memory of floats. All
- * sizes and addresses are those that kws.native.product has checked.
+ * Each row of values is stored in 8 bits, in steps of its own: a 127th of the largest of it. The
+ * sums are integers. Weights stay where they are; a few at a time are packed as the way to multiply
+ * needs them. All sizes and addresses are those that kws.native.product has checked.
  */
 
-#include "common.h"
+#include "multiply.h"
 
 #include <math.h>
 #include <string.h>
 
-enum {
-    TILE = 16,  /* outputs that are computed together */
-    ROWS = 6,   /* rows at most that are computed together */
-    BLOCK = 256 /* inputs whose weights are turned into floats at once */
-};
+enum { ZERO = 128 }; /* the integer that stands for 0 */
 
-/* Adds rows (count, inputs) times weights (inputs, TILE) to the sums (count, TILE). */
-static void multiply_plain(const float *const *rows, int count, const float *weights, int inputs,
-                           float (*sums)[TILE]) {
-    for (int row = 0; row < count; row += 2) {
-        /* Of a row without another that one is computed twice. */
-        const float *p = rows[row], *q = rows[row + 1 < count ? row + 1 : row];
-        float a[TILE], b[TILE];
-        memcpy(a, sums[row], sizeof a);
-        memcpy(b, sums[row + 1 < count ? row + 1 : row], sizeof b);
-        for (int i = 0; i < inputs; i++) {
-            const float *RESTRICT w = weights + i * TILE;
-            const float x = p[i], y = q[i];
-            LANE_BY_LANE for (int j = 0; j < TILE; j++) {
-                a[j] += x * w[j];
-                b[j] += y * w[j];
+/* A row as it is stored; returns its steps, no number where a value is none. */
+INLINE float store(const float *RESTRICT from, int count, uint8_t *RESTRICT to) {
+    const float least = 1e-30f;
+    int32_t most_bits;
+    memcpy(&most_bits, &least, sizeof most_bits);
+    for (int i = 0; i < count; i++) {
+        int32_t bits;
+        memcpy(&bits, from + i, sizeof bits);
+        bits &= INT32_MAX; /* of the absolute value; in the same order as the values */
+        most_bits = bits > most_bits ? bits : most_bits;
+    }
+    float most;
+    memcpy(&most, &most_bits, sizeof most);
+    const float step = most / 127.0f;
+    for (int i = 0; i < count; i++) to[i] = stored(from[i] / step, ZERO);
+    return step;
+}
+
+/* Weights (inputs, some tiles) out of (inputs, outputs) -> tiles of (run, TILE), zeros after the
+ * inputs, or of (run / 4, TILE, 4). */
+INLINE void pack(const int8_t *weights, int inputs, int outputs, int run, int tiles, int together,
+                 int8_t *to) {
+    static const int8_t none[TILE] = {0};
+    for (int tile = 0; tile < tiles; tile++, weights += TILE) {
+        for (int i = 0; i < run; i += 4, to += 4 * TILE) {
+            const int8_t *lines[4];
+            for (int k = 0; k < 4; k++)
+                lines[k] = i + k < inputs ? weights + (i + k) * outputs : none;
+            if (together == 1) {
+                for (int k = 0; k < 4; k++) memcpy(to + k * TILE, lines[k], TILE);
+                continue;
             }
-        }
-        memcpy(sums[row], a, sizeof a);
-        if (row + 1 < count) memcpy(sums[row + 1], b, sizeof b);
-    }
-}
-
 #if defined(HAS_X86)
-
-#define WITH_FMA __attribute__((target("avx2,fma")))
-
-/* Likewise for a count that the compiler knows, so that all sums stay in registers. */
-WITH_FMA INLINE void multiply_rows(const float *const *rows, const int count, const float *weights,
-                                   int inputs, float (*sums)[TILE]) {
-    __m256 left[ROWS], right[ROWS];
-    for (int r = 0; r < count; r++) {
-        left[r] = _mm256_loadu_ps(sums[r]);
-        right[r] = _mm256_loadu_ps(sums[r] + 8);
-    }
-    for (int i = 0; i < inputs; i++, weights += TILE) {
-        const __m256 w = _mm256_loadu_ps(weights), v = _mm256_loadu_ps(weights + 8);
-        for (int r = 0; r < count; r++) {
-            const __m256 x = _mm256_broadcast_ss(rows[r] + i);
-            left[r] = _mm256_fmadd_ps(x, w, left[r]);
-            right[r] = _mm256_fmadd_ps(x, v, right[r]);
+            const __m128i a = _mm_loadu_si128((const __m128i *)lines[0]);
+            const __m128i b = _mm_loadu_si128((const __m128i *)lines[1]);
+            const __m128i c = _mm_loadu_si128((const __m128i *)lines[2]);
+            const __m128i d = _mm_loadu_si128((const __m128i *)lines[3]);
+            const __m128i low = _mm_unpacklo_epi8(a, b), high = _mm_unpackhi_epi8(a, b);
+            const __m128i others = _mm_unpacklo_epi8(c, d), highest = _mm_unpackhi_epi8(c, d);
+            _mm_storeu_si128((__m128i *)to, _mm_unpacklo_epi16(low, others));
+            _mm_storeu_si128((__m128i *)(to + 16), _mm_unpackhi_epi16(low, others));
+            _mm_storeu_si128((__m128i *)(to + 32), _mm_unpacklo_epi16(high, highest));
+            _mm_storeu_si128((__m128i *)(to + 48), _mm_unpackhi_epi16(high, highest));
+#endif
         }
     }
-    for (int r = 0; r < count; r++) {
-        _mm256_storeu_ps(sums[r], left[r]);
-        _mm256_storeu_ps(sums[r] + 8, right[r]);
-    }
-}
-
-WITH_FMA static void multiply_fused(const float *const *rows, int count, const float *weights,
-                                    int inputs, float (*sums)[TILE]) {
-    switch (count) {
-    case 6: multiply_rows(rows, 6, weights, inputs, sums); break;
-    case 5: multiply_rows(rows, 5, weights, inputs, sums); break;
-    case 4: multiply_rows(rows, 4, weights, inputs, sums); break;
-    case 3: multiply_rows(rows, 3, weights, inputs, sums); break;
-    case 2: multiply_rows(rows, 2, weights, inputs, sums); break;
-    default: multiply_rows(rows, 1, weights, inputs, sums);
-    }
-}
-
-#endif
-
-/* Whether products can be added with one rounding for both, and the processor does that. */
-EXPORT int32_t kws_fuses(void) {
-#if defined(HAS_X86)
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-#else
-    return 0;
-#endif
 }
 
 /* x * sigmoid(1.702 x), to a relative error of about 1e-6. After exp2f of the Cephes library. */
@@ -110,50 +84,52 @@ INLINE float gelu(float x) {
     return (x > less ? x : less) / (1.0f + e);
 }
 
+/* Sums of a row, less those of as many zeros, as real numbers. */
+INLINE void settle(const int32_t *RESTRICT sums, const int32_t *RESTRICT zeros, float step,
+                   const float *RESTRICT scales, const float *RESTRICT bias, int width, int bent,
+                   float *RESTRICT to) {
+    for (int j = 0; j < width; j++)
+        to[j] = (float)(sums[j] - zeros[j]) * (step * scales[j]) + bias[j];
+    if (!bent) return;
+    for (int j = 0; j < width; j++) to[j] = gelu(to[j]);
+}
+
 /* Each of `count` rows, `apart` numbers apart, times weights, scaled and with the bias, and the
- * gelu of that where `bent`; `fused` where kws_fuses says that this can be.
+ * gelu of that where `bent`.
  *
  * weights: (inputs, outputs); scales, bias: (outputs,); sums: (count, outputs). Outputs are whole
- * tiles. A row's sums do not depend on which rows are beside it. */
+ * tiles. `scratch` has (count + 1 + MOST_TILES * TILE) * run bytes, where `run` are the inputs up
+ * to the next multiple of 4; steps: (count,). A row's sums do not depend on which are beside it. */
 EXPORT FOR_EACH_PROCESSOR void kws_product(const float *rows, int32_t count, int32_t apart,
                                            int32_t inputs, const int8_t *weights,
                                            const float *scales, const float *bias, int32_t outputs,
-                                           int32_t bent, int32_t fused, float *sums) {
-    const int groups = (count + ROWS - 1) / ROWS;
-    float panel[BLOCK * TILE], some[ROWS][TILE];
-    for (int tile = 0; tile < outputs; tile += TILE) {
-        for (int from = 0; from < inputs; from += BLOCK) {
-            const int block = inputs - from < BLOCK ? inputs - from : BLOCK;
-            for (int i = 0; i < block; i++) {
-                const int8_t *RESTRICT line = weights + (from + i) * outputs + tile;
-                LANE_BY_LANE for (int j = 0; j < TILE; j++) panel[i * TILE + j] = (float)line[j];
+                                           int32_t bent, int32_t arithmetic, uint8_t *scratch,
+                                           float *steps, float *sums) {
+    const kws_way *const way = kws_ways + arithmetic;
+    const int run = (inputs + 3) / 4 * 4, all = outputs / TILE;
+    int8_t *const panel = (int8_t *)scratch + (count + 1) * run;
+    /* First a row of zeros, whose sums all others have too much. */
+    memset(scratch, ZERO, (size_t)run * (size_t)(count + 1));
+    for (int row = 0; row < count; row++)
+        steps[row] = store(rows + row * apart, inputs, scratch + (row + 1) * run);
+    int some;
+    for (int tile = 0; tile < all; tile += some) {
+        int32_t zeros[MOST_TILES * TILE];
+        some = all - tile == 4 ? 2 : all - tile < MOST_TILES ? all - tile : MOST_TILES;
+        const int first_output = tile * TILE, width = some * TILE;
+        pack(weights + first_output, inputs, outputs, run, some, way->together, panel);
+        for (int first = 0; first <= count; first += way->rows) {
+            const uint8_t *places[MOST_ROWS];
+            int32_t found[MOST_ROWS * MOST_TILES * TILE];
+            for (int r = 0; r < way->rows; r++) /* of rows that there are none of, the last again */
+                places[r] = scratch + (first + r < count ? first + r : count) * run;
+            way->run(places, 1, 0, run, panel, some, found);
+            if (!first) memcpy(zeros, found, sizeof(int32_t) * (size_t)width);
+            for (int r = first ? 0 : 1; r < way->rows && first + r <= count; r++) {
+                const int row = first + r - 1;
+                settle(found + r * width, zeros, steps[row], scales + first_output,
+                       bias + first_output, width, bent, sums + row * outputs + first_output);
             }
-            /* As few groups of rows as there can be, of about equally many each. */
-            for (int first = 0, group = groups; group; group--) {
-                const float *places[ROWS];
-                const int these = (count - first + group - 1) / group;
-                float *const to = sums + first * outputs + tile;
-                for (int r = 0; r < these; r++) {
-                    places[r] = rows + (first + r) * apart + from;
-                    if (from) memcpy(some[r], to + r * outputs, sizeof some[r]);
-                    else memset(some[r], 0, sizeof some[r]);
-                }
-#if defined(HAS_X86)
-                if (fused) multiply_fused(places, these, panel, block, some);
-                else
-#endif
-                    multiply_plain(places, these, panel, block, some);
-                for (int r = 0; r < these; r++) memcpy(to + r * outputs, some[r], sizeof some[r]);
-                first += these;
-            }
-        }
-        for (int row = 0; row < count; row++) {
-            float *RESTRICT to = sums + row * outputs + tile;
-            LANE_BY_LANE for (int j = 0; j < TILE; j++)
-                to[j] = to[j] * scales[tile + j] + bias[tile + j];
-            if (!bent) continue;
-            LANE_BY_LANE for (int j = 0; j < TILE; j++) to[j] = gelu(to[j]);
         }
     }
-    (void)fused;
 }

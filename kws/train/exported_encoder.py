@@ -16,7 +16,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from kws.errors import ModelError
-from kws.train.encoder import EncoderConfig, EncoderNetwork, Layer
+from kws.train.encoder import KERNEL, EncoderConfig, EncoderNetwork, Layer
 
 PREFIX = "encoder."  # of its constants, which lie in a branch of the graph
 
@@ -46,12 +46,12 @@ def read_encoder(content: bytes) -> EncoderNetwork:
 
 
 def _config(stored: Mapping[str, NDArray[np.generic]]) -> EncoderConfig:
-    _, bands, _ = stored["first.weights"].shape
+    inputs, _ = stored["first.weights"].shape
     width, queries = stored["queries"].shape
     steps, _ = stored["positions"].shape
     (size,) = {shape[4] for shape in _shapes(stored)}
     return EncoderConfig(
-        bands=bands,
+        bands=inputs // KERNEL,
         labels=len(stored["classifier.bias"]),
         width=width,
         heads=width // size,
@@ -73,15 +73,14 @@ def _fill(network: EncoderNetwork, stored: Mapping[str, NDArray[np.generic]]) ->
     def value(name: str) -> Tensor:
         numbers = stored[name].astype(np.float32)
         if (scale := stored.get(f"{name}.scale")) is not None:  # one for each output channel
-            last = numbers.ndim == 2  # of a linear map's weights, which are stored transposed
-            shape = [1, -1] if last else [-1, *[1] * (numbers.ndim - 1)]
-            numbers = numbers * scale.astype(np.float32).reshape(shape)
+            numbers = numbers * scale.astype(np.float32)
         return torch.from_numpy(numbers)
 
     def fill(layer: nn.Module, name: str) -> None:
-        weights = value(f"{name}.weights")
-        linear = isinstance(layer, nn.Linear)
-        _copied(layer.weight, weights.T if linear else weights)
+        weights = value(f"{name}.weights")  # linear maps are stored input by input
+        if isinstance(layer, nn.Conv1d):
+            weights = weights.reshape(KERNEL, -1, weights.shape[1]).permute(2, 1, 0)
+        _copied(layer.weight, weights.T if isinstance(layer, nn.Linear) else weights)
         _copied(layer.bias, value(f"{name}.bias"))
 
     for name in ("first", "second", "norm", "classifier"):

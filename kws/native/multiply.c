@@ -1,0 +1,168 @@
+/* The ways to multiply of `multiply.h`. */
+
+#include "multiply.h"
+
+#include <string.h>
+
+static void multiply_plain(const uint8_t *const *pixels, int height, int pitch, int run,
+                           const int8_t *weights, int tiles, int32_t *sums) {
+    const int width = tiles * TILE;
+    for (int tile = 0; tile < tiles; tile++) {
+        int32_t a[TILE] = {0}, b[TILE] = {0}, c[TILE] = {0}, d[TILE] = {0};
+        for (int row = 0; row < height; row++) {
+            const int at = row * pitch;
+            for (int i = 0; i < run; i++) {
+                const int16_t p = pixels[0][at + i], q = pixels[1][at + i];
+                const int16_t r = pixels[2][at + i], s = pixels[3][at + i];
+                LANE_BY_LANE for (int j = 0; j < TILE; j++) {
+                    const int16_t w = weights[j];
+                    a[j] += p * w;
+                    b[j] += q * w;
+                    c[j] += r * w;
+                    d[j] += s * w;
+                }
+                weights += TILE;
+            }
+        }
+        memcpy(sums + tile * TILE, a, sizeof a);
+        memcpy(sums + width + tile * TILE, b, sizeof b);
+        memcpy(sums + 2 * width + tile * TILE, c, sizeof c);
+        memcpy(sums + 3 * width + tile * TILE, d, sizeof d);
+    }
+}
+
+#if defined(HAS_X86)
+
+/* The other ways take four bytes of a pixel at once: weights are (run / 4, TILE, 4). */
+INLINE int32_t four(const uint8_t *bytes) {
+    int32_t value;
+    memcpy(&value, bytes, sizeof value);
+    return value;
+}
+
+/* Products of pairs of 16 bits, which do not saturate: even bytes and odd ones apart. */
+__attribute__((target("avx2"))) static void multiply_avx2(
+    const uint8_t *const *pixels, int height, int pitch, int run, const int8_t *weights, int tiles,
+    int32_t *sums) {
+    enum { ROWS = 4 };
+    const __m256i low = _mm256_set1_epi16(0xff);
+    for (int tile = 0; tile < tiles; tile++) {
+        __m256i left[ROWS], right[ROWS];
+        for (int r = 0; r < ROWS; r++) left[r] = right[r] = _mm256_setzero_si256();
+        for (int row = 0; row < height; row++) {
+            const int at = row * pitch;
+            for (int i = 0; i < run; i += 4) {
+                const __m256i w = _mm256_loadu_si256((const __m256i *)weights);
+                const __m256i v = _mm256_loadu_si256((const __m256i *)(weights + 32));
+                const __m256i w_even = _mm256_srai_epi16(_mm256_slli_epi16(w, 8), 8);
+                const __m256i v_even = _mm256_srai_epi16(_mm256_slli_epi16(v, 8), 8);
+                const __m256i w_odd = _mm256_srai_epi16(w, 8), v_odd = _mm256_srai_epi16(v, 8);
+                weights += 4 * TILE;
+                for (int r = 0; r < ROWS; r++) {
+                    const __m256i x = _mm256_set1_epi32(four(pixels[r] + at + i));
+                    const __m256i even = _mm256_and_si256(x, low), odd = _mm256_srli_epi16(x, 8);
+                    left[r] = _mm256_add_epi32(left[r], _mm256_madd_epi16(w_even, even));
+                    right[r] = _mm256_add_epi32(right[r], _mm256_madd_epi16(v_even, even));
+                    left[r] = _mm256_add_epi32(left[r], _mm256_madd_epi16(w_odd, odd));
+                    right[r] = _mm256_add_epi32(right[r], _mm256_madd_epi16(v_odd, odd));
+                }
+            }
+        }
+        for (int r = 0; r < ROWS; r++) {
+            int32_t *to = sums + (r * tiles + tile) * TILE;
+            _mm256_storeu_si256((__m256i *)to, left[r]);
+            _mm256_storeu_si256((__m256i *)(to + 8), right[r]);
+        }
+    }
+}
+
+#if !defined(__clang__)
+__attribute__((target("avxvnni"))) static void multiply_avx_vnni(
+    const uint8_t *const *pixels, int height, int pitch, int run, const int8_t *weights, int tiles,
+    int32_t *sums) {
+    enum { ROWS = 6 };
+    for (int tile = 0; tile < tiles; tile++) {
+        __m256i left[ROWS], right[ROWS];
+        for (int r = 0; r < ROWS; r++) left[r] = right[r] = _mm256_setzero_si256();
+        for (int row = 0; row < height; row++) {
+            const int at = row * pitch;
+            for (int i = 0; i < run; i += 4) {
+                const __m256i w = _mm256_loadu_si256((const __m256i *)weights);
+                const __m256i v = _mm256_loadu_si256((const __m256i *)(weights + 32));
+                weights += 4 * TILE;
+                for (int r = 0; r < ROWS; r++) {
+                    const __m256i x = _mm256_set1_epi32(four(pixels[r] + at + i));
+                    left[r] = _mm256_dpbusd_avx_epi32(left[r], x, w);
+                    right[r] = _mm256_dpbusd_avx_epi32(right[r], x, v);
+                }
+            }
+        }
+        for (int r = 0; r < ROWS; r++) {
+            int32_t *to = sums + (r * tiles + tile) * TILE;
+            _mm256_storeu_si256((__m256i *)to, left[r]);
+            _mm256_storeu_si256((__m256i *)(to + 8), right[r]);
+        }
+    }
+}
+#endif
+
+#define WITH_AVX512 __attribute__((target("avx512f,avx512vnni")))
+
+WITH_AVX512 INLINE void multiply_tiles(const uint8_t *const *pixels, int height, int pitch, int run,
+                                       const int8_t *weights, const int tiles, int32_t *sums) {
+    enum { ROWS = 8 };
+    const int tile_bytes = height * run * TILE;
+    __m512i total[ROWS][MOST_TILES];
+    for (int r = 0; r < ROWS; r++)
+        for (int t = 0; t < tiles; t++) total[r][t] = _mm512_setzero_si512();
+    for (int row = 0; row < height; row++) {
+        const int at = row * pitch;
+        for (int i = 0; i < run; i += 4) {
+            __m512i w[MOST_TILES];
+            for (int t = 0; t < tiles; t++) w[t] = _mm512_loadu_si512(weights + t * tile_bytes);
+            weights += 4 * TILE;
+            for (int r = 0; r < ROWS; r++) {
+                const __m512i x = _mm512_set1_epi32(four(pixels[r] + at + i));
+                for (int t = 0; t < tiles; t++)
+                    total[r][t] = _mm512_dpbusd_epi32(total[r][t], x, w[t]);
+            }
+        }
+    }
+    for (int r = 0; r < ROWS; r++)
+        for (int t = 0; t < tiles; t++)
+            _mm512_storeu_si512(sums + (r * tiles + t) * TILE, total[r][t]);
+}
+
+WITH_AVX512 static void multiply_avx512_vnni(const uint8_t *const *pixels, int height, int pitch,
+                                             int run, const int8_t *weights, int tiles,
+                                             int32_t *sums) {
+    if (tiles == 3) multiply_tiles(pixels, height, pitch, run, weights, 3, sums);
+    else if (tiles == 2) multiply_tiles(pixels, height, pitch, run, weights, 2, sums);
+    else multiply_tiles(pixels, height, pitch, run, weights, 1, sums);
+}
+
+#endif
+
+const kws_way kws_ways[ARITHMETICS] = {
+    [PLAIN] = {multiply_plain, 4, 1},
+#if defined(HAS_X86)
+    [AVX2] = {multiply_avx2, 4, 4},
+#if !defined(__clang__)
+    [AVX_VNNI] = {multiply_avx_vnni, 6, 4},
+#endif
+    [AVX512_VNNI] = {multiply_avx512_vnni, 8, 4},
+#endif
+};
+
+/* Whether there is a way to multiply of this number, and the processor has it. */
+EXPORT int32_t kws_multiplies(int32_t arithmetic) {
+    if (arithmetic == PLAIN) return 1;
+#if defined(HAS_X86)
+    if (arithmetic == AVX2) return !!__builtin_cpu_supports("avx2");
+#if !defined(__clang__)
+    if (arithmetic == AVX_VNNI) return !!__builtin_cpu_supports("avxvnni");
+#endif
+    if (arithmetic == AVX512_VNNI) return !!__builtin_cpu_supports("avx512vnni");
+#endif
+    return 0;
+}
