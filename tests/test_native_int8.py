@@ -21,12 +21,12 @@ from kws.model.confirmed import ConfirmedWindow
 from kws.model.manifest import MODELS
 from kws.model.native_window import native_window
 from kws.model.runtimes import OnnxBackend, has_vnni
-from kws.native.int8 import Arithmetic, Plan, Steps, Value, multiplies
+from kws.native.int8 import FOR_WINDOWS, Arithmetic, Plan, Steps, Value, multiplies
 
 onnx = pytest.importorskip("onnx", reason="the graphs are changed with onnx")
 
 CONTENT = (MODELS / "accurate.window.int8.onnx").read_bytes()
-WAYS = [each for each in Arithmetic if multiplies(each)]
+WAYS = [each for each in FOR_WINDOWS if multiplies(each)]
 
 pytestmark = pytest.mark.skipif(
     native.library() is None,
@@ -99,6 +99,13 @@ def test_the_posteriors_of_onnx_runtime(name: str, arithmetic: Arithmetic, windo
         return
     # Without VNNI, and on other processors, ONNX Runtime rounds some integers otherwise.
     assert found == pytest.approx(expected, abs=1e-6 if has_vnni() else 0.02)
+
+
+@pytest.mark.parametrize("way", sorted(set(Arithmetic) - set(WAYS)))
+def test_ways_that_there_are_none_of(way: Arithmetic) -> None:
+    """Those of other machines, and those that take no values from 0 to 255."""
+    with pytest.raises(ValueError, match="does not compute"):
+        Plan(98, 40, way)
 
 
 def test_several_windows_and_threads(windows: Any) -> None:

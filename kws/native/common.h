@@ -26,6 +26,12 @@
 #include <immintrin.h>
 #endif
 
+/* Likewise for 64-bit ARM. */
+#if defined(__aarch64__) && defined(__GNUC__)
+#define HAS_NEON
+#include <arm_neon.h>
+#endif
+
 #if defined(__GNUC__)
 #define INLINE static inline __attribute__((always_inline))
 #else

@@ -35,6 +35,16 @@ class Arithmetic(IntEnum):
     AVX2 = 1
     AVX_VNNI = 2
     AVX512_VNNI = 3
+    NEON = 4
+    NEON_DOT = 5
+
+
+FOR_WINDOWS = (  # the others take no values from 0 to 255
+    Arithmetic.PLAIN,
+    Arithmetic.AVX2,
+    Arithmetic.AVX_VNNI,
+    Arithmetic.AVX512_VNNI,
+)
 
 
 class _Kind(IntEnum):
@@ -161,8 +171,9 @@ class Plan:
 
     def __init__(self, frames: int, bands: int, arithmetic: Arithmetic | None = None) -> None:
         """Features are (frames, bands). `arithmetic` is the fastest of this machine by default."""
-        way = fastest() if arithmetic is None else arithmetic
-        if way is None or not multiplies(way) or not _counts(frames, bands):
+        way = fastest(FOR_WINDOWS) if arithmetic is None else arithmetic
+        _require(_counts(frames, bands))
+        if way is None or way not in FOR_WINDOWS or not multiplies(way):
             raise ValueError(_OTHER)
         self._arithmetic = way
         self._frames, self._bands = frames, bands
@@ -457,9 +468,10 @@ def multiplies(arithmetic: Arithmetic) -> bool:
     return library() is not None and bool(library().kws_multiplies(int(arithmetic)))
 
 
-def fastest() -> Arithmetic | None:
-    """The fastest way to multiply of this machine; None without the library."""
-    return next(filter(multiplies, reversed(Arithmetic)), None)
+def fastest(ways: Sequence[Arithmetic]) -> Arithmetic | None:
+    """The fastest of these that this machine has, of which later ones are faster; None without the
+    library."""
+    return next(filter(multiplies, reversed(ways)), None)
 
 
 def _require(holds: bool) -> None:

@@ -4,6 +4,10 @@
 
 #include <string.h>
 
+#if defined(HAS_NEON) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
 static void multiply_plain(const uint8_t *const *pixels, int height, int pitch, int run,
                            const int8_t *weights, int tiles, int32_t *sums) {
     const int width = tiles * TILE;
@@ -143,14 +147,113 @@ WITH_AVX512 static void multiply_avx512_vnni(const uint8_t *const *pixels, int h
 
 #endif
 
-const kws_way kws_ways[ARITHMETICS] = {
-    [PLAIN] = {multiply_plain, 4, 1},
-#if defined(HAS_X86)
-    [AVX2] = {multiply_avx2, 4, 4},
-#if !defined(__clang__)
-    [AVX_VNNI] = {multiply_avx_vnni, 6, 4},
+#if defined(HAS_NEON)
+
+/* Weights are (run / 4, TILE, 4). */
+INLINE int8x16_t four_of(const uint8_t *bytes) {
+    int32_t value;
+    memcpy(&value, bytes, sizeof value);
+    return vreinterpretq_s8_s32(vdupq_n_s32(value));
+}
+
+/* Two products of 8 bits are added in 16: those of 127 and of -128 twice fit. Each sum is in two
+ * parts, those of even and of odd pairs. */
+static void multiply_neon(const uint8_t *const *pixels, int height, int pitch, int run,
+                          const int8_t *weights, int tiles, int32_t *sums) {
+    enum { ROWS = 4, OUTPUTS = 8 };
+    for (int part = 0; part < tiles * TILE / OUTPUTS; part++) {
+        const int8_t *w = weights + part / 2 * height * run * TILE + part % 2 * OUTPUTS * 4;
+        int32x4_t total[ROWS][OUTPUTS / 2];
+        for (int r = 0; r < ROWS; r++)
+            for (int j = 0; j < OUTPUTS / 2; j++) total[r][j] = vdupq_n_s32(0);
+        for (int row = 0; row < height; row++) {
+            const int at = row * pitch;
+            int i = 0;
+            for (; i + 8 <= run; i += 8, w += 8 * TILE) {
+                const int8x16_t a = vld1q_s8(w), b = vld1q_s8(w + 16);
+                const int8x16_t c = vld1q_s8(w + 4 * TILE), d = vld1q_s8(w + 4 * TILE + 16);
+                for (int r = 0; r < ROWS; r++) {
+                    const int8x16_t x = four_of(pixels[r] + at + i);
+                    const int8x16_t y = four_of(pixels[r] + at + i + 4);
+                    int16x8_t p = vmull_s8(vget_low_s8(a), vget_low_s8(x));
+                    p = vmlal_s8(p, vget_low_s8(c), vget_low_s8(y));
+                    total[r][0] = vpadalq_s16(total[r][0], p);
+                    p = vmlal_high_s8(vmull_high_s8(a, x), c, y);
+                    total[r][1] = vpadalq_s16(total[r][1], p);
+                    p = vmull_s8(vget_low_s8(b), vget_low_s8(x));
+                    p = vmlal_s8(p, vget_low_s8(d), vget_low_s8(y));
+                    total[r][2] = vpadalq_s16(total[r][2], p);
+                    p = vmlal_high_s8(vmull_high_s8(b, x), d, y);
+                    total[r][3] = vpadalq_s16(total[r][3], p);
+                }
+            }
+            for (; i < run; i += 4, w += 4 * TILE) {
+                const int8x16_t a = vld1q_s8(w), b = vld1q_s8(w + 16);
+                for (int r = 0; r < ROWS; r++) {
+                    const int8x16_t x = four_of(pixels[r] + at + i);
+                    const int8x8_t low = vget_low_s8(x);
+                    total[r][0] = vpadalq_s16(total[r][0], vmull_s8(vget_low_s8(a), low));
+                    total[r][1] = vpadalq_s16(total[r][1], vmull_high_s8(a, x));
+                    total[r][2] = vpadalq_s16(total[r][2], vmull_s8(vget_low_s8(b), low));
+                    total[r][3] = vpadalq_s16(total[r][3], vmull_high_s8(b, x));
+                }
+            }
+        }
+        for (int r = 0; r < ROWS; r++) {
+            int32_t *to = sums + r * tiles * TILE + part * OUTPUTS;
+            vst1q_s32(to, vpaddq_s32(total[r][0], total[r][1]));
+            vst1q_s32(to + 4, vpaddq_s32(total[r][2], total[r][3]));
+        }
+    }
+}
+
+#if defined(__clang__)
+#define WITH_DOT __attribute__((target("dotprod")))
+#else
+#define WITH_DOT __attribute__((target("arch=armv8.2-a+dotprod")))
 #endif
-    [AVX512_VNNI] = {multiply_avx512_vnni, 8, 4},
+
+WITH_DOT static void multiply_dot(const uint8_t *const *pixels, int height, int pitch, int run,
+                                  const int8_t *weights, int tiles, int32_t *sums) {
+    enum { ROWS = 4 };
+    for (int tile = 0; tile < tiles; tile++) {
+        int32x4_t total[ROWS][TILE / 4];
+        for (int r = 0; r < ROWS; r++)
+            for (int j = 0; j < TILE / 4; j++) total[r][j] = vdupq_n_s32(0);
+        for (int row = 0; row < height; row++) {
+            const int at = row * pitch;
+            for (int i = 0; i < run; i += 4, weights += 4 * TILE) {
+                int8x16_t w[TILE / 4];
+                for (int j = 0; j < TILE / 4; j++) w[j] = vld1q_s8(weights + 16 * j);
+                for (int r = 0; r < ROWS; r++) {
+                    int32_t value;
+                    memcpy(&value, pixels[r] + at + i, sizeof value);
+                    const int8x16_t x = vreinterpretq_s8_s32(vdupq_n_s32(value));
+                    for (int j = 0; j < TILE / 4; j++)
+                        total[r][j] = vdotq_s32(total[r][j], w[j], x);
+                }
+            }
+        }
+        for (int r = 0; r < ROWS; r++)
+            for (int j = 0; j < TILE / 4; j++)
+                vst1q_s32(sums + (r * tiles + tile) * TILE + 4 * j, total[r][j]);
+    }
+}
+
+#endif
+
+const kws_way kws_ways[ARITHMETICS] = {
+    [PLAIN] = {multiply_plain, 4, 1, 0},
+#if defined(HAS_X86)
+    [AVX2] = {multiply_avx2, 4, 4, 0},
+#if !defined(__clang__)
+    [AVX_VNNI] = {multiply_avx_vnni, 6, 4, 0},
+#endif
+    [AVX512_VNNI] = {multiply_avx512_vnni, 8, 4, 0},
+#endif
+#if defined(HAS_NEON)
+    [NEON] = {multiply_neon, 4, 4, 128},
+    [NEON_DOT] = {multiply_dot, 4, 4, 128},
 #endif
 };
 
@@ -163,6 +266,14 @@ EXPORT int32_t kws_multiplies(int32_t arithmetic) {
     if (arithmetic == AVX_VNNI) return !!__builtin_cpu_supports("avxvnni");
 #endif
     if (arithmetic == AVX512_VNNI) return !!__builtin_cpu_supports("avx512vnni");
+#endif
+#if defined(HAS_NEON)
+    if (arithmetic == NEON) return 1;
+#if defined(__linux__)
+    if (arithmetic == NEON_DOT) return !!(getauxval(AT_HWCAP) & HWCAP_ASIMDDP);
+#elif defined(__APPLE__)
+    if (arithmetic == NEON_DOT) return 1;
+#endif
 #endif
     return 0;
 }

@@ -13,7 +13,8 @@ enum {
     MOST_ROWS = 8   /* pixels that are computed together */
 };
 
-enum { PLAIN, AVX2, AVX_VNNI, AVX512_VNNI, ARITHMETICS }; /* ways to multiply */
+/* Ways to multiply; the last two take signed values, of -127 at least. */
+enum { PLAIN, AVX2, AVX_VNNI, AVX512_VNNI, NEON, NEON_DOT, ARITHMETICS };
 
 /* Sums (rows, tiles, TILE) of weights and of what begins at each of the pixels: `height` rows of
  * `run` bytes, `pitch` bytes apart. `run` is a multiple of 4. Weights are tiles of (height, run,
@@ -25,6 +26,7 @@ typedef struct {
     multiply *run;
     int rows;     /* pixels that it takes at once */
     int together; /* bytes of a pixel that it takes together */
+    int flipped;  /* bits that make its values out of unsigned ones, whose zero is 128 */
 } kws_way;
 
 extern const kws_way kws_ways[ARITHMETICS];

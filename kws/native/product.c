@@ -12,8 +12,9 @@
 
 enum { ZERO = 128 }; /* the integer that stands for 0 */
 
-/* A row as it is stored; returns its steps, no number where a value is none. */
-INLINE float store(const float *RESTRICT from, int count, uint8_t *RESTRICT to) {
+/* A row as it is stored, with these bits flipped; returns its steps, no number where a value is
+ * none. */
+INLINE float store(const float *RESTRICT from, int count, int flipped, uint8_t *RESTRICT to) {
     const float least = 1e-30f;
     int32_t most_bits;
     memcpy(&most_bits, &least, sizeof most_bits);
@@ -26,7 +27,7 @@ INLINE float store(const float *RESTRICT from, int count, uint8_t *RESTRICT to) 
     float most;
     memcpy(&most, &most_bits, sizeof most);
     const float step = most / 127.0f;
-    for (int i = 0; i < count; i++) to[i] = stored(from[i] / step, ZERO);
+    for (int i = 0; i < count; i++) to[i] = (uint8_t)(stored(from[i] / step, ZERO) ^ flipped);
     return step;
 }
 
@@ -55,6 +56,10 @@ INLINE void pack(const int8_t *weights, int inputs, int outputs, int run, int ti
             _mm_storeu_si128((__m128i *)(to + 16), _mm_unpackhi_epi16(low, others));
             _mm_storeu_si128((__m128i *)(to + 32), _mm_unpacklo_epi16(high, highest));
             _mm_storeu_si128((__m128i *)(to + 48), _mm_unpackhi_epi16(high, highest));
+#elif defined(HAS_NEON)
+            const int8x16x4_t four = {
+                {vld1q_s8(lines[0]), vld1q_s8(lines[1]), vld1q_s8(lines[2]), vld1q_s8(lines[3])}};
+            vst4q_s8(to, four);
 #endif
         }
     }
@@ -109,9 +114,9 @@ EXPORT FOR_EACH_PROCESSOR void kws_product(const float *rows, int32_t count, int
     const int run = (inputs + 3) / 4 * 4, all = outputs / TILE;
     int8_t *const panel = (int8_t *)scratch + (count + 1) * run;
     /* First a row of zeros, whose sums all others have too much. */
-    memset(scratch, ZERO, (size_t)run * (size_t)(count + 1));
+    memset(scratch, ZERO ^ way->flipped, (size_t)run * (size_t)(count + 1));
     for (int row = 0; row < count; row++)
-        steps[row] = store(rows + row * apart, inputs, scratch + (row + 1) * run);
+        steps[row] = store(rows + row * apart, inputs, way->flipped, scratch + (row + 1) * run);
     int some;
     for (int tile = 0; tile < all; tile += some) {
         int32_t zeros[MOST_TILES * TILE];

@@ -40,7 +40,7 @@ class Product:
         `arithmetic` is the fastest of this machine by default. Raises ValueError where shapes or
         types do not fit, or for what it cannot do.
         """
-        way = fastest() if arithmetic is None else arithmetic
+        way = fastest(tuple(Arithmetic)) if arithmetic is None else arithmetic
         fits = (
             way is not None
             and multiplies(way)
