@@ -94,7 +94,8 @@ PAGES = {
         "machine it runs on, and millions of instructions per second of audio. A detection of int8 "
         "ONNX, whose sums depend on the processor, counts as the same up to 20 ms apart. All of it "
         "is without the native kernel, which is compiled where kws is installed: ONNX Runtime "
-        "computes the verifier here, for several times its instructions.",
+        "computes the verifier here. Speech is the demonstration, where a command follows another "
+        "after a second or two.",
     ),
     "matrix": Page(
         "Versions of Python", "The wheel with the oldest and the newest version of what it needs."
