@@ -13,7 +13,7 @@ from kws.native.int8 import Arithmetic, fastest, multiplies
 
 MOST_WEIGHTS = 1 << 24
 MOST_FLOATS = 1 << 22  # of a call's values, and of its result
-_PANEL = 3 * TILE  # rows of weights that the kernel packs at once
+_PANEL = 3 * TILE  # outputs whose weights are packed at once, MOST_TILES in multiply.h
 
 
 class Product:
