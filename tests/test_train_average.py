@@ -88,6 +88,12 @@ def test_one_is_not_enough(tmp_path: Path) -> None:
     run(tmp_path / "1.pt", 1)
     with pytest.raises(SystemExit):
         main([str(tmp_path / "1.pt"), "--out", str(tmp_path / "mean.pt")])
+    run(tmp_path / "3.pt", 1)
+    state = checkpoint.load(tmp_path / "3.pt")
+    del state["sources"]  # as in weights that training only begins with
+    checkpoint.save(tmp_path / "3.pt", state)
+    arguments = [str(tmp_path / "1.pt"), str(tmp_path / "3.pt"), "--out", str(tmp_path / "m.pt")]
+    assert 1 == main(arguments)
     (tmp_path / "2.pt").write_bytes(b"no checkpoint")
     arguments = [str(tmp_path / "1.pt"), str(tmp_path / "2.pt"), "--out", str(tmp_path / "m.pt")]
     assert 1 == main(arguments)

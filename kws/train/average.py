@@ -26,11 +26,11 @@ def average(sources: Sequence[Path], out: Path) -> None:
     same published weights or model.
     """
     read = [checkpoint.load_network(path) for path in sources]
-    network, features, labels, state = read[0]
+    network, features, labels, first = read[0]
     for path, (other, theirs, known, its) in zip(sources, read, strict=True):
         if (other.config, theirs, known) != (network.config, features, labels):
             raise ModelError(f"{path} is of another network than {sources[0]}")
-        if its.get("started_from") != state.get("started_from"):
+        if its.get("started_from") != first.get("started_from"):
             raise ModelError(
                 f"{path} and {sources[0]} did not begin with the same weights; their mean would "
                 "know nothing"
@@ -42,12 +42,15 @@ def average(sources: Sequence[Path], out: Path) -> None:
         else content
         for name, content in weights[0].items()
     }
-    kept = {key: state[key] for key in ("options", "sources", "started_from", "epoch")}
-    others = [{**its["options"], "epochs_done": its["epoch"]} for *_, its in read[1:]]
+    runs = []
+    for path, (*_, its) in zip(sources, read, strict=True):
+        with checkpoint.fitting(path):
+            runs.append({key: its[key] for key in ("options", "sources", "started_from", "epoch")})
+    others = [{**run["options"], "epochs_done": run["epoch"]} for run in runs[1:]]
     about = checkpoint.describe(network, features, labels)
     with writing(out.parent):
         out.parent.mkdir(parents=True, exist_ok=True)
-        checkpoint.save(out, {**about, **kept, "averaged_with": others, "average": mean})
+        checkpoint.save(out, {**about, **runs[0], "averaged_with": others, "average": mean})
 
 
 def main(arguments: list[str] | None = None) -> int:
