@@ -1,4 +1,4 @@
-"""Products of the kernel on 64-bit ARM, under emulation: each way gives the bits of the plain one."""
+"""The kernel on 64-bit ARM, under emulation: every way to multiply gives the same bits."""
 
 from __future__ import annotations
 
