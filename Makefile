@@ -18,11 +18,11 @@ IN_PROCESSES := -n logical --maxprocesses 4 --dist loadfile
 # Debian's names. The first is what a microphone needs; the tests use all where they are there, and
 # skip what cannot run without.
 AUDIO_PACKAGES := libportaudio2
+ARM_PACKAGES := qemu-user gcc libc6-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 FIRMWARE_PACKAGES := gcc libc6-dev gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm
-TEST_PACKAGES := $(AUDIO_PACKAGES) $(FIRMWARE_PACKAGES) tmux pulseaudio pulseaudio-utils \
+TEST_PACKAGES := $(AUDIO_PACKAGES) $(ARM_PACKAGES) $(FIRMWARE_PACKAGES) tmux pulseaudio pulseaudio-utils \
     libasound2-plugins pipewire pipewire-pulse wireplumber dbus-daemon strace mosquitto
 BROWSER_PACKAGES := chromium chromium-driver
-ARM_PACKAGES := qemu-user gcc libc6-dev
 
 # What `make quick` runs: the path from audio to detections, the command line, and the documents.
 QUICK := audio benchmark_report cli_keywords decision detector documents events frontend \
@@ -81,7 +81,7 @@ soak: $(DEV)/installed
 
 # kws on ARM processors under emulation; Debian's packages and wheels are kept in build/arm.
 arm: $(DEV)/installed
-	@command -v qemu-aarch64 >/dev/null || { $(call apt_install,$(ARM_PACKAGES)); }
+	@{ command -v qemu-aarch64 && command -v aarch64-linux-gnu-gcc; } >/dev/null || { $(call apt_install,$(ARM_PACKAGES)); }
 	$(DEV)/bin/python -m benchmarks.arm $(ARM)
 
 # The wheel on every version of Python that is found, with the oldest and the newest dependencies.

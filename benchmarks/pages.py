@@ -92,10 +92,11 @@ PAGES = {
         "ARM processors",
         "Debian's Python for ARM under emulation: posteriors and detections against those of the "
         "machine it runs on, and millions of instructions per second of audio. A detection of int8 "
-        "ONNX, whose sums depend on the processor, counts as the same up to 20 ms apart. All of it "
-        "is without the native kernel, which is compiled where kws is installed: ONNX Runtime "
-        "computes the verifier here. Speech is the demonstration, where a command follows another "
-        "after a second or two.",
+        "ONNX and of the verifier, whose sums depend on the processor, counts as the same up to 20 "
+        "ms apart. The native kernel is compiled where kws is installed, if there is a compiler, "
+        "and runs the float ONNX file and the verifier; other rows are without it. With the "
+        "verifier the first words of the demonstration are compared. It is also what speech stands "
+        "for: a command follows another after a second or two.",
     ),
     "matrix": Page(
         "Versions of Python", "The wheel with the oldest and the newest version of what it needs."

@@ -1,6 +1,8 @@
 """The scripts that try kws on other processors and other versions of Python."""
 
 import dataclasses
+import shutil
+import sys
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +12,7 @@ import pytest
 
 from benchmarks import pages
 from benchmarks.arm import __main__ as arm
-from benchmarks.arm import wheels
+from benchmarks.arm import kernel, wheels
 from benchmarks.environments import EnvironmentFailed
 from benchmarks.product import installations, matrix
 from benchmarks.results import read_results
@@ -111,6 +113,29 @@ def test_wheels_of_other_packages_are_removed(
 def test_a_missing_emulator_is_named(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentFailed, match="no-such-emulator is not installed; on Debian"):
         arm.run(["no-such-emulator"], {})
+
+
+@pytest.mark.skipif(
+    shutil.which(kernel.COMPILER) is None,
+    reason="on Debian: apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross",
+)
+def test_a_package_with_the_kernel_for_another_processor(tmp_path: Path) -> None:
+    """All of kws, and the kernel as ELF for AArch64 (183) in the place of this machine's."""
+    folder = kernel.make_package(tmp_path / "package")
+    content = (folder / "kws" / "native" / kernel.LIBRARY).read_bytes()
+    assert content[:4] == b"\x7fELF"
+    assert 183 == int.from_bytes(content[18:20], "little")
+    assert (folder / "kws" / "models" / "commands.json").is_file()
+
+
+def test_a_kernel_that_does_not_compile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing compiler is named with what installs it, one that fails by what it says."""
+    monkeypatch.setattr(kernel, "COMPILER", "no-such-compiler")
+    with pytest.raises(EnvironmentFailed, match=r"not installed; on Debian: .*gcc-aarch64"):
+        kernel.make_package(tmp_path / "package")
+    monkeypatch.setattr(kernel, "COMPILER", sys.executable)
+    with pytest.raises(EnvironmentFailed, match=sys.executable):
+        kernel.make_package(tmp_path / "package")
 
 
 def test_a_table_is_written_between_its_marks() -> None:

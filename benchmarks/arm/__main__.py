@@ -2,14 +2,17 @@
 
 On Debian's Python for 64-bit ARM (and for 32-bit ARM what runs there) every file of the default
 model runs over the demonstration and, where KWS_DATA names recordings, over 100 clips of speakers
-never trained on; posteriors and detections are compared with this machine's. Then the instructions
-per second of audio are counted, beside pymicro-wakeword under the same counter. It needs Debian's
-qemu-user and a C compiler; Debian's packages and the wheels are fetched once and kept in build/arm.
+never trained on, and so does the native kernel; posteriors and detections are compared with this
+machine's, on the first words of the demonstration those with the verifier too. Then the
+instructions per second of audio are counted, beside pymicro-wakeword under the same counter. It
+needs Debian's qemu-user, a C compiler and one for 64-bit ARM; Debian's packages and the wheels are
+fetched once and kept in build/arm.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import subprocess
@@ -23,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from packaging.requirements import Requirement
 
+from benchmarks.arm.kernel import make_package
 from benchmarks.arm.roots import FOLDER, Machine, make_root
 from benchmarks.arm.wheels import fetch
 from benchmarks.environments import EnvironmentFailed
@@ -37,6 +41,9 @@ ARTEFACTS = (
     "stream.tflite",
     "stream.int8.tflite",
 )
+VERIFIED = "stream.onnx:verified"  # its detections with the verifier
+NATIVE_FILES = ("stream.onnx", VERIFIED)  # that the native kernel runs
+WITH_KERNEL = "native kernel, "  # before the name of each of them, and of a spotter
 PACKAGES = ("libstdc++6", "libgcc-s1")
 MACHINES = (
     Machine(
@@ -49,6 +56,7 @@ MACHINES = (
         ("python3.11-minimal", "libpython3.11-stdlib", *PACKAGES),
         ARTEFACTS,
         reference=True,
+        kernel=True,
     ),
     Machine(
         "arm64-python3.13",
@@ -59,6 +67,7 @@ MACHINES = (
         "3.13",
         ("python3.13-minimal", "libpython3.13-stdlib", *PACKAGES),
         ARTEFACTS,
+        kernel=True,
     ),
     # Among the wheels for 32 bits there is no NumPy, so that Debian's is taken, and no webrtcvad.
     Machine(
@@ -83,6 +92,8 @@ MACHINES = (
 )
 WHEELS_32 = ("tflite-runtime==2.14.0", "soundfile>=0.13", "typing-extensions")
 SPOTTERS = (
+    "native kernel, kws:stream.onnx:verified",
+    "native kernel, kws:stream.onnx",
     "kws:stream.onnx:verified",
     "kws:stream.onnx",
     "kws:stream.int8.onnx",
@@ -93,7 +104,7 @@ SPOTTERS = (
 SHORT, LONG = 4, 12  # seconds of the two runs whose difference is counted
 PYMICRO = "pymicro-wakeword==2.5.0"
 ALIKE = 1e-4  # posteriors of float files
-ADDS_OTHERWISE = "stream.int8.onnx"  # the file whose sums depend on the processor
+ADD_OTHERWISE = ("stream.int8.onnx", VERIFIED)  # whose sums depend on the processor
 INT8_STEP = 2.0**-8  # of the int8 file's posteriors: ai-edge-litert's kernels round ties otherwise
 
 
@@ -128,9 +139,21 @@ def measure(machines: Sequence[Machine], options: argparse.Namespace) -> dict[st
     figures: dict[str, Any] = {"recordings": len(recordings), "machines": {}}
     for machine in machines:
         environment = prepare(machine)
-        here = infer([sys.executable], {}, audio, machine.gate, machine.reference)
-        there = infer(machine.command(), environment, audio, machine.gate)
-        figures["machines"][machine.name] = compared(here, there, machine)
+        settings = [str(audio), "gate" if machine.gate else "always"]
+        kernels = "reference" if machine.reference else "own"
+        here = infer([sys.executable], {}, [*settings, kernels, *ARTEFACTS, VERIFIED])
+        there = infer(machine.command(), environment, [*settings, "own", *ARTEFACTS])
+        found = compared(here, there, machine)
+        if machine.kernel:
+            environment = prepare(machine, make_package())
+            there = infer(machine.command(), environment, [*settings, "own", *NATIVE_FILES])
+            if not there["native"]:
+                raise EnvironmentFailed(f"{machine.name}: the native kernel does not load")
+            native = compared(here, there, dataclasses.replace(machine, files=NATIVE_FILES))
+            for file, row in native["artefacts"].items():
+                found["artefacts"][WITH_KERNEL + file] = row
+            found["alike"] = found["alike"] and native["alike"]
+        figures["machines"][machine.name] = found
     if not options.no_instructions:
         newest = [each for each in machines if each.architecture == "arm64"][-1:]
         figures["instructions"] = {
@@ -169,8 +192,11 @@ def features(recordings: dict[str, NDArray[np.int16]]) -> dict[str, NDArray[np.f
     return {f"features/{name}": log_mel(audio, config) for name, audio in recordings.items()}
 
 
-def prepare(machine: Machine) -> dict[str, str]:
-    """Make a machine's folder and fetch its wheels; returns the environment variables it needs."""
+def prepare(machine: Machine, package: Path = ROOT) -> dict[str, str]:
+    """Make a machine's folder and fetch its wheels; returns the environment variables it needs.
+
+    `package` is the folder that holds kws.
+    """
     make_root(machine)
     folder = FOLDER / machine.name
     libraries = machine.root / "usr" / "lib" / machine.triplet
@@ -182,7 +208,7 @@ def prepare(machine: Machine) -> dict[str, str]:
         site = fetch(WHEELS_32, machine.python, "armv7l", folder, alone=True)
         paths = [site, machine.root / "usr" / "lib" / "python3" / "dist-packages"]
         variables["LD_LIBRARY_PATH"] = f"{libraries / 'blas'}:{libraries / 'lapack'}"
-    variables["PYTHONPATH"] = ":".join(str(path) for path in (ROOT, *paths))
+    variables["PYTHONPATH"] = ":".join(str(path) for path in (package, *paths))
     return variables
 
 
@@ -203,17 +229,11 @@ def requirements(python: str) -> list[str]:
 
 
 def infer(
-    command: Sequence[str],
-    variables: dict[str, str],
-    audio: Path,
-    gate: bool,
-    reference: bool = False,
+    command: Sequence[str], variables: dict[str, str], settings: Sequence[str]
 ) -> dict[str, Any]:
-    """What `inference.py` writes there: its arrays, and its report."""
-    out = audio.with_name("posteriors.npz")
-    kernels = "reference" if reference else "own"
-    settings = [str(audio), str(out), "gate" if gate else "always", kernels]
-    run([*command, str(HERE / "inference.py"), *settings, *ARTEFACTS], variables)
+    """What `inference.py` writes with these arguments: its arrays, and its report."""
+    out = FOLDER / "posteriors.npz"
+    run([*command, str(HERE / "inference.py"), str(out), *settings], variables)
     with np.load(out) as kept:
         return {name: kept[name] for name in kept.files} | json.loads(str(kept["report"]))
 
@@ -223,28 +243,28 @@ def compared(here: dict[str, Any], there: dict[str, Any], machine: Machine) -> d
 
     They are alike where each of its files ran, has the same detections, and equal posteriors of
     equal features: float to 1e-4, int8 TFLite bit for bit with the reference kernels and else to
-    one step of its output. int8 ONNX adds up in another order on each processor, and its detections
-    may begin or end a row apart.
+    one step of its output. int8 ONNX adds up in another order on each processor, and so does the
+    verifier; detections of both may begin or end a row apart.
     """
     rows: dict[str, Any] = {}
     for artefact, found in there["found"].items():
         keys = [f"{artefact}/{name}" for name in found]
-        apart = STEP_MS / 1000.0 if artefact == ADDS_OTHERWISE else 0.0
+        apart = STEP_MS / 1000.0 if artefact in ADD_OTHERWISE else 0.0
         same = sum(
             equal_detections(found[name], here["found"][artefact][name], apart) for name in found
         )
-        rows[artefact] = {
-            "recordings": len(found),
-            "same_detections": same,
-            "largest_difference": largest(here, there, keys),
-            "on_equal_features": largest(here, there, [f"{key}/features" for key in keys]),
-        }
+        rows[artefact] = {"recordings": len(found), "same_detections": same}
+        if artefact != VERIFIED:
+            rows[artefact] |= {
+                "largest_difference": largest(here, there, keys),
+                "on_equal_features": largest(here, there, [f"{key}/features" for key in keys]),
+            }
     exact = 0.0 if machine.reference else INT8_STEP
-    limits = {"stream.int8.tflite": exact, ADDS_OTHERWISE: 1.0}
+    limits = {"stream.int8.tflite": exact, "stream.int8.onnx": 1.0}
     alike = all(
         file in rows
         and rows[file]["same_detections"] == rows[file]["recordings"]
-        and rows[file]["on_equal_features"] <= limits.get(file, ALIKE)
+        and rows[file].get("on_equal_features", 0.0) <= limits.get(file, ALIKE)
         for file in machine.files
     )
     return {
@@ -274,16 +294,18 @@ def count_all(machine: Machine, speech: NDArray[np.int16]) -> dict[str, Any]:
     """Millions of instructions per second of audio, by spotter, on speech and in silence."""
     plugin = FOLDER / "instructions.so"
     run(["cc", "-shared", "-fPIC", "-O2", str(HERE / "instructions.c"), "-o", str(plugin)], {})
-    variables = prepare(machine)
+    plain, native = prepare(machine), prepare(machine, make_package())
     sounds = {"speech": speech, "silence": np.zeros(len(speech), np.int16)}
     figures: dict[str, Any] = {}
     for spotter in SPOTTERS:
         figures[spotter] = {}
+        variables = native if spotter.startswith(WITH_KERNEL) else plain
         for name, audio in sounds.items():
             path = FOLDER / f"{name}.npy"
             np.save(path, audio)
+            listened = spotter.removeprefix(WITH_KERNEL)
             short, long = (
-                count(machine, plugin, variables, spotter, path, seconds)
+                count(machine, plugin, variables, listened, path, seconds)
                 for seconds in (SHORT, LONG)
             )
             figures[spotter][name] = (long - short) / (LONG - SHORT) / 1e6

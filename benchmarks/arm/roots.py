@@ -48,6 +48,7 @@ class Machine:
     files: tuple[str, ...]  # of the model, of which detections must be as elsewhere
     gate: bool = True  # whether there is a webrtcvad for it
     reference: bool = False  # whether kws takes its TFLite runtime's reference kernels for int8
+    kernel: bool = False  # whether the native kernel is compiled for it
 
     @property
     def root(self) -> Path:

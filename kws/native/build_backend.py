@@ -32,6 +32,9 @@ SOURCES = ("kernel.c", "multiply.c", "int8.c", "product.c")
 HEADERS = ("common.h", "multiply.h")
 LIBRARY = "kernel.dll" if os.name == "nt" else "kernel.so"
 IN_WHEEL = f"kws/native/{LIBRARY}"
+# Without names of this machine's folders in it, so that equal sources give equal bytes.
+FLAGS = ("-std=gnu99", "-O3", "-fno-math-errno", "-fno-wrapv", "-fvisibility=hidden", "-g0")
+LINUX_LINKS = ("-Wl,-s",)
 
 Settings = dict[str, Any] | None
 
@@ -104,10 +107,8 @@ def _compile(folder: Path) -> Path:
         def get_ext_filename(self, fullname: str) -> str:
             return LIBRARY
 
-    # Without names of this machine's folders in it, so that equal sources give equal bytes.
-    flags = ["-std=gnu99", "-O3", "-fno-math-errno", "-fno-wrapv", "-fvisibility=hidden", "-g0"]
-    links = ["-Wl,-s"] if sys.platform == "linux" else []
-    libraries = ["m"]
+    flags, libraries = [*FLAGS], ["m"]
+    links = [*LINUX_LINKS] if sys.platform == "linux" else []
     if os.name == "nt":
         flags, links, libraries = ["/O2"], ["/Brepro"], []
     for name in (*SOURCES, *HEADERS):
