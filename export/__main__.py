@@ -18,18 +18,19 @@ from typing import Any
 
 import numpy as np
 
-from export.build import ARTEFACTS, Made, build, quantised_of, with_ranges
+from export.build import ARTEFACTS, Made, build, metadata_of, quantised_of, with_ranges
 from export.calibrate import calibrate, calibration_clips
 from export.dead import without_dead
+from export.encoder_graph import write_encoder
 from export.fold import fold
 from export.model_card import write_model_card
 from export.network import FloatArray
 from export.run_log import run_log
-from export.together import confirmed, together
+from export.together import together
 from export.verify import measurements_of, reference_of, verify
 from kws import __version__
 from kws.config import DecisionConfig, VadConfig
-from kws.errors import KwsError, writing
+from kws.errors import KwsError, ModelError, writing
 from kws.evaluation.evalset import EvaluationSet, default_split, load_evaluation_set
 from kws.evaluation.metrics import calibration
 from kws.frontend import log_mel
@@ -48,6 +49,8 @@ from kws.train.encoder import EncoderNetwork
 from kws.train.network import Network, parameter_count
 
 LICENCE = "Apache-2.0"
+WITH_WHISPER = "Apache-2.0 AND MIT"  # the weights that an encoder begins with are Whisper's
+ENCODER = "window.int8.onnx"  # the artefact of one
 ENOUGH_CLIPS = 500
 
 logger = logging.getLogger("export")
@@ -96,8 +99,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--together-with",
         metavar="MODEL",
-        help="of a network of --network embedding or encoder: the exported model that shares its "
-        "file; their posteriors are combined",
+        help="of a network of --network embedding: the exported model that shares its file; their "
+        "posteriors are combined",
     )
     parser.add_argument(
         "--firmware",
@@ -154,7 +157,7 @@ def export(options: argparse.Namespace) -> Path:
         measurements={},
     )
     if isinstance(trained, EncoderNetwork):
-        made = confirmed(trained, manifest, options.together_with, options.only)
+        made = _encoder(trained, manifest, options.only)
     else:
         logger.info("calibrating int8")
         training = calibration_clips(options.data, labels)
@@ -195,6 +198,18 @@ def _alone(trained: Network, manifest: Manifest, frames: FloatArray, only: Seque
     manifest = with_ranges(manifest, len(frames), calibrate(network, frames))
     contents = build(manifest, network, only)
     return Made(manifest, contents, trained, quantised_of(manifest, network))
+
+
+def _encoder(trained: EncoderNetwork, manifest: Manifest, only: Sequence[str]) -> Made:
+    """The one file of a network of --network encoder; raises ModelError for any other."""
+    if tuple(only) != (ENCODER,):
+        raise ModelError(
+            f"a network of --network encoder is exported in one file; add --only {ENCODER}"
+        )
+    # A window costs too much for every step.
+    manifest = replace(manifest, licence=WITH_WHISPER, window_hop_ms=manifest.decision.hop_ms)
+    content = write_encoder(trained, metadata_of(manifest))
+    return Made(manifest, {ENCODER: content}, trained, None)
 
 
 def _provenance(state: dict[str, Any], log: dict[str, Any]) -> dict[str, Any]:

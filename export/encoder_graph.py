@@ -1,138 +1,37 @@
-"""Two networks in one file, and a third that confirms what they take for a command.
+"""The file of a network of `kws.train.encoder`.
 
-The third is one of `kws.train.encoder`. It has most of the arithmetic and stands in a branch that
-is computed only where the posterior of a command exceeds a level: elsewhere the posteriors of the
-pair stay. In the geometric mean (Genest and Zidek, Statistical Science 1986) it has twice the
-weight of the pair. The large weights are int8 with a scale for each output channel. Each step that
-they are multiplied with is rounded to a 127th of its largest value, so that 8 bits hold it too and
-a runtime that knows may multiply integers; `kws.native.product` does.
+The large weights are int8 with a scale for each output channel. Each step that they are multiplied
+with is rounded to a 127th of its largest value, so that 8 bits hold it too and a runtime that knows
+may multiply integers; `kws.native.product` does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
-import onnx
 import torch
-from onnx import TensorProto, helper
 from torch import nn
 
 from export.network import FloatArray
 from export.onnx_graph import GraphWriter, rename, serialise
-from kws.config import SILENCE, UNKNOWN
-from kws.errors import ModelError
-from kws.model.onnx_file import check_onnx
-from kws.model.runtimes import OnnxBackend
 from kws.train.encoder import GELU, EncoderNetwork, Layer
 
-ABOVE = 0.15  # posterior of a command in the pair from which on the encoder is computed
-SHARE = 0.667  # of the encoder in the mean's weights, twice that of the pair
 
+def write_encoder(network: EncoderNetwork, metadata: Mapping[str, str]) -> bytes:
+    """The file of features (batch, frames, bands) -> posteriors (batch, labels), a second each.
 
-class Confirmed(nn.Module):
-    """What the graph computes, the encoder in float and the pair as its own file gives it."""
-
-    def __init__(self, network: EncoderNetwork, pair: bytes, labels: Sequence[str]) -> None:
-        super().__init__()
-        self.network, self.pair = network, OnnxBackend(pair)
-        self.commands = commands(labels)
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(batch, frames, bands) of one second -> logits (batch, 1, labels)."""
-        pair = torch.from_numpy(self.pair.run(features.numpy()))
-        asked = pair[:, self.commands].amax(1, keepdim=True) > ABOVE
-        alone = self.network(features)[:, -1].log_softmax(-1)
-        both = torch.where(asked, (1.0 - SHARE) * pair.log() + SHARE * alone, pair.log())
-        return both[:, None]
-
-
-def commands(labels: Sequence[str]) -> list[int]:
-    """The indexes of the labels that are commands."""
-    return [index for index, label in enumerate(labels) if label not in (SILENCE, UNKNOWN)]
-
-
-def write_confirmed(
-    network: EncoderNetwork, pair: bytes, labels: Sequence[str], metadata: Mapping[str, str]
-) -> bytes:
-    """The file of features (batch, frames, bands) -> posteriors (batch, labels).
-
-    `pair` is a file of that form; its nodes and constants stay as they are. Raises ModelError where
-    it is of another form, and onnx.checker.ValidationError for what ONNX would refuse.
+    Raises onnx.checker.ValidationError for what ONNX would refuse.
     """
     config = network.config
-    inputs: list[tuple[str, list[int | str]]]
-    inputs = [("features", ["batch", config.frames, config.bands])]
-    outputs: list[tuple[str, list[int | str]]] = [("posteriors", ["batch", len(labels)])]
-    writer = _opened(pair, inputs, outputs)
-    rename(writer, "posteriors", "pair")
-    index = writer.constant("commands", np.array(commands(labels), np.int64))
-    level = writer.constant("confirmed_above", np.array(ABOVE, np.float32))
-    highest = writer.node("Gather", "pair", index, axis=1)
-    highest = writer.node("ReduceMax", highest, writer.numbers(1), keepdims=1)
-    asked = writer.node("Greater", highest, level)
-    any_asked = writer.node("Greater", writer.node("ReduceMax", highest, keepdims=0), level)
-    chosen = writer.node(
-        "If",
-        any_asked,
-        then_branch=_confirmed(network, asked, outputs[0][1]),
-        else_branch=_unconfirmed(outputs[0][1]),
-    )
-    rename(writer, chosen, "posteriors")
-    return serialise(writer, "window", inputs, outputs, metadata)
-
-
-def _opened(
-    pair: bytes,
-    inputs: Sequence[tuple[str, list[int | str]]],
-    outputs: Sequence[tuple[str, list[int | str]]],
-) -> GraphWriter:
-    """A writer that goes on where a file ends."""
-    check_onnx(pair)
-    graph = onnx.load_from_string(pair).graph
-    for found, expected in ((graph.input, inputs), (graph.output, outputs)):
-        shapes = [(each.name, _shape(each)) for each in found]
-        if shapes != list(expected):
-            raise ModelError(f"the pair's file has {shapes}, and the encoder needs {expected}")
-    if any(node.op_type == "If" for node in graph.node):
-        raise ModelError("the pair's file already holds a network that confirms")
-    writer = GraphWriter()
-    writer.nodes.extend(graph.node)
-    writer.constants.update((each.name, each) for each in graph.initializer)
-    return writer
-
-
-def _shape(value: onnx.ValueInfoProto) -> list[int | str]:
-    return [each.dim_param or each.dim_value for each in value.type.tensor_type.shape.dim]
-
-
-def _unconfirmed(shape: Sequence[int | str]) -> onnx.GraphProto:
-    writer = GraphWriter("unconfirmed.")
-    return _branch(writer, writer.node("Identity", "pair"), shape)
-
-
-def _confirmed(network: EncoderNetwork, asked: str, shape: Sequence[int | str]) -> onnx.GraphProto:
-    """The branch with the encoder; rows that are not `asked` stay as they are."""
-    writer = _EncoderWriter("encoder.")
-    third = writer.encoder(network)
-    product = writer.node(
-        "Mul",
-        writer.node("Pow", "pair", writer.number("share_of_pair", 1.0 - SHARE)),
-        writer.node("Pow", third, writer.number("share", SHARE)),
-    )
-    total = writer.node("ReduceSum", product, writer.numbers(1), keepdims=1)
-    mean = writer.node("Div", product, total)
-    return _branch(writer, writer.node("Where", asked, mean, "pair"), shape)
-
-
-def _branch(writer: GraphWriter, output: str, shape: Sequence[int | str]) -> onnx.GraphProto:
-    """A branch of an If that takes what it needs from the graph around it."""
-    return helper.make_graph(
-        writer.nodes,
-        writer.prefix.rstrip("."),
-        [],
-        [helper.make_tensor_value_info(output, TensorProto.FLOAT, shape)],
-        list(writer.constants.values()),
+    writer = _EncoderWriter()
+    rename(writer, writer.encoder(network), "posteriors")
+    return serialise(
+        writer,
+        "window",
+        [("features", ["batch", config.frames, config.bands])],
+        [("posteriors", ["batch", config.labels])],
+        metadata,
     )
 
 

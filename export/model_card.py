@@ -127,16 +127,10 @@ def _averaged(training: Mapping[str, Any]) -> str:
 
 
 def _together(beside: Mapping[str, Any]) -> str:
-    """What else the file holds, and how the posteriors of all are put together."""
-    if (level := beside.get("confirmed_above")) is None:
-        return (
-            f"The file also holds the network {_run(beside)}; its posteriors are the geometric "
-            "mean of those of both networks."
-        )
+    """What else the file holds, and how the posteriors are put together."""
     return (
-        f"The file also holds the networks {_run(beside)}, and {_run(beside['together_with'])}; "
-        "its posteriors are the geometric mean of those of both and, where a command's posterior "
-        f"exceeds {level:g} in that, a geometric mean of that and of those of the encoder."
+        f"The file also holds the network {_run(beside)}; its posteriors are the geometric "
+        "mean of those of both networks."
     )
 
 

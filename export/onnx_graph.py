@@ -34,19 +34,14 @@ IR_VERSION = 10
 
 
 class GraphWriter:
-    """Nodes and constants in the order in which they are made; names are made from counts.
+    """Nodes and constants in the order in which they are made; names are made from counts."""
 
-    All begin with the prefix, which keeps a branch of a graph apart from what is outside it.
-    """
-
-    def __init__(self, prefix: str = "") -> None:
-        self.prefix = prefix
+    def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
 
     def constant(self, name: str, content: NDArray[Any]) -> str:
         """A constant by name; the same name always means the same content."""
-        name = self.prefix + name
         self.constants.setdefault(name, numpy_helper.from_array(content, name))
         return name
 
@@ -68,7 +63,7 @@ class GraphWriter:
         self, operator: str, inputs: Sequence[str], outputs: int, **attributes: Any
     ) -> list[str]:
         """Append a node of several outputs."""
-        name = f"{self.prefix}{operator.lower()}_{len(self.nodes)}"
+        name = f"{operator.lower()}_{len(self.nodes)}"
         names = [name] if outputs == 1 else [f"{name}_{index}" for index in range(outputs)]
         node = helper.make_node(operator, inputs, names, name=name, **attributes)
         self.nodes.append(node)

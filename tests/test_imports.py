@@ -46,7 +46,6 @@ LAYERS = (
     {"model.streaming"},
     {"model.onnx_walk"},
     {"model.encoder"},
-    {"model.confirmed"},
     {"model.native_encoder"},
     {"model.native_layout", "model.native_window"},
     {"model.trial"},

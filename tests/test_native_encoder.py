@@ -12,25 +12,24 @@ import pytest
 
 from kws import load_model, native
 from kws.audio import AudioFile
-from kws.config import LABELS, SILENCE, UNKNOWN
+from kws.config import LABELS
 from kws.demo import RECORDING
 from kws.errors import ModelError
 from kws.frontend import log_mel
 from kws.model import load
-from kws.model.confirmed import ConfirmedWindow
 from kws.model.encoder import Encoder, Norm
 from kws.model.files import map_file, release
 from kws.model.manifest import MODELS
 from kws.model.native_window import native_window
 from kws.model.runtimes import OnnxBackend
 from kws.native import MOST
-from kws.native.int8 import Arithmetic, Window, multiplies
+from kws.native.int8 import Arithmetic, multiplies
 from kws.native.product import MOST_FLOATS, Product
 
 onnx = pytest.importorskip("onnx", reason="the graphs are changed with onnx")
 torch = pytest.importorskip("torch", reason="the encoder is made with torch")
 
-from export.encoder_graph import SHARE, write_confirmed  # noqa: E402
+from export.encoder_graph import write_encoder  # noqa: E402
 from kws.train.encoder import EncoderConfig, EncoderNetwork  # noqa: E402
 
 pytestmark = pytest.mark.skipif(
@@ -38,9 +37,6 @@ pytestmark = pytest.mark.skipif(
     reason="the native kernel was not compiled: python -m kws.native.build_backend",
 )
 
-PAIR = (MODELS / "commands.window.int8.onnx").read_bytes()  # one network instead, which is small
-COMMANDS = [index for index, label in enumerate(LABELS) if label not in (SILENCE, UNKNOWN)]
-LEVEL = 0.15
 WAYS = [each for each in Arithmetic if multiplies(each)]
 
 
@@ -239,7 +235,7 @@ class Convolved:
 
 
 def file(**sizes: int) -> bytes:
-    return write_confirmed(encoder(**sizes), PAIR, LABELS, {})
+    return write_encoder(encoder(**sizes), {})
 
 
 CONTENT = file()
@@ -264,40 +260,36 @@ def assert_alike(found: Any, expected: Any) -> None:
     assert np.median(apart) < 1e-4
 
 
-def network_of(content: bytes) -> ConfirmedWindow:
+def network_of(content: bytes) -> Encoder:
     network = native_window(content)
-    assert isinstance(network, ConfirmedWindow)
+    assert isinstance(network, Encoder)
     return network
 
 
 @pytest.mark.parametrize("sizes", [{}, {"layers": 1, "heads": 1}, {"width": 48, "queries": 1}])
 def test_the_posteriors_of_torch(sizes: dict[str, int], windows: Any) -> None:
-    """Of the mean where the first networks take something for a command, and theirs elsewhere."""
-    first = native_window(PAIR)
-    assert isinstance(first, Window)
-    expected = first.run(windows)
-    asked = expected[:, COMMANDS].max(axis=1) > LEVEL
-    assert 10 < asked.sum() < len(asked) - 10
+    """With weights and values as they are stored."""
     with torch.no_grad():
-        third = rounded(encoder(**sizes))(torch.from_numpy(windows))[:, 0].softmax(1).numpy()
-    mean = expected ** (1.0 - SHARE) * third**SHARE
-    expected[asked] = (mean / mean.sum(axis=1, keepdims=True))[asked]
-    assert np.abs(expected - first.run(windows)).max() > 0.1
-    assert_alike(network_of(file(**sizes)).run(windows), expected)
+        logits = rounded(encoder(**sizes))(torch.from_numpy(windows))[:, 0]
+    assert_alike(network_of(file(**sizes)).run(windows), logits.softmax(1).numpy())
 
 
 def test_the_posteriors_of_onnx_runtime(windows: Any) -> None:
-    """Where its integers of the first networks are the kernel's."""
     pytest.importorskip("onnxruntime")
-    first = native_window(PAIR)
-    assert first is not None
-    before, exact = first.run(windows), OnnxBackend(PAIR).run(windows)
-    alike = np.abs(before - exact).max(axis=1) < 1e-6
-    found, expected = network_of(CONTENT).run(windows), OnnxBackend(CONTENT).run(windows)
-    changed = (found != before).any(axis=1)
-    assert (alike & changed).sum() > 10
-    assert (alike & ~changed).sum() > 10
-    assert_alike(found[alike], expected[alike])
+    expected = OnnxBackend(CONTENT).run(windows)
+    assert np.ptp(expected, axis=0).max() > 0.4
+    assert_alike(network_of(CONTENT).run(windows), expected)
+
+
+def test_the_posteriors_of_what_ships(windows: Any) -> None:
+    """It has so many values that in most windows some lie half way and go either way."""
+    pytest.importorskip("onnxruntime")
+    content = (MODELS / "accurate.window.int8.onnx").read_bytes()
+    expected = OnnxBackend(content).run(windows)
+    assert len(np.unique(expected.argmax(axis=1))) > 4
+    found = network_of(content).run(windows)
+    assert found == pytest.approx(expected, abs=0.02)
+    assert np.median(np.abs(found - expected).max(axis=1)) < 2e-3
 
 
 def test_several_windows_and_threads(windows: Any) -> None:
@@ -322,13 +314,10 @@ def test_weights_are_let_go(windows: Any, tmp_path: Path) -> None:
         release(mapped)
 
     network = native_window(mapped, release=let_go)
-    assert isinstance(network, ConfirmedWindow)
+    assert network is not None
     expected = network_of(CONTENT).run(windows)
     assert np.array_equal(expected, network.run(windows))
-    first = native_window(PAIR)
-    assert first is not None
-    asked = first.run(windows)[:, COMMANDS].max(axis=1) > LEVEL
-    assert len(released) == asked.sum() * EncoderConfig().layers
+    assert len(released) == len(windows) * EncoderConfig().layers
 
 
 def resident(path: Path) -> int:
@@ -344,10 +333,10 @@ def resident(path: Path) -> int:
 
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="Linux tells of memory")
 def test_a_packaged_file_stays_on_disk(windows: Any) -> None:
-    """Before the encoder is asked and after that, little of it is in memory."""
+    """Before the encoder is used and after that, little of it is in memory."""
     model = load_model()
     verifier = model.verifier
-    assert isinstance(verifier, ConfirmedWindow)
+    assert isinstance(verifier, Encoder)
     entry = model.manifest.verifier
     assert entry is not None
     path = MODELS / entry.artefact.file
@@ -375,41 +364,22 @@ def test_what_runs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 # Files of another form.
 
 
-def branch(model: Any, name: str = "then_branch") -> Any:
-    (attribute,) = [each for each in model.graph.node[-1].attribute if each.name == name]
-    return attribute.g
-
-
-def node(graph: Any, operator: str, number: int = 0) -> Any:
-    return [each for each in graph.node if each.op_type == operator][number]
-
-
-def set_constant(graph: Any, name: str, content: Any) -> None:
-    tensor = next(each for each in graph.initializer if each.name == name)
-    tensor.CopyFrom(onnx.numpy_helper.from_array(np.asarray(content), name))
+def node(model: Any, operator: str, number: int = 0) -> Any:
+    return [each for each in model.graph.node if each.op_type == operator][number]
 
 
 def constant(name: str, change: Callable[[Any], Any]) -> Callable[[Any], None]:
-    """Changes one of the encoder's."""
-
     def apply(model: Any) -> None:
-        graph = branch(model)
-        tensor = next(each for each in graph.initializer if each.name == f"encoder.{name}")
-        content = onnx.numpy_helper.to_array(tensor).copy()
-        set_constant(graph, tensor.name, change(content))
+        tensor = next(each for each in model.graph.initializer if each.name == name)
+        content = change(onnx.numpy_helper.to_array(tensor).copy())
+        tensor.CopyFrom(onnx.numpy_helper.from_array(np.asarray(content), name))
 
     return apply
 
 
-def outer_constant(name: str, content: Any) -> Callable[[Any], None]:
-    return lambda model: set_constant(model.graph, name, content)
-
-
 def attribute(operator: str, name: str, value: Any) -> Callable[[Any], None]:
-    """Changes one of the encoder's."""
-
     def apply(model: Any) -> None:
-        changed = node(branch(model), operator)
+        changed = node(model, operator)
         kept = [each for each in changed.attribute if each.name != name]
         del changed.attribute[:]
         changed.attribute.extend([*kept, onnx.helper.make_attribute(name, value)])
@@ -417,17 +387,20 @@ def attribute(operator: str, name: str, value: Any) -> Callable[[Any], None]:
     return apply
 
 
-def operator(old: str, new: str) -> Callable[[Any], None]:
-    return lambda model: setattr(node(branch(model), old), "op_type", new)
+def operator(old: str, new: str, number: int = 0) -> Callable[[Any], None]:
+    return lambda model: setattr(node(model, old, number), "op_type", new)
 
 
-def swap(model: Any, operator: str) -> None:
-    inputs = node(branch(model), operator).input
+def swap(model: Any, operator: str, number: int = 0) -> None:
+    inputs = node(model, operator, number).input
     inputs[0], inputs[1] = inputs[1], inputs[0]
 
 
-def other_output(model: Any) -> None:
-    branch(model).output[0].name = node(branch(model), "Div").output[0]
+def early_output(model: Any) -> None:
+    """The scores as the output, and a last node that nothing needs."""
+    *_, scores, softmax = model.graph.node
+    scores.output[0] = softmax.input[0] = "posteriors"
+    softmax.output[0] = "unused"
 
 
 def node_more(model: Any) -> None:
@@ -436,69 +409,43 @@ def node_more(model: Any) -> None:
 
 
 def node_more_inside(model: Any) -> None:
-    added = onnx.helper.make_node("Relu", ["pair"], ["unused"])
-    branch(model).node.append(added)
+    added = onnx.helper.make_node("Relu", ["features"], ["unused"])
+    model.graph.node.insert(1, added)
 
 
 def node_less(model: Any) -> None:
-    graph = branch(model, "else_branch")
-    del graph.node[:]
-    graph.output[0].name = "pair"
-
-
-def condition(model: Any) -> None:
-    model.graph.node[-1].input[0] = node(model.graph, "Greater").output[0]
-
-
-def branches_swapped(model: Any) -> None:
-    for each in model.graph.node[-1].attribute:
-        each.name = "then_branch" if each.name == "else_branch" else "else_branch"
-
-
-def one_branch(model: Any) -> None:
-    del model.graph.node[-1].attribute[0]
-
-
-def no_graph(model: Any) -> None:
-    for each in model.graph.node[-1].attribute:
-        each.ClearField("g")
-
-
-def shadow(model: Any) -> None:
-    """A constant of the branch that has the name of a value outside it."""
-    content = np.zeros((1, 12), np.float32)
-    branch(model).initializer.append(onnx.numpy_helper.from_array(content, "pair"))
-
-
-def input_of_a_branch(model: Any) -> None:
-    branch(model).input.append(model.graph.input[0])
+    del model.graph.node[-1]
+    model.graph.node[-1].output[0] = "posteriors"
 
 
 def no_constants(model: Any) -> None:
-    del branch(model).initializer[:]
+    del model.graph.initializer[:]
+
+
+def opset(model: Any) -> None:
+    model.opset_import[0].version = 17
+
+
+def frames(model: Any) -> None:
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 160
 
 
 HUGE = np.broadcast_to(np.int8(0), (72, 1 << 13))
 
 CHANGES: dict[str, Callable[[Any], None]] = {
     "operator": operator("Sigmoid", "Tanh"),
-    "operator of the end": operator("Where", "Add"),
-    "domain": lambda model: setattr(
-        node(branch(model), "LayerNormalization"), "domain", "com.microsoft"
-    ),
+    "operator of the end": operator("Softmax", "LogSoftmax", -1),
+    "domain": lambda model: setattr(node(model, "LayerNormalization"), "domain", "com.microsoft"),
     "wiring": lambda model: swap(model, "Div"),
-    "wiring of the end": lambda model: swap(model, "Where"),
-    "output of a branch": other_output,
+    "wiring of the end": lambda model: swap(model, "MatMul", -1),
+    "name of the output": lambda model: setattr(model.graph.output[0], "name", "logits"),
+    "output before the end": early_output,
     "node more": node_more,
     "node more inside": node_more_inside,
     "node less": node_less,
-    "condition": condition,
-    "branches the other way round": branches_swapped,
-    "one branch": one_branch,
-    "no graph": no_graph,
-    "two values of a name": shadow,
-    "input of a branch": input_of_a_branch,
     "no constants": no_constants,
+    "opset": opset,
+    "frames": frames,
     "pads": constant("int_0_1_0_0_1_0", lambda each: each * 2),
     "strides": constant("int_2", lambda each: each + 1),
     "order of frames": lambda model: swap(model, "Concat"),
@@ -536,16 +483,8 @@ CHANGES: dict[str, Callable[[Any], None]] = {
     "heads below 0": constant("int_0_0_3_3_8", lambda each: each * [1, 1, 1, -1, -1]),
     "heads in floats": constant("int_0_0_3_3_8", lambda each: each.astype(np.float32)),
     "scale of scores": constant("scale", lambda each: each * 2),
-    "share": constant("share", lambda each: each + np.float32(1.0)),
-    "shares": constant("share", lambda each: each[None]),
     "bend": constant("gelu", lambda each: each + np.float32(0.1)),
     "part": constant("part1", lambda each: each + 1),
-    "commands beyond the labels": outer_constant("commands", np.array([12])),
-    "commands below 0": outer_constant("commands", np.array([-1])),
-    "no commands": outer_constant("commands", np.zeros(0, np.int64)),
-    "commands in floats": outer_constant("commands", np.zeros(2, np.float32)),
-    "levels": outer_constant("confirmed_above", np.full(2, 0.1, np.float32)),
-    "level that is no number": outer_constant("confirmed_above", np.float32(np.nan)),
 }  # fmt: skip
 
 

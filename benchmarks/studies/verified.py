@@ -1,11 +1,11 @@
-"""Which networks go together: a first network, and the two that verify its candidates.
+"""Which networks go together: a first network, and one or two that verify its candidates.
 
 `python -m benchmarks.studies.verified FIRST+VERIFIER+OTHER...` takes names of checkpoints in
-export/checkpoints, such as lessons+verifier-talk+large, which ships. Each combination is exported
-as what ships is, and measured in the scenes and on the recordings of benchmarks.product.rooms. Its
-verifier's thresholds are those that ship, all moved by so many log-odds, so that combinations are
-compared where they have equally many false accepts on speech. With --encoder a network of
---network encoder confirms each of them besides. Nothing is chosen by it.
+export/checkpoints, and with --encoder CHECKPOINT, of a network of --network encoder that verifies,
+FIRST alone, such as small, which ships. Each combination is exported as what ships is, and measured
+in the scenes and on the recordings of benchmarks.product.rooms. Its verifier's thresholds are those
+that ship, all moved by so many log-odds, so that combinations are compared where they have equally
+many false accepts on speech. Nothing is chosen by it.
 """
 
 from __future__ import annotations
@@ -36,37 +36,35 @@ LIMITS = (6, 4)  # false accepts on all speech, at which combinations are compar
 
 
 def read_combination(name: str, folder: Path, data: Path, encoder: Path | None = None) -> Model:
-    """Export FIRST+VERIFIER+OTHER, and the checkpoint that confirms them, into a new folder.
+    """Export FIRST+VERIFIER+OTHER, or FIRST and a checkpoint that verifies, into a new folder.
 
     Raises DataError for another form or a checkpoint that is not kept, and KwsError where one of
     them cannot be exported.
     """
-    parts = [CHECKPOINTS / f"{part}.pt" for part in name.split("+")]
-    if len(parts) != 3:
-        raise DataError(f"expected FIRST+VERIFIER+OTHER, got {name}")
-    for path in parts:
+    first, *others = [CHECKPOINTS / f"{part}.pt" for part in name.split("+")]
+    if len(others) != (0 if encoder else 2):
+        raise DataError(f"expected {'FIRST' if encoder else 'FIRST+VERIFIER+OTHER'}, got {name}")
+    for path in (first, *others):
         if not path.exists():
             raise DataError(f"{path} is not there; expected a name of {CHECKPOINTS}")
-    first, verifier, other = map(str, parts)
     rest = ["--data", str(data), "--out", str(folder), "--name"]
-    commands: tuple[list[str], ...] = (
-        [first, *rest, "first", "--only", "stream.onnx"],
-        [other, *rest, "other", "--only", "window.onnx"],
-        [verifier, *rest, "verifier", "--only", ARTEFACT, "--together-with"],
-    )
-    commands[2].append(str(folder / "other.json"))
-    verifying = "verifier"
-    if encoder is not None:
-        pair, verifying = str(folder / "verifier.json"), "confirmed"
-        confirm = [str(encoder), *rest, verifying, "--only", ARTEFACT, "--together-with", pair]
-        commands = (*commands, confirm)
+    commands = [[str(first), *rest, "first", "--only", "stream.onnx"]]
+    if encoder:
+        commands.append([str(encoder), *rest, "verifier", "--only", ARTEFACT])
+    else:
+        verifier, other = map(str, others)
+        beside = ["--together-with", str(folder / "other.json")]
+        commands += [
+            [other, *rest, "other", "--only", "window.onnx"],
+            [verifier, *rest, "verifier", "--only", ARTEFACT, *beside],
+        ]
     for command in commands:
         if export(command) != 0:
             raise KwsError(f"{command[0]} could not be exported")
     model = load_model(folder / "first.json")
     decision = load_model().manifest.decision
     model = replace(model, manifest=replace(model.manifest, decision=decision))
-    return add_verifier(model, str(folder / f"{verifying}.json"))
+    return add_verifier(model, str(folder / "verifier.json"))
 
 
 def moved(thresholds: Mapping[str, float], shift: float) -> dict[str, float]:
@@ -114,8 +112,8 @@ def at_most(points: Sequence[Mapping[str, Any]], limit: int) -> Mapping[str, Any
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = program("studies.verified", __doc__)
-    parser.add_argument("combinations", metavar="FIRST+VERIFIER+OTHER", nargs="+")
-    parser.add_argument("--encoder", type=Path, metavar="CHECKPOINT", help="which confirms each")
+    parser.add_argument("combinations", metavar="FIRST[+VERIFIER+OTHER]", nargs="+")
+    parser.add_argument("--encoder", type=Path, metavar="CHECKPOINT", help="which verifies")
     parser.add_argument("--clips", type=int, default=CLIPS, help="of each word")
     return keep(parser, arguments, _measure)
 

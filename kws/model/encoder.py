@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kws.errors import ModelError
 from kws.frontend import FloatArray
 from kws.native.int8 import MOST_PRODUCTS
 from kws.native.product import MOST_FLOATS, Product
@@ -60,7 +61,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Encoder:
-    """The network and its weights; threads may share it."""
+    """The network and its weights, a `kws.model.runtimes.Backend`; threads may share it."""
 
     frames: int
     bands: int
@@ -113,6 +114,19 @@ class Encoder:
         arithmetic += len(self.layers) * 2 * steps * steps * width
         _require(attention <= MOST_FLOATS and arithmetic <= MOST_PRODUCTS)
         _require(steps * queries <= MOST_FLOATS)
+
+    def run(self, features: FloatArray) -> FloatArray:
+        """See Backend.run."""
+        if features.shape[1:] != (self.frames, self.bands):
+            raise ModelError(
+                f"the network takes features of shape (batch, {self.frames}, {self.bands}), not "
+                f"{features.shape}"
+            )
+        posteriors = np.zeros((len(features), self.bias.size), np.float32)
+        windows = np.ascontiguousarray(features, np.float32)
+        for row, window in zip(posteriors, windows, strict=True):
+            row[:] = self.posteriors(window)
+        return posteriors
 
     def posteriors(self, features: FloatArray) -> FloatArray:
         """Posteriors (labels,) of the features (frames, bands) of one window; float32 both."""

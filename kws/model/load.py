@@ -14,7 +14,7 @@ import numpy as np
 from kws.config import STEP_MS
 from kws.errors import BackendUnavailable, ModelError
 from kws.frontend import FloatArray, frame_count, log_mel
-from kws.model.confirmed import ConfirmedWindow
+from kws.model.encoder import Encoder
 from kws.model.files import release
 from kws.model.manifest import (
     MODELS,
@@ -41,7 +41,7 @@ from kws.native import Stream as NativeStream
 from kws.native.int8 import Window
 
 NATIVE = "stream.onnx"  # the artefact that the native kernel runs
-NATIVE_WINDOWS = (Window, ConfirmedWindow)  # verifiers that it runs
+NATIVE_WINDOWS = (Window, Encoder)  # verifiers that it runs
 BACKENDS = {"native": "onnx", **{kind: kind for kind in FORMATS}}  # and the files that they run
 
 
@@ -121,7 +121,7 @@ class Model:
             _check(backend.run(silence[None]), 1, self.manifest)
         return backend
 
-    def _native_verifier(self, artefact: Artefact) -> Window | ConfirmedWindow | None:
+    def _native_verifier(self, artefact: Artefact) -> Window | Encoder | None:
         """An artefact on the native kernel; None where that does not compute it.
 
         Most of a packaged one stays in its file, so that listening takes less memory.

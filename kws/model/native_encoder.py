@@ -1,7 +1,7 @@
-"""The encoder of a graph of windows, and where it is asked, where these are of the known form.
+"""The encoder of a graph of windows, where it is of the known form.
 
-The form is what `export/encoder_graph.py` writes, node by node: an If at the end of a graph, with
-the encoder in one of its branches. A graph that departs from it anywhere is none.
+The form is what `export/encoder_graph.py` writes, node by node. A graph that departs from it
+anywhere is none.
 """
 
 from __future__ import annotations
@@ -11,44 +11,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kws.model.confirmed import ConfirmedWindow
 from kws.model.encoder import EPSILON, KERNEL, Encoder, Layer, Norm
 from kws.model.onnx_walk import END, Walk, floats, require, whole
-from kws.native.int8 import Window
 from kws.native.product import Product
 
 
-def confirmed(
-    walk: Walk, posteriors: str, first: Window, release: Callable[[], None] | None
-) -> tuple[str, ConfirmedWindow]:
-    """What confirms posteriors that `first` computes: the name of the result, and both networks.
+def encoder(walk: Walk, frames: int, bands: int, release: Callable[[], None] | None) -> Encoder:
+    """What a whole graph computes of windows (frames, bands).
 
     `release` is as in `kws.model.native_window`. Raises OtherForm for another form, and ValueError
-    where the networks do not fit.
+    where the weights do not fit each other.
     """
-    (highest,), (commands,) = walk.learn("Gather", posteriors, None, axis=1)
-    highest = walk.take("ReduceMax", highest, [1], keepdims=1)
-    (asked,), (level,) = walk.learn("Greater", highest, None)
-    highest = walk.take("ReduceMax", highest, keepdims=0)
-    chosen, then, other = walk.choose(walk.take("Greater", highest, level))
-    require(level.shape == () and floats(level))
-
-    other.end(other.take("Identity", posteriors))
-    encoder, third = _Reader(then, *first.shape).encoder(release)
-    (own,), (own_weight,) = then.learn("Pow", posteriors, None)
-    (third,), (weight,) = then.learn("Pow", third, None)
-    product = then.take("Mul", own, third)
-    mean = then.take("Div", product, then.take("ReduceSum", product, [1], keepdims=1))
-    then.end(then.take("Where", asked, mean, posteriors))
-    require(own_weight.shape == weight.shape == () and floats(own_weight, weight))
-    weights = np.float32(own_weight[()]), np.float32(weight[()])
-    window = ConfirmedWindow(first, encoder, whole(commands), np.float32(level[()]), weights)
-    return chosen, window
+    network, posteriors = _Reader(walk, frames, bands).encoder(release)
+    walk.end(posteriors)
+    return network
 
 
 @dataclass(frozen=True)
 class _Reader:
-    """Takes the nodes of the encoder's branch; texts are names of values."""
+    """Takes the nodes of the encoder; texts are names of values."""
 
     walk: Walk
     frames: int

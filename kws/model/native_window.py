@@ -1,9 +1,9 @@
 """The native kernel's network out of an int8 graph of windows, where it is one of the known form.
 
 The forms are what `export/onnx_graph.py`, `export/embedding_graph.py` and `export/encoder_graph.py`
-write, node by node: the network that ships, the one that begins with published weights, or both
-with the geometric mean of their posteriors; and any of these with an encoder that confirms what it
-takes for a command. A graph that departs from them anywhere is none, and runs in ONNX Runtime.
+write, node by node: a network that streams, one that begins with published weights, or both with
+the geometric mean of their posteriors; or an encoder. A graph that departs from them anywhere is
+none, and runs in ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kws.frontend import FloatArray
-from kws.model.confirmed import ConfirmedWindow
-from kws.model.native_encoder import confirmed
+from kws.model.encoder import Encoder
+from kws.model.native_encoder import encoder
 from kws.model.onnx_file import Message, check_onnx
 from kws.model.onnx_walk import END, OtherForm, Walk, axes, floats, only_graph, require, whole
 from kws.native.int8 import Arithmetic, Plan, Steps, Value, Window, leaky
@@ -29,7 +29,7 @@ def native_window(
     content: bytes | mmap,
     arithmetic: Arithmetic | None = None,
     release: Callable[[], None] | None = None,
-) -> Window | ConfirmedWindow | None:
+) -> Window | Encoder | None:
     """The networks in a graph of windows; None where the kernel does not compute it.
 
     `arithmetic` is the fastest of this machine by default. The large weights of an encoder stay in
@@ -46,11 +46,13 @@ def native_window(
 
 def _window(
     model: Message, arithmetic: Arithmetic | None, release: Callable[[], None] | None
-) -> Window | ConfirmedWindow:
+) -> Window | Encoder:
     graph = only_graph(model, _OPSETS, ["features"], ["posteriors"])
     _, frames, bands = axes(graph)
-    reader = _Reader(Walk(graph), Plan(frames, bands, arithmetic))
-    walk = reader.walk
+    walk = Walk(graph)
+    if walk.next()[0] == "Pad":
+        return encoder(walk, frames, bands, release)
+    reader = _Reader(walk, Plan(frames, bands, arithmetic))
     if walk.next()[0] == "Slice":
         posteriors = reader.embedding()
     else:
@@ -60,13 +62,8 @@ def _window(
             mean = walk.take("Sqrt", product)
             total = walk.take("ReduceSum", mean, [1], keepdims=1)
             posteriors = walk.take("Div", mean, total)
-    window = reader.plan.window()
-    if not walk.next()[0]:
-        walk.end(posteriors)
-        return window
-    posteriors, both = confirmed(walk, posteriors, window, release)
     walk.end(posteriors)
-    return both
+    return reader.plan.window()
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ _TYPES: dict[int, np.dtype[Any]] = {
     7: np.dtype("<i8"),
 }
 _COMPARED = (np.float32, np.int64)  # types of constants that are the same in each file
-_FLOAT, _INT, _GRAPH, _INTS = 1, 2, 5, 7  # types of attributes
+_FLOAT, _INT, _INTS = 1, 2, 7  # types of attributes
 END = np.iinfo(np.int64).max  # of an axis, as exporters write it
 
 Attribute = float | int | Sequence[int]
@@ -77,7 +77,6 @@ class Walk:
         self._nodes, self._at = list(graph.messages(1)), 0
         self._constants = {each.text(8): _constant(each) for each in graph.messages(5)}
         self._outputs = [each.text(1) for each in graph.messages(12)]
-        self._inputs = {each.text(1) for each in graph.messages(11)}
 
     def next(self, *operators: str) -> tuple[str, Mapping[str, Any]]:
         """Operator and attributes of the next node, or of the next with one of these operators.
@@ -119,29 +118,6 @@ class Walk:
                 require(constant.dtype in _COMPARED and bool(np.array_equal(constant, expected)))
         return node.texts(2), learned
 
-    def choose(self, condition: str) -> tuple[str, Walk, Walk]:
-        """The next node, an If of this condition: its output, and the walks through the graphs that
-        are computed where the condition holds and where it does not."""
-        require(self._at < len(self._nodes))
-        node = self._nodes[self._at]
-        self._at += 1
-        require(node.text(4) == "If" and node.text(7) in STANDARD and node.texts(1) == [condition])
-        found = _given(node)
-        require(found.keys() == {"then_branch", "else_branch"})
-        then, other = (self._branch(*found[name]) for name in ("then_branch", "else_branch"))
-        (output,) = node.texts(2)
-        return output, then, other
-
-    def _branch(self, kind: int, graph: Any) -> Walk:
-        """The walk through a graph that takes no inputs but values of this one."""
-        require(kind == _GRAPH and isinstance(graph, Message))
-        require(not list(graph.messages(11)) and not list(graph.messages(15)))
-        walk = Walk(graph)
-        taken = {name for node in self._nodes for name in node.texts(2)} | self._inputs
-        own = {name for node in walk._nodes for name in node.texts(2)} | walk._constants.keys()
-        require(not taken & own)  # a name that stands for two values
-        return walk
-
     def end(self, *outputs: str) -> None:
         """There must be no more nodes, and these must be the graph's outputs."""
         require(self._at == len(self._nodes) and self._outputs == [*outputs])
@@ -152,13 +128,7 @@ def _given(node: Message) -> dict[str, tuple[int, Any]]:
     values = {}
     for each in node.messages(5):
         kind = each.integer(20)
-        graph = next(each.messages(6), None)
-        by_type = {
-            _FLOAT: each.number(2),
-            _INT: each.integer(3),
-            _GRAPH: graph,
-            _INTS: each.integers(8),
-        }
+        by_type = {_FLOAT: each.number(2), _INT: each.integer(3), _INTS: each.integers(8)}
         values[each.text(1)] = kind, by_type.get(kind)
     return values
 

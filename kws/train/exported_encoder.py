@@ -1,7 +1,7 @@
-"""A network of `kws.train.encoder` out of the int8 file in which it confirms a pair of networks.
+"""A network of `kws.train.encoder` out of its int8 file.
 
-So it can be trained further, or exported with another pair, without its checkpoint. Its large
-weights are what 8 bits have kept of them: at most a 254th of a channel's largest weight off.
+So it can be trained further without its checkpoint. Its large weights are what 8 bits have kept of
+them: at most a 254th of a channel's largest weight off.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from torch import Tensor, nn
 from kws.errors import ModelError
 from kws.train.encoder import KERNEL, EncoderConfig, EncoderNetwork, Layer
 
-PREFIX = "encoder."  # of its constants, which lie in a branch of the graph
-
 
 def read_encoder(content: bytes) -> EncoderNetwork:
     """The network, in evaluation mode; raises ModelError where there is none in the file."""
@@ -27,20 +25,14 @@ def read_encoder(content: bytes) -> EncoderNetwork:
         graph = onnx.load_from_string(content).graph
     except Exception as error:  # protobuf's own kinds
         raise ModelError("this is not an ONNX file") from error
-    branches = [each.g for node in graph.node for each in node.attribute if each.HasField("g")]
-    stored = {
-        each.name.removeprefix(PREFIX): numpy_helper.to_array(each)
-        for branch in branches
-        for each in branch.initializer
-        if each.name.startswith(PREFIX)
-    }
+    stored = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
     try:
         network = EncoderNetwork(_config(stored))
         _fill(network, stored)
     except (KeyError, ValueError, RuntimeError) as error:
         raise ModelError(
             f"this file holds no network of --network encoder ({error}); start from a checkpoint, "
-            "or from a model whose pair one confirms"
+            "or from a model of such a network"
         ) from error
     return network.eval()
 

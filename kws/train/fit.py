@@ -335,8 +335,6 @@ def begin_with(network: AnyNetwork, start: Path, features: Tensor) -> dict[str, 
             exported = read_embedding(content) if is_embedding else read_network(content)
             restore_batch_norm(exported, features)
             average = exported.state_dict()
-            if is_embedding and "confirmed_above" in made.get("together_with", {}):
-                made = made["together_with"]  # the pair that an encoder confirms
         provenance = {"model": manifest.name, "sha256": artefact.sha256}
         provenance |= made.get("training", {})
         if before := made.get("started_from"):

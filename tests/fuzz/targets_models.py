@@ -22,7 +22,7 @@ from fuzzing import EDGES, Target
 from kws import native
 from kws.errors import ModelError
 from kws.model import trial
-from kws.model.confirmed import ConfirmedWindow
+from kws.model.encoder import Encoder
 from kws.model.manifest import MODELS, read_manifest, write_manifest
 from kws.model.native_layout import native_network
 from kws.model.native_window import native_window
@@ -442,7 +442,7 @@ def _run_natively(network: native.Network) -> None:
         assert (stream.steps, len(network.classifier)) == posteriors.shape
 
 
-def _run_window_natively(window: Window | ConfirmedWindow) -> None:
+def _run_window_natively(window: Window | Encoder) -> None:
     noise = np.random.default_rng(0).normal(0.0, 100.0, (2, 98, 40))
     for level in (0.0, 1.0, 1e30):
         with contextlib.suppress(ModelError):  # for features of other shapes
