@@ -110,31 +110,33 @@ def compose(script: Sequence[tuple[str, Voice]]) -> tuple[FloatArray, list[Spoke
     return audio + room(len(audio), np.random.default_rng(SEED)), spoken
 
 
-def best_voice(word: str, strict: Detector, eager: Detector) -> Voice:
+def best_voice(word: str, detectors: Sequence[Detector]) -> Voice:
     """The voice in which the word, said after another one, reaches the highest score.
 
-    Only what the strict preset detects counts. A word that is no keyword takes the first voice in
-    which nothing fires, not even in the eager one; the first of all where there is no such voice.
+    Only what the first of the detectors detects counts, and where that detects it in no voice, what
+    the next one does; they become more eager. A word that is no keyword takes the first voice in
+    which nothing fires in the last one; the first of all where there is no such voice.
     """
-    keyword = word in strict.model.manifest.keywords
-    best, best_score = VOICES[0], 0.0
-    for voice in VOICES:
-        audio = compose([("computer", VOICES[0]), (word, voice)])[0]
-        if not keyword:
-            if not list(eager.listen([audio])):
-                return voice
-            continue
-        found = list(strict.listen([audio]))
-        if [detection.keyword for detection in found] == [word] and found[0].score > best_score:
-            best, best_score = voice, found[0].score
-    return best
+    audio = {voice: compose([("computer", VOICES[0]), (word, voice)])[0] for voice in VOICES}
+    if word not in detectors[0].model.manifest.keywords:
+        quiet = (voice for voice in VOICES if not list(detectors[-1].listen([audio[voice]])))
+        return next(quiet, VOICES[0])
+    for detector in detectors:
+        scores = {}
+        for voice in VOICES:
+            found = list(detector.listen([audio[voice]]))
+            if [detection.keyword for detection in found] == [word]:
+                scores[voice] = found[0].score
+        if scores:
+            return max(scores, key=lambda voice: scores[voice])
+    return VOICES[0]
 
 
 def main() -> int:
     """Write the recording and its labels; returns the exit code."""
     try:
-        with Detector(sensitivity="low") as strict, Detector(sensitivity="high") as eager:
-            script = [(word, best_voice(word, strict, eager)) for word in WORDS]
+        detectors = [Detector(sensitivity=each) for each in ("low", "medium", "high")]
+        script = [(word, best_voice(word, detectors)) for word in WORDS]
         audio, spoken = compose(script)
     except (KwsError, subprocess.CalledProcessError) as error:
         print(f"kws: error: {error}", file=sys.stderr)
