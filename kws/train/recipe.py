@@ -57,7 +57,7 @@ class Recipe:
 
 RECIPES = {
     "large": Recipe(
-        "a network of 298,000 weights from nothing: one half of the verifier",
+        "a network of 298,000 weights from nothing, which teaches the small one",
         FitConfig(
             epochs=28,
             seed=81,
@@ -78,7 +78,7 @@ RECIPES = {
         ),
     ),
     "small": Recipe(
-        "the network that runs all the time, from nothing, 78,000 weights, taught by the large one",
+        "the network that runs all the time: 78,000 weights from nothing, taught by the large one",
         FitConfig(epochs=60, seed=91, learning_rate=3e-3, learner=_BFLOAT16, sampler=_SAMPLER),
         frozen_teachers="last.pt of the recipe large",
     ),
@@ -114,12 +114,12 @@ RECIPES = {
         negatives="last.pt of the network whose candidates it verifies",
     ),
     "encoder": Recipe(
-        "for the verifier, from the first layers of Whisper's encoder",
+        "the verifier, from the first layers of Whisper's encoder",
         _ENCODER,
         start="START.pt of `python -m kws.train.whisper`",
     ),
     "encoder-long": Recipe(
-        "the same, trained longer; its mean with the recipe encoder ships",
+        "the same, trained longer; its mean with two runs of the recipe encoder ships",
         replace(_ENCODER, epochs=12, seed=113, mine_every=4),
         start="START.pt of `python -m kws.train.whisper`",
     ),
