@@ -215,7 +215,8 @@ def assert_same(
     """The same words in the same order, at the same times and with the same scores."""
     assert [each.keyword for each in expected] == [each["keyword"] for each in found]
     for one, other in zip(expected, found, strict=True):
-        assert other["score"] == pytest.approx(one.score, abs=1e-3)
+        # A step of a row that the verifier multiplies may be rounded either way.
+        assert other["score"] == pytest.approx(one.score, abs=0.02)
         assert other["start"] == pytest.approx(one.start, abs=within)
         assert other["end"] == pytest.approx(one.end, abs=within)
 
