@@ -148,7 +148,7 @@ def test_candidates_become_what_the_verifier_says(
         frames = log_mel(audio[end - 16_000 : end], shipped.manifest.features)
         other = shipped.verifier.run(frames[None])[0]
         # A value half way between two that are stored may go either way.
-        np.testing.assert_allclose(both[row], other, atol=5e-3)
+        np.testing.assert_allclose(both[row], other, atol=2e-2)
 
 
 def test_a_network_that_disagrees_silences_and_runs_on_candidates_alone(
