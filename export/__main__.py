@@ -157,7 +157,7 @@ def export(options: argparse.Namespace) -> Path:
         measurements={},
     )
     if isinstance(trained, EncoderNetwork):
-        made = _encoder(trained, manifest, options.only)
+        made = _encoder(trained, manifest, options.together_with, options.only)
     else:
         logger.info("calibrating int8")
         training = calibration_clips(options.data, labels)
@@ -200,11 +200,17 @@ def _alone(trained: Network, manifest: Manifest, frames: FloatArray, only: Seque
     return Made(manifest, contents, trained, quantised_of(manifest, network))
 
 
-def _encoder(trained: EncoderNetwork, manifest: Manifest, only: Sequence[str]) -> Made:
-    """The one file of a network of --network encoder; raises ModelError for any other."""
-    if tuple(only) != (ENCODER,):
+def _encoder(
+    trained: EncoderNetwork, manifest: Manifest, model: str | None, only: Sequence[str]
+) -> Made:
+    """The one file of a network of --network encoder.
+
+    Raises ModelError for any other, and where a `model` is to share it.
+    """
+    if tuple(only) != (ENCODER,) or model is not None:
         raise ModelError(
-            f"a network of --network encoder is exported in one file; add --only {ENCODER}"
+            f"a network of --network encoder is exported in one file; add --only {ENCODER}, and "
+            "leave out --together-with"
         )
     # A window costs too much for every step.
     manifest = replace(manifest, licence=WITH_WHISPER, window_hop_ms=manifest.decision.hop_ms)

@@ -122,7 +122,7 @@ def test_the_manifest_tells_what_the_file_was_made_of(
     network: EncoderNetwork, trained: Manifest, tmp_path: Path
 ) -> None:
     """Its licences, and what training may go on from."""
-    made = _encoder(network, trained, (FILE,))
+    made = _encoder(network, trained, None, (FILE,))
     manifest = made.manifest
     assert trained.parameters == manifest.parameters
     assert ("Apache-2.0 AND MIT", 80) == (manifest.licence, manifest.window_hop_ms)
@@ -143,4 +143,9 @@ def test_other_files_are_refused(
     network: EncoderNetwork, trained: Manifest, only: tuple[str, ...]
 ) -> None:
     with pytest.raises(ModelError, match=r"exported in one file; add --only window\.int8\.onnx"):
-        _encoder(network, trained, only)
+        _encoder(network, trained, None, only)
+
+
+def test_another_network_in_the_file_is_refused(network: EncoderNetwork, trained: Manifest) -> None:
+    with pytest.raises(ModelError, match="leave out --together-with"):
+        _encoder(network, trained, "commands", (FILE,))
