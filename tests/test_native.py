@@ -438,8 +438,7 @@ from kws import native
 native.__file__ = sys.argv[1]  # beside which the library is looked for
 assert native.library() is not None
 from test_native import random_network
-from test_native_int8 import random_plan
-from kws.native.int8 import FOR_WINDOWS, Arithmetic, multiplies
+from kws.native.arithmetic import Arithmetic, multiplies
 from kws.config import FeatureConfig
 from kws.native.product import Product
 
@@ -451,13 +450,6 @@ for channels, steps, kernels, overlap in (
     stream = native.Stream(native.Graph(network, 98))
     for loudness in (1.0, 1e30, np.nan):
         stream.posteriors(loudness * draw.normal(0.0, 1.0, (stream.frames, 5)))
-for arithmetic in filter(multiplies, FOR_WINDOWS):
-    for sizes in ((1, 1), (5, 3), (17, 40), (49, 30)):
-        plan, reference = random_plan(arithmetic, *sizes)
-        for loudness in (1.0, 1e30, np.nan):
-            features = loudness * draw.normal(0.0, 1.0, (2, *reference.shape))
-            with np.errstate(all="ignore"):
-                plan.window().run(features)
 for rows, inputs, outputs in ((1, 1, 1), (7, 256, 16), (49, 257, 33), (50, 600, 5)):
     weights = draw.integers(-128, 128, (outputs, inputs)).astype(np.int8)
     ones = np.ones(outputs, np.float32)

@@ -16,20 +16,20 @@ from kws.config import LABELS
 from kws.demo import RECORDING
 from kws.errors import ModelError
 from kws.frontend import log_mel
-from kws.model import load
 from kws.model.encoder import Encoder, Norm
 from kws.model.files import map_file, release
 from kws.model.manifest import MODELS
-from kws.model.native_window import native_window
+from kws.model.native_encoder import native_encoder
 from kws.model.runtimes import OnnxBackend
 from kws.native import MOST
-from kws.native.int8 import Arithmetic, multiplies
+from kws.native.arithmetic import Arithmetic, multiplies
 from kws.native.product import MOST_FLOATS, Product
 
 onnx = pytest.importorskip("onnx", reason="the graphs are changed with onnx")
 torch = pytest.importorskip("torch", reason="the encoder is made with torch")
 
-from export.encoder_graph import write_encoder  # noqa: E402
+from encoder_model import encoder_file, small_encoder  # noqa: E402
+
 from kws.train.encoder import EncoderConfig, EncoderNetwork  # noqa: E402
 
 pytestmark = pytest.mark.skipif(
@@ -169,6 +169,14 @@ def test_weights_that_do_not_fit(change: Callable[..., Any]) -> None:
         Product(*change(*layer))
 
 
+@pytest.mark.parametrize("way", sorted(set(Arithmetic) - set(WAYS)))
+def test_ways_that_there_are_none_of(way: Arithmetic) -> None:
+    """Those of other machines."""
+    ones = np.ones(3, np.float32)
+    with pytest.raises(ValueError, match="does not compute"):
+        Product(np.ones((3, 5), np.int8), ones, ones, arithmetic=way)
+
+
 def test_values_that_do_not_fit() -> None:
     """Likewise, those whose result is too large too."""
     product = Product(*drawn(1, 4, 3)[1])
@@ -180,20 +188,6 @@ def test_values_that_do_not_fit() -> None:
 
 
 # The encoder.
-
-
-def encoder(**sizes: int) -> EncoderNetwork:
-    """A small network, of sizes that are no whole tiles, whose posteriors are decided."""
-    torch.manual_seed(0)
-    small = {"width": 24, "heads": 3, "hidden": 40, "queries": 3}
-    network = EncoderNetwork(EncoderConfig(**{**small, **sizes})).eval()
-    with torch.no_grad():
-        for weights in network.parameters():
-            if weights.ndim == 1:
-                weights.add_(0.2 * torch.randn(len(weights)))
-        network.classifier.weight *= 4.0
-        network.queries.weight *= 4.0
-    return network
 
 
 def rounded(network: EncoderNetwork) -> EncoderNetwork:
@@ -234,11 +228,7 @@ class Convolved:
         return (rows @ layer.weight.flatten(1).T + layer.bias).transpose(1, 2)
 
 
-def file(**sizes: int) -> bytes:
-    return write_encoder(encoder(**sizes), {})
-
-
-CONTENT = file()
+CONTENT = encoder_file()
 
 
 @pytest.fixture(scope="module")
@@ -261,8 +251,8 @@ def assert_alike(found: Any, expected: Any) -> None:
 
 
 def network_of(content: bytes) -> Encoder:
-    network = native_window(content)
-    assert isinstance(network, Encoder)
+    network = native_encoder(content)
+    assert network is not None
     return network
 
 
@@ -270,8 +260,8 @@ def network_of(content: bytes) -> Encoder:
 def test_the_posteriors_of_torch(sizes: dict[str, int], windows: Any) -> None:
     """With weights and values as they are stored."""
     with torch.no_grad():
-        logits = rounded(encoder(**sizes))(torch.from_numpy(windows))[:, 0]
-    assert_alike(network_of(file(**sizes)).run(windows), logits.softmax(1).numpy())
+        logits = rounded(small_encoder(**sizes))(torch.from_numpy(windows))[:, 0]
+    assert_alike(network_of(encoder_file(**sizes)).run(windows), logits.softmax(1).numpy())
 
 
 def test_the_posteriors_of_onnx_runtime(windows: Any) -> None:
@@ -313,7 +303,7 @@ def test_weights_are_let_go(windows: Any, tmp_path: Path) -> None:
         released.append(True)
         release(mapped)
 
-    network = native_window(mapped, release=let_go)
+    network = native_encoder(mapped, release=let_go)
     assert network is not None
     expected = network_of(CONTENT).run(windows)
     assert np.array_equal(expected, network.run(windows))
@@ -350,15 +340,6 @@ def test_features_of_another_shape() -> None:
     for shape in ((1, 97, 40), (1, 98, 41), (98, 40), (1, 1, 98, 40)):
         with pytest.raises(ModelError, match=r"takes features of shape \(batch, 98, 40\)"):
             network_of(CONTENT).run(np.zeros(shape, np.float32))
-
-
-def test_what_runs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model whose verifier is such a file needs no runtime for it."""
-    network = network_of(CONTENT)
-    monkeypatch.setattr(load, "native_window", lambda content, **_: network)
-    model = load_model()
-    assert model.verifier is network
-    assert "native kernel" == model.verifier_runtime
 
 
 # Files of another form.
@@ -493,7 +474,13 @@ def test_other_graphs(change: Callable[[Any], None]) -> None:
     """A graph that departs from the known form anywhere is none for the kernel."""
     model = onnx.load_from_string(CONTENT)
     change(model)
-    assert native_window(model.SerializeToString()) is None
+    assert native_encoder(model.SerializeToString()) is None
+
+
+def test_graphs_of_other_kinds() -> None:
+    """In float, of streams, with convolutions, and with the front end inside."""
+    for name in ("window", "window.int8", "stream.int8", "stream", "window_audio"):
+        assert native_encoder((MODELS / f"commands.{name}.onnx").read_bytes()) is None
 
 
 def test_absurd_sizes() -> None:
@@ -516,4 +503,4 @@ def test_truncated_files() -> None:
     """They are no ONNX files, wherever they end."""
     for length in range(0, len(CONTENT), len(CONTENT) // 50):
         with pytest.raises(ModelError):
-            native_window(CONTENT[:length])
+            native_encoder(CONTENT[:length])

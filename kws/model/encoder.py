@@ -9,11 +9,11 @@ import numpy as np
 
 from kws.errors import ModelError
 from kws.frontend import FloatArray
-from kws.native.int8 import MOST_PRODUCTS
 from kws.native.product import MOST_FLOATS, Product
 
 KERNEL = 3  # frames that a convolution covers
 EPSILON = np.float32(1e-5)  # what is added to a variance
+MOST_PRODUCTS = 1 << 32  # of a window, which take a few seconds
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ from kws.model.manifest import (
     read_artefact,
     read_manifest,
 )
+from kws.model.native_encoder import native_encoder
 from kws.model.native_layout import native_network
-from kws.model.native_window import native_window
 from kws.model.runtimes import (
     FORMATS,
     Backend,
@@ -38,10 +38,8 @@ from kws.model.runtimes import (
 from kws.model.streaming import OnnxStream, OnnxStreamGraph, Stream, TfliteStream, WindowStream
 from kws.native import Graph, computes, library
 from kws.native import Stream as NativeStream
-from kws.native.int8 import Window
 
 NATIVE = "stream.onnx"  # the artefact that the native kernel runs
-NATIVE_WINDOWS = (Window, Encoder)  # verifiers that it runs
 BACKENDS = {"native": "onnx", **{kind: kind for kind in FORMATS}}  # and the files that they run
 
 
@@ -66,6 +64,8 @@ class Model:
         """What runs the artefact, in words."""
         if self.native_graph is not None:
             return "native kernel"
+        if self.artefact.startswith("window") and isinstance(self.backend, Encoder):
+            return "native kernel"
         return "ONNX Runtime" if self.artefact.endswith(".onnx") else "TFLite"
 
     @property
@@ -74,19 +74,27 @@ class Model:
         if self.artefact.startswith("window"):
             return self.artefact
         kind = self.artefact.rpartition(".")[2]
-        # The native kernel, which takes no windows, may be beside another runtime than ONNX's.
+        # The native kernel, which streams, may be beside another runtime than ONNX's.
         formats = [kind] if is_installed(kind) else preferred_formats()
         return _choose(self.manifest, self.path, formats, ("window",))
 
     @cached_property
     def backend(self) -> Backend:
-        """The network of whole windows, tried; raises ModelError where there is none."""
+        """The network of whole windows, tried; raises ModelError where there is none.
+
+        An encoder runs on the native kernel where that computes it.
+        """
         key = self.window_artefact
-        with self._blamed(self.manifest.artefacts[key]):
+        artefact = self.manifest.artefacts[key]
+        with self._blamed(artefact):
             features = self.manifest.features
             silence = log_mel(np.zeros(features.sample_rate, np.int16), features)
-            content = self._content(self.manifest.artefacts[key], key)
-            backend = open_backend(key.rpartition(".")[2], content, self.provider)
+            backend: Backend | None = self._encoder(artefact, key)
+            if backend is None:
+                if self.native and key == self.artefact:
+                    raise ModelError("the native kernel does not run it; take the backend onnx")
+                content = self._content(artefact, key)
+                backend = open_backend(key.rpartition(".")[2], content, self.provider)
             _check(backend.run(silence[None]), 1, self.manifest)
         return backend
 
@@ -95,7 +103,7 @@ class Model:
         """What runs the verifier, in words; None where that is left out."""
         if self.verifier is None:
             return None
-        return "native kernel" if isinstance(self.verifier, NATIVE_WINDOWS) else "ONNX Runtime"
+        return "native kernel" if isinstance(self.verifier, Encoder) else "ONNX Runtime"
 
     @cached_property
     def verifier(self) -> Backend | None:
@@ -109,9 +117,7 @@ class Model:
         if entry is None or not self.artefact.endswith(".onnx"):
             return None
         with self._blamed(entry.artefact):
-            backend: Backend | None = None
-            if self.native is not False and self.provider != "cuda" and library() is not None:
-                backend = self._native_verifier(entry.artefact)
+            backend: Backend | None = self._encoder(entry.artefact, "window.onnx")
             if backend is None:
                 if not is_installed("onnx") and self.native_graph is not None:
                     return None
@@ -121,17 +127,21 @@ class Model:
             _check(backend.run(silence[None]), 1, self.manifest)
         return backend
 
-    def _native_verifier(self, artefact: Artefact) -> Window | Encoder | None:
-        """An artefact on the native kernel; None where that does not compute it.
+    def _encoder(self, artefact: Artefact, key: str) -> Encoder | None:
+        """An artefact of windows on the native kernel; None where that does not compute it.
 
         Most of a packaged one stays in its file, so that listening takes less memory.
         """
+        if self.native is False or self.provider == "cuda" or library() is None:
+            return None
+        if not key.endswith(".onnx"):
+            return None
         if self.path.parent != MODELS:  # which may be written to while it is in use
-            return native_window(self._content(artefact, "window.onnx"))
+            return native_encoder(self._content(artefact, key))
         content = map_artefact(self.path.parent, artefact)
-        window = native_window(content, release=lambda: release(content))
+        encoder = native_encoder(content, release=lambda: release(content))
         release(content)
-        return window
+        return encoder
 
     def open_stream(self) -> Stream:
         """A new stream through the network: by the stream graph, else window after window."""
@@ -167,6 +177,8 @@ class Model:
                     "the native kernel was not built for this machine; take the backend onnx, or "
                     "install kws where there is a C compiler (docs/install.md)"
                 )
+            return None
+        if self.artefact.startswith("window"):
             return None
         with self._blamed(self.manifest.artefacts[self.artefact]):
             network = None
@@ -206,7 +218,8 @@ class Model:
     def _content(self, artefact: Artefact, key: str) -> bytes:
         """An artefact's content; what did not come with kws has passed a trial run."""
         content = read_artefact(self.path.parent, artefact)
-        if self.path.parent != MODELS and artefact.sha256 not in packaged_hashes():
+        known = self.path.parent == MODELS or artefact.sha256 in packaged_hashes()
+        if not known and artefact.sha256 not in self._tried:
             from kws.model.trial import Trial, try_first  # packaged models do without
 
             try_first(
@@ -219,7 +232,13 @@ class Model:
                     steps=self.steps,
                 ),
             )
+            self._tried.add(artefact.sha256)
         return content
+
+    @cached_property
+    def _tried(self) -> set[str]:
+        """Hashes of the artefacts that have passed a trial run."""
+        return set()
 
     @property
     def steps(self) -> int:
@@ -250,8 +269,8 @@ def load_model(
     `backend` is "native", "onnx" or "tflite"; by default whichever the model comes with, ONNX first
     unless TFLite's runtime alone is installed. An ONNX file of streaming inference in float runs
     on the native kernel where that was built and computes it, unless the backend is "onnx", and so
-    does the verifier; neither needs a runtime then. A verifier of another form is left out where
-    ONNX Runtime is not installed.
+    does an encoder; neither needs a runtime then. A verifier of another form is left out where ONNX
+    Runtime is not installed.
     `artefact` is one of the manifest's keys, such as "window.int8.onnx", and leaves no choice;
     without it a detector takes the stream graph where there is one. `provider` is "cpu" (the
     default) or "cuda". Raises ModelError where the model is missing or damaged and

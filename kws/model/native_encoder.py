@@ -1,30 +1,44 @@
-"""The encoder of a graph of windows, where it is of the known form.
+"""The native kernel's encoder out of a graph of windows, where it is one of the known form.
 
 The form is what `export/encoder_graph.py` writes, node by node. A graph that departs from it
-anywhere is none.
+anywhere is none, and runs in ONNX Runtime.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from mmap import mmap
 
 import numpy as np
 
 from kws.model.encoder import EPSILON, KERNEL, Encoder, Layer, Norm
-from kws.model.onnx_walk import END, Walk, floats, require, whole
+from kws.model.onnx_file import check_onnx
+from kws.model.onnx_walk import END, OtherForm, Walk, axes, floats, only_graph, require, whole
 from kws.native.product import Product
 
+_OPSETS = range(18, 22)  # in which the operators below mean what is computed
 
-def encoder(walk: Walk, frames: int, bands: int, release: Callable[[], None] | None) -> Encoder:
-    """What a whole graph computes of windows (frames, bands).
 
-    `release` is as in `kws.model.native_window`. Raises OtherForm for another form, and ValueError
-    where the weights do not fit each other.
+def native_encoder(
+    content: bytes | mmap, release: Callable[[], None] | None = None
+) -> Encoder | None:
+    """The encoder in a graph of windows; None where the kernel does not compute it.
+
+    Its large weights stay in the content; `release` is called when it has used some of them. Raises
+    ModelError where the content is no ONNX file.
     """
-    network, posteriors = _Reader(walk, frames, bands).encoder(release)
-    walk.end(posteriors)
-    return network
+    model = check_onnx(content)
+    try:
+        with np.errstate(all="ignore"):
+            graph = only_graph(model, _OPSETS, ["features"], ["posteriors"])
+            _, frames, bands = axes(graph)
+            walk = Walk(graph)
+            network, posteriors = _Reader(walk, frames, bands).encoder(release)
+            walk.end(posteriors)
+            return network
+    except (OtherForm, ValueError):
+        return None
 
 
 @dataclass(frozen=True)
@@ -44,7 +58,7 @@ class _Reader:
         require(positions.ndim == 2)
         width = positions.shape[1]
         layers = []
-        while walk.next("DequantizeLinear", "Softmax")[0] == "DequantizeLinear":
+        while walk.next("DequantizeLinear", "Softmax") == "DequantizeLinear":
             layer, value = self._layer(value, width)
             layers.append(layer)
         norm, value = self._norm(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,12 +10,10 @@ from numpy.typing import NDArray
 
 from kws.model.onnx_file import STANDARD, Message
 
-# float32, uint8, int8, int32 and int64, as ONNX numbers them.
+# float32, int8 and int64, as ONNX numbers them.
 _TYPES: dict[int, np.dtype[Any]] = {
     1: np.dtype("<f4"),
-    2: np.dtype("u1"),
     3: np.dtype("i1"),
-    6: np.dtype("<i4"),
     7: np.dtype("<i8"),
 }
 _COMPARED = (np.float32, np.int64)  # types of constants that are the same in each file
@@ -78,15 +76,10 @@ class Walk:
         self._constants = {each.text(8): _constant(each) for each in graph.messages(5)}
         self._outputs = [each.text(1) for each in graph.messages(12)]
 
-    def next(self, *operators: str) -> tuple[str, Mapping[str, Any]]:
-        """Operator and attributes of the next node, or of the next with one of these operators.
-
-        Nothing is taken. The operator is empty where there is no such node.
-        """
-        for node in self._nodes[self._at :]:
-            if not operators or node.text(4) in operators:
-                return node.text(4), {name: value for name, (_, value) in _given(node).items()}
-        return "", {}
+    def next(self, *operators: str) -> str:
+        """Which of these operators comes next; empty where none does. Nothing is taken."""
+        following = (node.text(4) for node in self._nodes[self._at :])
+        return next((each for each in following if each in operators), "")
 
     def take(self, operator: str, *inputs: Any, **attributes: Attribute) -> str:
         """The output of the next node, which has this operator and these inputs: names of values,

@@ -1,9 +1,9 @@
 """The native kernel: the front end and the networks in C, where the library was built.
 
-`kernel.c`, `multiply.c`, `int8.c` and `product.c` are a plain library without Python in it, called
-through ctypes; `build_backend.py` builds it with the wheel. All memory is that of NumPy's arrays,
-whose types and shapes are checked here, and in `int8.py` and `product.py` those of the verifier,
-before the library gets their addresses.
+`kernel.c`, `multiply.c` and `product.c` are a plain library without Python in it, called through
+ctypes; `build_backend.py` builds it with the wheel. All memory is that of NumPy's arrays, whose
+types and shapes are checked here, and in `product.py` those of the verifier, before the library
+gets their addresses.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from kws.config import FeatureConfig
 from kws.frontend import FloatArray, SparseFilters, window
 
 NAME = "kernel.dll" if os.name == "nt" else "kernel.so"  # of the library, beside this file
-VERSION = 5  # of its functions
+VERSION = 6  # of its functions
 TILE = 16  # channels that it computes together
 MOST_BLOCKS = 16
 MOST = 1 << 12  # of anything else that is counted, so that no size is beyond 32 bits
@@ -70,8 +70,6 @@ def library() -> Any:
     found.kws_network_step.argtypes = (_POINTER, _POINTER, _POINTER)
     found.kws_network_step.restype = None
     found.kws_multiplies.argtypes = (_INT,)
-    found.kws_window_run.argtypes = (_POINTER, _INT, _INT, _POINTER, _POINTER, _POINTER)
-    found.kws_window_run.restype = None
     found.kws_product.argtypes = (
         *(_POINTER, _INT, _INT, _INT),
         *(_POINTER, _POINTER, _POINTER, _INT, _INT, _INT, _POINTER, _POINTER, _POINTER),

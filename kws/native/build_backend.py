@@ -28,7 +28,7 @@ from flit_core.buildapi import (  # noqa: F401  the hooks that are flit's own
 )
 
 HERE = Path(__file__).resolve().parent
-SOURCES = ("kernel.c", "multiply.c", "int8.c", "product.c")
+SOURCES = ("kernel.c", "multiply.c", "product.c")
 HEADERS = ("common.h", "multiply.h")
 LIBRARY = "kernel.dll" if os.name == "nt" else "kernel.so"
 IN_WHEEL = f"kws/native/{LIBRARY}"

@@ -13,7 +13,7 @@
 #include <string.h>
 
 enum {
-    KWS_VERSION = 5, /* of this interface; kws.native refuses another */
+    KWS_VERSION = 6, /* of this interface; kws.native refuses another */
     LANES = 8,       /* frames that the front end computes together */
     TILE = 16,       /* channels that the network computes together */
     ROWS = 4,        /* steps that it computes together */

@@ -12,6 +12,15 @@
 
 enum { ZERO = 128 }; /* the integer that stands for 0 */
 
+/* A value in steps, to the nearest whole number that can be stored. */
+INLINE uint8_t stored(float value) {
+    const float least = -ZERO, most = 255 - ZERO, large = 12582912.0f;
+    value = value > least ? value : least;
+    value = value < most ? value : most;
+    value += large; /* 3 * 2^22, whose last bit stands for 1 */
+    return (uint8_t)((int)(value - large) + ZERO);
+}
+
 /* A row as it is stored, with these bits flipped; returns its steps, no number where a value is
  * none. */
 INLINE float store(const float *RESTRICT from, int count, int flipped, uint8_t *RESTRICT to) {
@@ -27,7 +36,7 @@ INLINE float store(const float *RESTRICT from, int count, int flipped, uint8_t *
     float most;
     memcpy(&most, &most_bits, sizeof most);
     const float step = most / 127.0f;
-    for (int i = 0; i < count; i++) to[i] = (uint8_t)(stored(from[i] / step, ZERO) ^ flipped);
+    for (int i = 0; i < count; i++) to[i] = (uint8_t)(stored(from[i] / step) ^ flipped);
     return step;
 }
 
@@ -128,7 +137,7 @@ EXPORT FOR_EACH_PROCESSOR void kws_product(const float *rows, int32_t count, int
             int32_t found[MOST_ROWS * MOST_TILES * TILE];
             for (int r = 0; r < way->rows; r++) /* of rows that there are none of, the last again */
                 places[r] = scratch + (first + r < count ? first + r : count) * run;
-            way->run(places, 1, 0, run, panel, some, found);
+            way->run(places, run, panel, some, found);
             if (!first) memcpy(zeros, found, sizeof(int32_t) * (size_t)width);
             for (int r = first ? 0 : 1; r < way->rows && first + r <= count; r++) {
                 const int row = first + r - 1;

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from kws.frontend import FloatArray
 from kws.native import MOST, TILE, library
-from kws.native.int8 import Arithmetic, fastest, multiplies
+from kws.native.arithmetic import Arithmetic, fastest, multiplies
 
 MOST_WEIGHTS = 1 << 24
 MOST_FLOATS = 1 << 22  # of a call's values, and of its result
@@ -40,7 +40,7 @@ class Product:
         `arithmetic` is the fastest of this machine by default. Raises ValueError where shapes or
         types do not fit, or for what it cannot do.
         """
-        way = fastest(tuple(Arithmetic)) if arithmetic is None else arithmetic
+        way = fastest() if arithmetic is None else arithmetic
         fits = (
             way is not None
             and multiplies(way)

@@ -24,13 +24,12 @@ from kws.errors import ModelError
 from kws.model import trial
 from kws.model.encoder import Encoder
 from kws.model.manifest import MODELS, read_manifest, write_manifest
+from kws.model.native_encoder import native_encoder
 from kws.model.native_layout import native_network
-from kws.model.native_window import native_window
 from kws.model.onnx_file import check_onnx
 from kws.model.runtimes import import_onnxruntime, import_tflite
 from kws.model.tflite_file import check_tflite
 from kws.model.trial import Trial
-from kws.native.int8 import Window
 from kws.text import printable
 
 # Text at which programs err.
@@ -193,10 +192,12 @@ def in_child(action: Callable[[], None]) -> str:
 
 
 def onnx_files() -> list[bytes]:
-    """The smaller ones that ship, two of them for the native kernel, and a classifier without any
-    quantisation."""
+    """The smaller ones that ship, a small encoder, which the native kernel runs as it does the last
+    of those, and a classifier without any quantisation."""
+    from encoder_model import encoder_file  # which takes seconds to import
+
     names = ("commands.window.int8.onnx", "commands.stream.int8.onnx", "commands.stream.onnx")
-    return [(MODELS / name).read_bytes() for name in names] + [small_onnx()]
+    return [(MODELS / name).read_bytes() for name in names] + [encoder_file(), small_onnx()]
 
 
 def small_onnx() -> bytes:
@@ -427,8 +428,8 @@ def run_onnx(content: bytes) -> str:
     if native.library() is not None:
         if network is not None:
             runs.append(lambda: _run_natively(network))
-        if (window := native_window(content)) is not None:
-            runs.append(lambda: _run_window_natively(window))
+        if (encoder := native_encoder(content)) is not None:
+            runs.append(lambda: _run_encoder_natively(encoder))
     for run in runs:
         assert in_child(run) == "ran", "the process of the native kernel died"
     return outcome
@@ -442,11 +443,11 @@ def _run_natively(network: native.Network) -> None:
         assert (stream.steps, len(network.classifier)) == posteriors.shape
 
 
-def _run_window_natively(window: Window | Encoder) -> None:
+def _run_encoder_natively(encoder: Encoder) -> None:
     noise = np.random.default_rng(0).normal(0.0, 100.0, (2, 98, 40))
     for level in (0.0, 1.0, 1e30):
         with contextlib.suppress(ModelError):  # for features of other shapes
-            posteriors = window.run((level * noise).astype(np.float32))
+            posteriors = encoder.run((level * noise).astype(np.float32))
             assert len(noise) == len(posteriors)
 
 
