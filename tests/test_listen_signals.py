@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from tone_model import tone
 
+from kws.app.signals import PATIENCE as LEAST
 from kws.app.signals import Stopped, StopSignals
 from kws.config import SAMPLE_RATE
 
@@ -78,14 +79,19 @@ class Listening:
 
 @pytest.fixture
 def listen() -> Iterator[Any]:
-    """Starts `kws listen`, and ends it whatever happens."""
+    """Starts `kws listen`, and ends it whatever happens: where an event never comes, too."""
     started: list[Listening] = []
+    limits: list[threading.Timer] = []
 
     def start(*arguments: str, **settings: Any) -> Listening:
         started.append(Listening(*arguments, **settings))
+        limits.append(threading.Timer(4 * PATIENCE, started[-1].process.kill))
+        limits[-1].start()
         return started[-1]
 
     yield start
+    for limit in limits:
+        limit.cancel()
     for each in started:
         each.process.kill()
         for stream in (each.process.stdin, each.process.stdout, each.process.stderr):
@@ -235,6 +241,27 @@ def test_reload_of_a_file(tones: Path, tmp_path: Path, listen: Any) -> None:
     assert all(message in line for message, line in zip(messages, errors.splitlines(), strict=True))
 
 
+def test_many_reloads_and_a_stop(tones: Path, listen: Any) -> None:
+    """Reloads end nothing, also while one is under way; a stop right after one ends it."""
+    running = listen("--json", "--model", str(tones), "--service")
+    running.send(WORDS)
+    assert running.event()["event"] == "ready"
+    for _ in range(20):
+        running.process.send_signal(signal.SIGHUP)
+        time.sleep(0.02)
+    while running.event()["event"] != "end":
+        pass
+    running.send(WORDS)
+    while running.event()["event"] != "ready":
+        pass
+    running.process.send_signal(signal.SIGHUP)
+    running.process.send_signal(signal.SIGTERM)
+    code, events, errors = running.end()
+    assert (code, errors) == (0, "")
+    assert events[-1]["event"] == "end"
+    assert events[-1]["reason"] == "signal"
+
+
 def test_the_cursor_comes_back(tones: Path) -> None:
     """On a terminal the live view hides the cursor; TERM brings it back."""
     pty = pytest.importorskip("pty")
@@ -305,6 +332,30 @@ class TestStopSignals:
             with pytest.raises(Stopped):
                 threading.Event().wait(PATIENCE)
             assert signals.torn
+            signals.shielded = False
+
+    def test_a_reload_is_not_urgent(self) -> None:
+        """It tears nothing however long that takes, and ends the wait for audio that comes next."""
+        with StopSignals(reload=True) as signals:
+            os.kill(os.getpid(), signal.SIGHUP)
+            with signals.shield():
+                os.kill(os.getpid(), signal.SIGHUP)
+                time.sleep(1.2 * LEAST)
+            assert signals.asks_to_reload
+            assert not signals.torn
+            signals.clear()
+            signals.waits = True
+            with pytest.raises(Stopped):
+                os.kill(os.getpid(), signal.SIGHUP)
+
+    def test_a_stop_after_a_reload(self) -> None:
+        """It takes the place of the request, at once."""
+        with StopSignals(reload=True) as signals:
+            signals.shielded = True
+            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert signals.received == signal.SIGTERM
+            assert not signals.asks_to_reload
             signals.shielded = False
 
     def test_handlers_come_back(self) -> None:

@@ -143,13 +143,16 @@ class _Stream:
     def __iter__(self) -> Iterator[AudioBlock | Gap]:
         signals = self._signals
         try:
-            iterator = iter(self._source)
+            iterator: Iterator[AudioBlock | Gap] | None = None
             while True:
+                signals.waits = True
                 signals.shielded = False
                 if signals.received is not None:
                     return
+                iterator = iterator or iter(self._source)  # which may wait for a header
                 block = next(iterator, None)
                 signals.shielded = True
+                signals.waits = False
                 if block is None:
                     return
                 if isinstance(block, np.ndarray) and not self.samples:
@@ -164,3 +167,4 @@ class _Stream:
             return
         finally:
             signals.shielded = True
+            signals.waits = False

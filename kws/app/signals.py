@@ -24,15 +24,17 @@ class StopSignals:
 
     While `shielded` is true it only sets `received`, so that a line is written whole and a word is
     decided; what is shielded has PATIENCE to look there. A later signal does nothing at first, so
-    that what must be written at the end is written, and raises once PATIENCE is over. A signal that
-    was ignored before, as by nohup, stays ignored. Python has signals in the main thread only;
-    elsewhere this does nothing.
+    that what must be written at the end is written, and raises once PATIENCE is over. A request to
+    reload is not urgent: it raises only while audio is waited for, tears nothing, and a signal to
+    stop takes its place. A signal that was ignored before, as by nohup, stays ignored. Python has
+    signals in the main thread only; elsewhere this does nothing.
     """
 
     def __init__(self, reload: bool = False) -> None:
         """With `reload`, a SIGHUP reads the configuration again instead of stopping."""
         self._reload = reload
         self.shielded = False
+        self.waits = False  # whether audio is waited for
         self.received: int | None = None  # the signal's number
         self.torn = False  # whether something shielded took too long
         self._since = 0.0  # when it was received
@@ -59,7 +61,7 @@ class StopSignals:
             yield
         finally:
             self.shielded = False
-        if self.received is not None:
+        if self.received is not None and (self.waits or not self.asks_to_reload):
             raise Stopped
 
     def __enter__(self) -> StopSignals:
@@ -79,11 +81,12 @@ class StopSignals:
         self._before.clear()
 
     def _handle(self, number: int, _: FrameType | None) -> None:
-        if self.received is None:
+        if self.received is None or self.asks_to_reload:
             self.received = number
             self._since = time.monotonic()
-            self._set_alarm(PATIENCE)
-            if not self.shielded:
+            if not self.asks_to_reload:
+                self._set_alarm(PATIENCE)
+            if not self.shielded and (self.waits or not self.asks_to_reload):
                 raise Stopped
         elif time.monotonic() - self._since > PATIENCE:
             raise Stopped
