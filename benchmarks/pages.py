@@ -139,7 +139,13 @@ PAGES = {
     "verified": Page(
         "Which networks go together",
         "First networks and the two that verify, each with the thresholds that ship, all moved by "
-        "so many log-odds, in difficult rooms. The first row ships.",
+        "so many log-odds, in difficult rooms.",
+    ),
+    "encoders": Page(
+        "What a seed of the verifier is worth",
+        "Runs of the recipe encoder that differ in their seed alone, and the mean that ships, each "
+        "verifying the candidates of the network that ships, with the thresholds that ship, all "
+        "moved by so many log-odds, in difficult rooms.",
     ),
     "ensemble": Page("Several networks together", "Majority vote, average and weighted average."),
     "finetune": Page(
@@ -281,6 +287,7 @@ RENDERERS: Mapping[str, Callable[[Mapping[str, Any]], Iterator[str]]] = {
     "matrix": _matrix_tables,
     "rooms": page_tables,
     "verified": verified_tables,
+    "encoders": verified_tables,
 }
 
 

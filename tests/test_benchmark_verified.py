@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -80,3 +81,18 @@ def test_combinations_are_named(tmp_path: Path) -> None:
     for name, message in (("small", "FIRST\\+VERIFIER\\+OTHER"), ("small+x+wide", "x.pt is not")):
         with pytest.raises(DataError, match=message):
             verified.read_combination(name, tmp_path, tmp_path)
+
+
+def test_several_encoders(
+    material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each verifies what each first network finds, and has a row, in a result of its own."""
+    monkeypatch.setattr(verified, "held_out", lambda *_: material)
+    monkeypatch.setattr(verified, "read_combination", lambda *_: load_model())
+    point = {"shift": 0.0, "sum": -1.0, "missed": {}, "counts": {"speech/orders": 0}}
+    monkeypatch.setattr(verified, "measure", lambda *_: [point])
+    monkeypatch.setattr(verified, "FOLDER", tmp_path)
+    command = ["small", "large", "--data", str(tmp_path), "--encoder", "x/1.pt", "2.pt"]
+    assert verified.main(command) == 0
+    written = json.loads((tmp_path / "encoders.json").read_text())
+    assert list(written["figures"]["rows"]) == ["small+1", "small+2", "large+1", "large+2"]

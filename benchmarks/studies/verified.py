@@ -1,11 +1,12 @@
 """Which networks go together: a first network, and one or two that verify its candidates.
 
 `python -m benchmarks.studies.verified FIRST+VERIFIER+OTHER...` takes names of checkpoints in
-export/checkpoints, and with --encoder CHECKPOINT, of a network of --network encoder that verifies,
-FIRST alone, such as small, which ships. Each combination is exported as what ships is, and measured
-in the scenes and on the recordings of benchmarks.product.rooms. Its verifier's thresholds are those
-that ship, all moved by so many log-odds, so that combinations are compared where they have equally
-many false accepts on speech. Nothing is chosen by it.
+export/checkpoints. With --encoder CHECKPOINT..., of networks of --network encoder each of which
+verifies, it takes FIRST alone, such as small, which ships, and writes
+benchmarks/results/encoders.json. Each combination is exported as what ships is, and measured in the
+scenes and on the recordings of benchmarks.product.rooms. Its verifier's thresholds are those that
+ship, all moved by so many log-odds, so that combinations are compared where they have equally many
+false accepts on speech. Nothing is chosen by it.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from benchmarks.product.rooms import CLIPS, Material, Replayed, held_out
 from benchmarks.program import keep, program
+from benchmarks.results import FOLDER
 from benchmarks.studies.lessons import material_figures, sum_of_logs
 from export.__main__ import main as export
 from export.operating_points import add_verifier
@@ -113,26 +116,27 @@ def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = program("studies.verified", __doc__)
     parser.add_argument("combinations", metavar="FIRST[+VERIFIER+OTHER]", nargs="+")
-    parser.add_argument("--encoder", type=Path, metavar="CHECKPOINT", help="which verifies")
+    parser.add_argument(
+        "--encoder", type=Path, metavar="CHECKPOINT", nargs="+", default=(), help="which verify"
+    )
+    parser.set_defaults(out=None)  # verified.json, or encoders.json
     parser.add_argument("--clips", type=int, default=CLIPS, help="of each word")
     return keep(parser, arguments, _measure)
 
 
 def _measure(options: argparse.Namespace) -> dict[str, Any]:
+    options.out = options.out or FOLDER / f"{'encoders' if options.encoder else 'verified'}.json"
     material = held_out(options.data, load_model().manifest.keywords, options.clips)
     rows: dict[str, Any] = {}
-    for name in options.combinations:
+    for name, encoder in product(options.combinations, options.encoder or (None,)):
         with tempfile.TemporaryDirectory() as folder:
-            model = read_combination(name, Path(folder), options.data, options.encoder)
+            model = read_combination(name, Path(folder), options.data, encoder)
             points = measure(model, material, options.data)
         at = {str(limit): at_most(points, limit) for limit in LIMITS}
         least = min(points, key=lambda point: float(point["sum"]))
-        rows[f"{name}+encoder" if options.encoder else name] = {
-            "points": points,
-            "at_most": at,
-            "least_sum": least,
-        }
-        print(f"{name}: least sum {least['sum']:.2f} at a shift of {least['shift']:g}", flush=True)
+        row = f"{name}+{encoder.stem}" if encoder else name
+        rows[row] = {"points": points, "at_most": at, "least_sum": least}
+        print(f"{row}: least sum {least['sum']:.2f} at a shift of {least['shift']:g}", flush=True)
     return {"material": material_figures(material), "rows": rows}
 
 
