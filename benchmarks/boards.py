@@ -25,6 +25,7 @@ BOARDS = (
     Board("Pi 4", 1800, "Cortex-A72", 3),
     Board("Pi 5", 2400, "Cortex-A76", 4),
 )
+LEAST = 1.0  # million instructions per second, by which two runs of the same may differ
 WIDTHS = ", ".join(f"{board.core} {board.width}" for board in BOARDS)
 CLOCKS = ", ".join(f"{board.megahertz / 1000:g}" for board in BOARDS)
 NOTE = (
@@ -48,8 +49,12 @@ def instruction_tables(machines: Mapping[str, Mapping[str, Mapping[str, float]]]
         for kind in ("speech", "silence"):
             rows = []
             for spotter, counted in spotters.items():
-                shares = [share_range(counted[kind], board) for board in BOARDS]
-                texts = [f"{low:.1%} to {high:.1%}" for low, high in shares]
-                rows.append((spotter, f"{counted[kind]:.1f}", *texts))
+                value = max(counted[kind], LEAST)
+                shares = [share_range(value, board) for board in BOARDS]
+                if counted[kind] < LEAST:
+                    texts = [f"under {LEAST:.0f}", *(f"under {high:.1%}" for _, high in shares)]
+                else:
+                    texts = [f"{value:.1f}", *(f"{low:.1%} to {high:.1%}" for low, high in shares)]
+                rows.append((spotter, *texts))
             names = [f"{board.name}, share of a core" for board in BOARDS]
             yield table((kind, "million instructions per second", *names), rows)

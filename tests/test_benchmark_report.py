@@ -465,10 +465,11 @@ def test_instructions_become_a_range_of_each_board() -> None:
     files = {"stream.onnx": {"recordings": 101, "same_detections": 101}}
     figures = {
         "machines": {"arm64": {"artefacts": files, "does_not_run": {"x.onnx": "no wheel"}}},
-        "instructions": {"arm64": {"kws:stream.onnx": {"speech": 40.0, "silence": 2.0}}},
+        "instructions": {"arm64": {"kws:stream.onnx": {"speech": 40.0, "silence": -0.2}}},
     }
     text = pages.page("arm", result(figures))
     assert "| kws:stream.onnx | 40.0 | 2.0% to 8.0% | 0.7% to 4.4% | 0.4% to 3.3% |" in text
+    assert "| kws:stream.onnx | under 1 | under 0.2% | under 0.1% | under 0.1% |" in text
     assert "not measured on a board" in text
     assert "| stream.onnx | 101 | 101 |" in text
     assert "| x.onnx | no wheel |" in text
