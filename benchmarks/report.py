@@ -30,6 +30,7 @@ COMMANDS = {
     "arm": "make arm",
     "cuda": "python -m benchmarks.product.latency --cuda",
     "accuracy_accurate": "python -m benchmarks.product.accuracy --model accurate",
+    "encoders": "python -m benchmarks.studies.verified small --encoder CHECKPOINT...",
     "fuzz": "make fuzz",
     "lessons_mended": "python -m benchmarks.studies.lessons RUN... --out "
     "benchmarks/results/lessons_mended.json",
