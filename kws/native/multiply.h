@@ -10,7 +10,7 @@
 enum {
     TILE = 16,      /* outputs that are computed together */
     MOST_TILES = 3, /* as many of these */
-    MOST_ROWS = 8   /* rows of values that are computed together */
+    MOST_ROWS = 10  /* rows of values that are computed together */
 };
 
 /* Ways to multiply; the last two take signed values, of -127 at least. */
@@ -25,6 +25,7 @@ typedef void multiply(const uint8_t *const *rows, int run, const int8_t *weights
 typedef struct {
     multiply *run;
     int rows;     /* that it takes at once */
+    int tiles;    /* of outputs that it computes at once, at most */
     int together; /* bytes of a row that it takes together */
     int flipped;  /* bits that make its values out of unsigned ones, whose zero is 128 */
 } kws_way;

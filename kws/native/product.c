@@ -129,7 +129,7 @@ EXPORT FOR_EACH_PROCESSOR void kws_product(const float *rows, int32_t count, int
     int some;
     for (int tile = 0; tile < all; tile += some) {
         int32_t zeros[MOST_TILES * TILE];
-        some = all - tile == 4 ? 2 : all - tile < MOST_TILES ? all - tile : MOST_TILES;
+        some = all - tile == 4 ? 2 : all - tile < way->tiles ? all - tile : way->tiles;
         const int first_output = tile * TILE, width = some * TILE;
         pack(weights + first_output, inputs, outputs, run, some, way->together, panel);
         for (int first = 0; first <= count; first += way->rows) {
