@@ -49,8 +49,12 @@ def command_of(parser: argparse.ArgumentParser, options: argparse.Namespace) -> 
     """What gives these options again: each that is not the default, but for where the result goes.
 
     `parser` is named as the program is called. The folder of recordings is $KWS_DATA, wherever it
-    lies here.
+    lies here, and of another path from the root of this machine its name stands.
     """
+
+    def text(value: Any) -> str:
+        return value.name if isinstance(value, Path) and value.is_absolute() else str(value)
+
     words = []
     for action in parser._actions:
         value = getattr(options, action.dest, None)
@@ -62,7 +66,7 @@ def command_of(parser: argparse.ArgumentParser, options: argparse.Namespace) -> 
             several = [[each] for each in values] or [[]]
             if action.nargs in ("*", "+"):  # all of them after one flag
                 several = [values]
-            words += [shlex.join([*flag, *map(str, each)]) for each in several]
+            words += [shlex.join([*flag, *map(text, each)]) for each in several]
     return " ".join([parser.prog, *words])
 
 

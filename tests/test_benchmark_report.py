@@ -71,6 +71,9 @@ def test_the_command_that_gives_a_result_again() -> None:
     options = parser.parse_args([*shlex.split(expected), "--rounds", "5", "--out", "/there"])
     assert f"python -m benchmarks.x {expected}" == command_of(parser, options)
     assert "python -m benchmarks.x" == command_of(parser, parser.parse_args([]))
+    parser.add_argument("--encoder", type=Path, nargs="+")
+    options = parser.parse_args(["--encoder", "/there/a.pt", "runs/b.pt"])
+    assert "python -m benchmarks.x --encoder a.pt runs/b.pt" == command_of(parser, options)
 
 
 def test_the_command_with_values_in_their_places() -> None:
