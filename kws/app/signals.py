@@ -46,8 +46,12 @@ class StopSignals:
         return self._reload and self.received == getattr(signal, "SIGHUP", -1)
 
     def clear(self) -> None:
-        """The signal has been dealt with; the next one is the first again."""
-        self._set_alarm(0.0)
+        """The request to reload has been dealt with; the next signal is the first again.
+
+        Raises Stopped where a signal to stop has taken its place.
+        """
+        if self.received is not None and not self.asks_to_reload:
+            raise Stopped
         self.received = None
 
     @contextmanager
